@@ -128,3 +128,13 @@ def test_texts() -> None:
         "(b, 12)",
     ]
     assert (size_text((20, 31)), size_text((5, 20, 31)), size_text(())) == ("31x20", "5x20x31", "")
+
+
+def test_only_images_are_upscaled() -> None:
+    larger = Geometry(3, 16, (8, 8), upscale=2)
+    assert larger.decoded_size(larger.size_of((3, 4))) == (48, 64)
+    assert Geometry.from_json(json.loads(json.dumps(larger.as_json()))) == larger
+    assert "upscale" not in IMAGES.as_json()
+    for factors, upscale in (((2048,), 2), ((), 2), ((8, 8), 0)):
+        with pytest.raises(ValueError, match=r"upscaled|1 or more"):
+            Geometry(3, 16, factors, upscale=upscale)

@@ -33,10 +33,12 @@ class Geometry:
         causal: whether the first position along the first axis has its own latent position, and the factor applies to
             the following ones, as in video VAEs: 1 + 4 n frames have 1 + n latent frames.
         least_positions: the minimum number of latent positions along each axis: 2 for networks with reflection padding.
+        upscale: positions of a decoded image per position of the encoded one, along each axis: 2 for a decoder that
+            also doubles the resolution.
 
     Raises:
-        ValueError: a value is less than 1, there are more than three axes, or size and factors differ in the number of
-            axes.
+        ValueError: a value is less than 1, there are more than three axes, size and factors differ in the number of
+            axes, or items other than images are upscaled.
     """
 
     channels: int
@@ -45,9 +47,11 @@ class Geometry:
     size: tuple[int, ...] | None = None
     causal: bool = False
     least_positions: int = 1
+    upscale: int = 1
 
     def __post_init__(self) -> None:
-        numbers = (self.channels, self.latent_channels, self.least_positions, *self.factors, *(self.size or ()))
+        numbers = (self.channels, self.latent_channels, self.least_positions, self.upscale, *self.factors)
+        numbers += self.size or ()
         if min(numbers) < 1:
             raise ValueError("channels, factors, sizes and positions must be 1 or more")
         if self.size is not None and len(self.size) != self.axes:
@@ -56,6 +60,8 @@ class Geometry:
             raise ValueError(f"{self.axes} axes exceed the maximum of {MAX_AXES}")
         if self.causal and not self.axes:
             raise ValueError("a geometry without axes cannot be causal")
+        if self.upscale > 1 and self.axes != 2:
+            raise ValueError("only images can be upscaled")
 
     @property
     def axes(self) -> int:
@@ -82,7 +88,7 @@ class Geometry:
         )
 
     def size_of(self, latent_size: Sequence[int]) -> tuple[int, ...]:
-        """The size of the item that raw latents of this size decode to.
+        """The size of the item that has raw latents of this size; `decoded_size` of it is that of the decoded item.
 
         >>> Geometry(3, 4, (8, 8)).size_of((8, 9))
         (64, 72)
@@ -93,6 +99,14 @@ class Geometry:
             first + (positions - first) * factor
             for positions, factor, first in zip(latent_size, self.factors, self._firsts, strict=True)
         )
+
+    def decoded_size(self, size: Sequence[int]) -> tuple[int, ...]:
+        """The size of the decoded item for an encoded item of this size.
+
+        >>> Geometry(3, 4, (8, 8)).decoded_size((60, 65)), Geometry(3, 16, (8, 8), upscale=2).decoded_size((60, 65))
+        ((60, 65), (120, 130))
+        """
+        return tuple(extent * self.upscale for extent in size)
 
     def padded_size(self, size: Sequence[int]) -> tuple[int, ...]:
         """The size that an item of this size is padded to: a whole number of latent positions.
@@ -184,12 +198,13 @@ class Geometry:
             )
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as plain values.
+        """The fields as plain values; readers before `upscale` was added know only geometries without it.
 
         >>> Geometry(12, 2).as_json()["factors"]
         []
         """
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return values if self.upscale > 1 else {name: value for name, value in values.items() if name != "upscale"}
 
     @classmethod
     def from_json(cls, value: object) -> Self | None:
@@ -203,7 +218,7 @@ class Geometry:
         if not isinstance(value, dict) or not value.keys() <= {field.name for field in fields(cls)}:
             return None
         size = value.get("size")
-        numbers = [value.get(name, 1 if name == "least_positions" else None) for name in _NUMBERS]
+        numbers = [value.get(name, 1 if name in _OPTIONAL else None) for name in _NUMBERS]
         extents = [value.get("factors", []), [] if size is None else size]
         if not all(isinstance(each, (list, tuple)) and len(each) <= MAX_AXES for each in extents):
             return None
@@ -225,7 +240,8 @@ class Geometry:
         return (int(self.causal), *[0] * (self.axes - 1)) if self.axes else ()
 
 
-_NUMBERS = ("channels", "latent_channels", "least_positions")
+_OPTIONAL = ("least_positions", "upscale")
+_NUMBERS = ("channels", "latent_channels", *_OPTIONAL)
 
 
 @runtime_checkable

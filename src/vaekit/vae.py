@@ -161,8 +161,16 @@ class VAE(nn.Module):
             raise wrong_latents(z, geometry, self.normalization, self.origin)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Encode to the posterior's mode (the mean, for a Gaussian) and decode it: a round trip through the VAE."""
-        return self.decode(self.encode(x).mode)
+        """Encode to the posterior's mode (the mean, for a Gaussian) and decode it: a round trip through the VAE. The
+        result has the size of `x`, also if the decoder upscales; see `at_item_size`."""
+        decoded = self.decode(self.encode(x).mode)
+        return at_item_size(decoded, self.geometry) if isinstance(self.config, HasGeometry) else decoded
+
+
+def at_item_size(decoded: Tensor, geometry: Geometry) -> Tensor:
+    """Decoded items at the size of the encoded ones: for a decoder that upscales images, averages of squares of pixels;
+    for all others, the items themselves."""
+    return decoded if geometry.upscale == 1 else F.avg_pool2d(decoded, geometry.upscale)
 
 
 def normalize(raw: Tensor, normalization: LatentNormalization) -> Tensor:

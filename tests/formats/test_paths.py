@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from vaekit.formats.paths import DIFFUSERS_WEIGHTS, WEIGHTS_ENDINGS, diffusers_preference, exists
+from vaekit.formats.paths import DIFFUSERS_WEIGHTS, WEIGHTS_ENDINGS, diffusers_preference, exists, missing_target
 
 
 @pytest.mark.parametrize("name", ["missing", "x" * 5000, "a\0b"])
@@ -28,3 +28,11 @@ def test_the_file_of_diffusers_is_a_weights_file() -> None:
 def test_the_module_imports_no_torch() -> None:
     code = "import sys, vaekit.formats.paths; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_links_to_missing_files(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("../blobs/ab")
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "good").symlink_to("file")
+    assert missing_target(tmp_path / "link") == "../blobs/ab"
+    assert [missing_target(tmp_path / name) for name in ("file", "good", "absent", "x" * 5000, "a\0")] == [""] * 5

@@ -217,3 +217,95 @@ def test_hostile_names_take_no_time(ending: str) -> None:
     assert match_unsupported(specs) is None
     assert match_non_vae(specs) is None
     assert time.process_time() - start < 10
+
+
+# ------------------------------------------------------------------------------------- vector-quantized relatives of vq
+
+LDM_NETS = (
+    {f"encoder.down.{i}.block.0.conv1.weight": (32, 32, 3, 3) for i in range(2)}
+    | {f"decoder.up.{i}.block.0.conv1.weight": (32, 32, 3, 3) for i in range(2)}
+    | {"encoder.conv_in.weight": (32, 3, 3, 3), "decoder.conv_in.weight": (32, 8, 3, 3)}
+    | {f"encoder.conv_{end}.bias": (8,) for end in ("in", "out")}
+    | {"quant_conv.weight": (8, 8, 1, 1), "post_quant_conv.weight": (8, 8, 1, 1)}
+)
+CODES = {"quantize.embedding.weight": (16, 8)}
+ENDS = {name: shape for name, shape in LDM_NETS.items() if "block" not in name}
+QUANTIZED: dict[str, list[Shapes]] = {
+    "Gumbel VQGAN": [
+        LDM_NETS | {"quantize.proj.weight": (16, 8, 1, 1), "quantize.embed.weight": (16, 8)},
+        {"quantizer.proj.weight": (16, 8), "quantizer.embed.weight": (16, 8), "encoder.x.weight": (1,)},
+    ],
+    "DALL-E's discrete VAE": [
+        {f"blocks.group_{i}.block_1.res_path.conv_{j}.w": (4, 4) for i in (1, 2) for j in (1, 2)},
+        {"enc.blocks.input.w": (4, 4), "enc.blocks.output.conv.w": (4, 4)},
+    ],
+    "DALLE-pytorch's discrete VAE": [
+        {"codebook.weight": (16, 8), "encoder.0.0.weight": (4, 3, 4, 4), "decoder.0.0.weight": (8, 4, 4, 4)}
+    ],
+    "VAR's multi-scale VQ": [
+        LDM_NETS | CODES | {f"quantize.quant_resi.qresi_ls.{i}.weight": (8, 8, 3, 3) for i in range(4)},
+        LDM_NETS | CODES | {"quantize.ema_vocab_hit_SV": (10, 16)},
+    ],
+    "LlamaGen's VQ tokenizer": [
+        ENDS | CODES | {f"{half}.conv_blocks.0.res.0.norm1.weight": (32,) for half in ("encoder", "decoder")},
+        ENDS
+        | CODES
+        | {f"{half}.conv_blocks.1.res.2.norm1.weight": (32,) for half in ("encoder", "decoder")}
+        | {"quantize.codebook_used": (65536,), "encoder.mid.0.norm1.weight": (32,)},
+    ],
+    "MaskGIT's VQGAN": [
+        LDM_NETS | CODES | {f"encoder.mid.{i}.norm1.weight": (32,) for i in range(2)},
+        LDM_NETS | CODES | {"decoder.up.1.upsample_conv.weight": (32, 32, 3, 3)},
+    ],
+    "TiTok (1-D tokenizer)": [
+        CODES | {"encoder.latent_token_positional_embedding": (32, 8), "decoder.mask_token": (1, 1, 8)},
+        CODES | {"latent_tokens": (32, 8), "decoder.mask_token": (1, 1, 8)},
+    ],
+    "Open-MAGVIT2": [
+        LDM_NETS
+        | {"encoder.mid_block.0.norm1.weight": (32,), "decoder.up.1.upsample.conv1.weight": (128, 32, 3, 3)}
+        | more
+        for more in ({}, {"quantize.mask": (18,)})
+    ],
+    "RQ-VAE (residual quantization)": [
+        LDM_NETS | {f"quantizer.codebooks.{i}.weight": (17, 8) for i in range(4)},
+        LDM_NETS | {"quantizer.codebooks.0.weight": (17, 8), "quantizer.codebooks.0.embed_ema": (16, 8)},
+    ],
+    "ViT-VQGAN": [
+        {"pre_quant.weight": (8, 32), "post_quant.weight": (32, 8), "encoder.transformer.layers.0.0.norm.weight": (32,)}
+    ],
+    "VQ-VAE-2 (hierarchical)": [
+        {"quantize_t.embed": (8, 16), "quantize_b.embed": (8, 16), "enc_b.blocks.0.weight": (1,)}
+    ],
+    "an autoencoder with FSQ or LFQ (no codebook)": [
+        LDM_NETS | {"quantize.project_in.weight": (4, 8), "quantize.project_out.weight": (8, 4)},
+        LDM_NETS | {"quantize._levels": (4,)},
+        LDM_NETS | {"quantizer.lfq.mask": (16,)},
+    ],
+    "an autoencoder with a quantizer of vector-quantize-pytorch": [
+        LDM_NETS | {"vq._codebook.embed": (1, 16, 8), "vq._codebook.initted": (1,)},
+        LDM_NETS | {f"quantizer.layers.{i}._codebook.embed": (1, 16, 8) for i in range(3)},
+    ],
+}
+
+
+def test_every_quantized_relative_has_a_sample() -> None:
+    assert set(QUANTIZED) == {entry["name"] for entry in table("quantized.toml")["vae"]}
+
+
+@pytest.mark.parametrize("prefix", ["", "first_stage_model."])
+@pytest.mark.parametrize(
+    ("name", "index"), [(name, i) for name, samples in QUANTIZED.items() for i in range(len(samples))]
+)
+def test_quantized_relatives_are_called_by_name(name: str, index: int, prefix: str) -> None:
+    file = file_of({prefix + key: shape for key, shape in QUANTIZED[name][index].items()})
+    listed = "\n".join(file.specs)
+    claims = [known.name for known in unsupported_families() if known.signature.prefix_in(listed) is not None]
+    assert claims == [name]
+    with pytest.raises(NotRunnable) as caught:
+        locate(file)
+    assert name in caught.value.found
+
+
+def test_a_plain_codebook_is_no_relative() -> None:
+    assert match_unsupported(file_of(LDM_NETS | CODES).specs) is None

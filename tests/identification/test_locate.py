@@ -71,6 +71,10 @@ WITHOUT_A_VAE: dict[str, tuple[str, Shapes]] = {
     "PEFT in memory": ("LoRA", weights("unet.mid_block.attentions.0.to_k.lora_A.default.weight")),
     "LoHa": ("LyCORIS", weights("lora_unet_mid_block.hada_w1_a", "lora_unet_mid_block.alpha")),
     "LoKr": ("LyCORIS", weights("lycoris_blocks_0_attn.lokr_w1", "lycoris_blocks_0_attn.lokr_w2")),
+    "vaekit's latents": ("latents", {"mean": (1, 4, 8, 8), "log_variance": (1, 4, 8, 8)}),
+    "ComfyUI's latents": ("ComfyUI", {"latent_tensor": (1, 4, 8, 8), "latent_format_version_0": (0,)}),
+    "musubi's latents": ("latents", {"latents_1x64x96_float32": (16, 1, 8, 12)}),
+    "kohya's latents": ("latents", {"latents_64x96": (4, 8, 12)}),
     "SD1 embedding": ("textual-inversion", {"emb_params": (2, 768)}),
     "SDXL embedding": ("textual-inversion", {"clip_l": (2, 768), "clip_g": (2, 1280)}),
     "diffusers embedding": ("textual-inversion", {"<cat-toy>": (768,)}),
@@ -316,7 +320,7 @@ def safetensors_of(shapes: Shapes) -> bytes:
 def test_a_folder_has_one_weights_file_or_two(tmp_path: Path, count: int) -> None:
     for i in range(count):
         (tmp_path / f"{i}.pt").write_bytes(b"x")
-    with refuses(NotFound, str(count)):
+    with refuses(NotFound, str(count or "no")):
         gather(tmp_path)
 
 

@@ -132,3 +132,9 @@ def test_a_file_of_another_size_is_not_read(models: Path, with_entry: Callable[.
         find_named("known", [models])
     (models / "x.pt").rename(models / "vae.safetensors")
     assert find_named("known", [models]) == models / "vae.safetensors"
+
+
+def test_a_link_to_a_missing_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").symlink_to("../../blobs/abc123")
+    with refuses(NotFound, "model.safetensors", "blobs/abc123"), locate_vae(tmp_path / "model.safetensors"):
+        pass

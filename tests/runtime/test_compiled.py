@@ -224,7 +224,7 @@ def test_as_many_go_through_at_once_as_fit(
     torch.testing.assert_close(engine(vae, 8).decode(z), expected, atol=1e-5, rtol=0)
     assert [shape[0] for shape in shapes] == [8] + [2] * 4  # what 8 images take is away
     monkeypatch.setattr(whole, "free_memory", lambda _: 64 << 20)
-    monkeypatch.setattr(whole, "whole_peak", lambda _: 64 << 20)
+    monkeypatch.setattr(whole, "whole_peak", lambda *_: 64 << 20)
     torch.testing.assert_close(engine(vae, 8).decode(z), expected, atol=1e-5, rtol=0)
     assert len(shapes) == 5
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from vaekit.cache import recall
 
-TABLES = ("host_models.toml", "unsupported.toml", "non_vae.toml")
+TABLES = ("host_models.toml", "unsupported.toml", "non_vae.toml", "companions.toml", "quantized.toml")
 """The tables in this package."""
 FACTS = "facts.toml"
 LEARNED = "learnt"

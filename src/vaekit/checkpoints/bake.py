@@ -32,10 +32,11 @@ from vaekit.formats.safetensors_writer import (
     piece_of,
     write_safetensors,
 )
+from vaekit.identification.companions import companion_of
 from vaekit.identification.fused_tensors import join_parts, whole_key
 from vaekit.identification.host_model import HostModel, host_model_of, host_models
 from vaekit.identification.identify import Identified, check_tensors, identify, identify_parts
-from vaekit.identification.locate import TRAINING_LEFTOVERS, LocatedVAE, locate
+from vaekit.identification.locate import LocatedVAE, locate
 from vaekit.identification.mismatches import same_shape
 from vaekit.identification.resolve import resolve
 from vaekit.identification.weights import in_dtype, names_in, shape_in, weights_in
@@ -210,7 +211,7 @@ def tensors_of_a_vae(names: Iterable[str]) -> list[str]:
         module, dot, rest = name.partition(".")
         parts = name.split(".")
         if module + dot in prefixes:
-            behind += [] if rest.startswith(TRAINING_LEFTOVERS) else [name]
+            behind += [] if companion_of(rest, ()) else [name]
         elif not name.startswith(OTHER_MODULES):
             half = next((part for part in parts if part in halves), None)
             if half is not None:

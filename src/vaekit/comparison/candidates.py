@@ -15,7 +15,7 @@ from vaekit.metrics.latent.latent_statistics import ChannelSums, channel_sums, l
 from vaekit.normalization import LatentNormalization
 from vaekit.runtime.engine import Engine
 from vaekit.shapes import Images, Latents
-from vaekit.vae import VAE, denormalize, normalize
+from vaekit.vae import VAE, at_item_size, denormalize, normalize
 
 MEGA = 1e6
 
@@ -115,7 +115,7 @@ class VAECandidate:
         """Decode raw latents of the encoder, converted to the decoder's normalization."""
         if self.decoder is not self.encoder:
             raw = convert_latents(raw, self.encoder.vae.normalization, self.decoder.vae.normalization)
-        return self.decoder.decode(raw, size)
+        return at_item_size(self.decoder.decode(raw, size), self.decoder.geometry)
 
     def round_trip(self, pixels: Images) -> Images:
         """Reconstruct images (1, 3, h, w)."""
@@ -138,10 +138,14 @@ class VAECandidate:
     def warnings(self) -> tuple[str, ...]:
         """Reasons to distrust the results."""
         normalizations = (self.encoder.vae.normalization, self.decoder.vae.normalization)
+        upscale = self.decoder.geometry.upscale
+        reduced = (f"it decodes at {upscale} times the size: images were averaged to the size of the originals",)
+        scaled = reduced if upscale > 1 else ()
         if self.decoder is self.encoder or None not in normalizations:
-            return ()
+            return scaled
         whose = "encoder's" if normalizations[0] is None else "decoder's"
         return (
+            *scaled,
             f"the {whose} latent normalization is unknown: raw latents were decoded as they are, which may be wrong",
         )
 

@@ -24,7 +24,7 @@ from vaekit.runtime.plan import Plan
 from vaekit.shapes import Images, Latents
 from vaekit.testcards.color import COLORS, flat_colors
 from vaekit.testcards.dead_leaves import dead_leaves, one_over_f
-from vaekit.vae import VAE
+from vaekit.vae import VAE, at_item_size
 
 SIDE = 128
 """Side of the images in pixels; larger if it would be less than `POSITIONS` latent positions."""
@@ -80,7 +80,8 @@ class Observation:
 
     def decode(self, z: Latents) -> Images:
         """Images of raw latents, which a vector quantizer first takes to its nearest codes."""
-        return self.engine.decode(self.vae.to_posterior(z).mode if self.quantizes else z)
+        decoded = self.engine.decode(self.vae.to_posterior(z).mode if self.quantizes else z)
+        return at_item_size(decoded, self.geometry)
 
     @property
     def finite(self) -> bool:
@@ -132,7 +133,7 @@ def observe(vae: VAE, images: Images | None = None, side: int = SIDE) -> Observa
         parameters, decoding = run_watched(
             exact.decoder, "decoder", torch.cat([latents[:count], latents[len(inputs) :]])
         )
-        outputs = exact.to_likelihood(parameters).mode
+        outputs = at_item_size(exact.to_likelihood(parameters).mode, exact.geometry)
         decoded, flats_decoded = outputs[:count], outputs[count : count + len(flats)]
     return Observation(
         vae=exact,
@@ -164,7 +165,7 @@ def _decoder_alone(vae: VAE, engine: Engine, side: int, generator: Generator) ->
     if isinstance(vae.to_posterior, VectorQuantizer):
         latents = vae.to_posterior(latents).mode
     parameters, decoding = run_watched(vae.decoder, "decoder", latents)
-    decoded = vae.to_likelihood(parameters).mode
+    decoded = at_item_size(vae.to_likelihood(parameters).mode, geometry)
     source = f"{len(latents)} synthetic latents, as there is no encoder"
     return Observation(vae, engine, None, source, None, latents, decoded, None, None, {}, decoding)
 

@@ -16,6 +16,7 @@ from vaekit.doctor.activations import Activity, Call, calls_in_half, run_rounded
 from vaekit.doctor.findings import Finding, Status
 from vaekit.doctor.observe import Observation
 from vaekit.metrics.image.color import LEVELS_PER_UNIT
+from vaekit.vae import at_item_size
 
 FP16_LARGEST = torch.finfo(torch.float16).max
 BF16_LARGEST = torch.finfo(torch.bfloat16).max
@@ -137,7 +138,8 @@ def _rounded(observation: Observation, dtype: torch.dtype) -> Tensor:
     if vae.decoder is None:
         return z
     calls = calls_in_half(vae.decoder, "decoder", _small_input(observation, "decoder"))
-    return vae.to_likelihood(run_rounded(vae.decoder, "decoder", z, dtype, calls)).mode
+    decoded = vae.to_likelihood(run_rounded(vae.decoder, "decoder", z, dtype, calls)).mode
+    return at_item_size(decoded, vae.geometry)
 
 
 def _small_input(observation: Observation, half: str) -> Tensor:

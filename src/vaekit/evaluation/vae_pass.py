@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from vaekit.distributions import Likelihood, Posterior
 from vaekit.distributions.base import map_tensors
 from vaekit.runtime.engine import Engine
-from vaekit.vae import VAE
+from vaekit.vae import VAE, at_item_size
 
 
 @runtime_checkable
@@ -39,7 +39,7 @@ class DirectRunner:
         return self.vae.encode(x)
 
     def decode(self, z: Tensor, like: Tensor) -> Tensor:
-        return self.vae.decode(z)
+        return at_item_size(self.vae.decode(z), self.vae.geometry)
 
     def likelihood(self, z: Tensor, like: Tensor) -> Likelihood:
         return self.vae.likelihood(z)
@@ -55,7 +55,7 @@ class EngineRunner:
         return self.engine.encode(x)
 
     def decode(self, z: Tensor, like: Tensor) -> Tensor:
-        return self.engine.decode(z, tuple(like.shape[2:]))
+        return at_item_size(self.engine.decode(z, tuple(like.shape[2:])), self.engine.geometry)
 
     def likelihood(self, z: Tensor, like: Tensor) -> Likelihood:
         return self.engine.likelihood(z, tuple(like.shape[2:]))

@@ -4,9 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vaekit.errors import printable
-from vaekit.formats.pickle_values import Placeholder
-from vaekit.formats.torch_files import WITHOUT_STORAGE, StoredTensor
+from vaekit.formats.torch_files import StoredTensor
 from vaekit.formats.wrapper_names import averaging
 
 AUTOENCODERS = ("vae", "autoencoder", "first_stage_model", "vae_state_dict")
@@ -154,13 +152,3 @@ def own_metadata(content: object) -> dict[str, str]:
 def named_tensors(holder: Mapping[object, object]) -> Weights:
     """The tensors of a dictionary that have string keys."""
     return {name: value for name, value in holder.items() if isinstance(name, str) and isinstance(value, StoredTensor)}
-
-
-def describe_content(content: object) -> str:
-    """A phrase, after "no named tensors", for the content of a pickle without weights; empty if unknown."""
-    if isinstance(content, Placeholder):  # often a whole model, which only its own program can load
-        return f", but an object of the class {printable(content.name)}"
-    values = content.values() if isinstance(content, dict) else ()
-    if any(isinstance(value, Placeholder) and value.name == WITHOUT_STORAGE for value in values):
-        return ", but tensors that were pickled directly rather than with torch.save"
-    return ""

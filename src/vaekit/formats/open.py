@@ -3,9 +3,11 @@
 The format is detected from the first bytes, never from the file's name. Only the descriptions of tensors are
 read until tensors are requested; then they are mapped from the file. Safetensors and GGUF have a header. A pickle (.pt,
 .pth, .ckpt, .bin) is read by `pickle_machine` without importing or calling anything that it names, and `torch_files`
-locates the data.
+locates the data; so are the weights of a TorchScript program. Npz files are read by `numpy_archive`. Files of other
+kinds are named by `foreign_files`.
 """
 
+import mmap
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,23 +15,25 @@ from pathlib import Path
 from torch import Tensor
 
 from vaekit.errors import BadCheckpoint, NotFound, printable
+from vaekit.formats.foreign_files import EXPECTED, foreign_error, in_zip, recognized
 from vaekit.formats.gguf import GGUF_START, open_gguf
 from vaekit.formats.nested_weights import (
     WeightDictionary,
-    describe_content,
     dictionaries_in,
     nested_tensors,
     others_beside,
     own_metadata,
     weights_inside,
 )
+from vaekit.formats.numpy_archive import is_archive, open_archive
 from vaekit.formats.paths import exists
+from vaekit.formats.pickled_objects import without_weights
 from vaekit.formats.safetensors import open_safetensors
 from vaekit.formats.shard_sets import shard_set_of
 from vaekit.formats.sharded import join_shards
 from vaekit.formats.tensor_file import Span, TensorFile, TensorSpec, check_names, check_readable, damaged
 from vaekit.formats.torch_files import DAMAGE, OLD_STARTS, TorchFile, open_torch_file
-from vaekit.formats.zip_directory import ZIP_START
+from vaekit.formats.zip_directory import EMPTY_START, ZIP_START, records_of
 
 __all__ = ["TensorFile", "TensorSpec", "check_readable", "open_tensors", "open_weights"]
 
@@ -57,13 +61,26 @@ def open_tensors(path: Path) -> TensorFile:
     start = _first_bytes(path)
     if start.startswith(GGUF_START):
         return open_gguf(path)
-    if start[8:9] == b"{":
+    if start[8:9] == b"{" and start[5:8] == b"\0\0\0":  # a length below 2^40, unlike JSON and other text
         return open_safetensors(path)
-    if start.startswith((ZIP_START, *OLD_STARTS)):
+    if start.startswith((ZIP_START, EMPTY_START)):
+        return _open_zip(path)
+    if start.startswith(OLD_STARTS):
         return _open_pickle(path)
-    raise BadCheckpoint(
+    raise _foreign(path, start)
+
+
+def _foreign(path: Path, start: bytes) -> BadCheckpoint:
+    """The error for a file of an unknown format, which names its kind if it is recognized."""
+    try:
+        foreign = recognized(path) if start else None
+    except OSError:  # it vanished
+        foreign = None
+    if foreign is not None:
+        return foreign_error(path, foreign)
+    return BadCheckpoint(
         f"{path} is not a weights file: it starts with {start[:8]!r}." if start else f"{path} is empty (0 bytes).",
-        "Expected safetensors, GGUF, or a torch checkpoint (.pt, .pth, .ckpt, .bin).",
+        EXPECTED,
         "Check that the download finished and that this is the intended file.",
     )
 
@@ -80,6 +97,23 @@ def _first_bytes(path: Path) -> bytes:
         raise BadCheckpoint(f"{path} cannot be read: {error.strerror}.", "Expected a weights file.", "") from error
 
 
+def _open_zip(path: Path) -> TensorFile:
+    names = _names_in_zip(path)
+    if is_archive(names):
+        return open_archive(path)
+    if any(name.count("/") == 1 and name.endswith("/data.pkl") for name in names):
+        return _open_pickle(path)
+    raise foreign_error(path, in_zip(names))
+
+
+def _names_in_zip(path: Path) -> Collection[str]:
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            return records_of(mapped, compressed=True)
+    except DAMAGE as error:
+        raise damaged(path, printable(f"{type(error).__name__}: {error}", 200)) from error
+
+
 def _open_pickle(path: Path) -> TensorFile:
     try:
         opened = open_torch_file(path)
@@ -89,15 +123,12 @@ def _open_pickle(path: Path) -> TensorFile:
         reason = next(iter(str(error).splitlines()), "no detail")
         raise damaged(path, printable(f"{type(error).__name__}: {reason}", 200)) from error
     if not tensors:
-        raise BadCheckpoint(
-            f"{path} holds no named tensors{describe_content(opened.content)}.",
-            "Expected a dictionary of weights.",
-            "Check that this is a checkpoint.",
-        )
+        raise without_weights(path, opened)
     own, others = dictionaries_in(opened.content, tensors)
     file = file_of_dictionary(opened, own)
     alternatives = tuple(file_of_dictionary(opened, other) for other in others if has_valid_names(other.weights))
-    return replace(file, others=others_beside(opened.content, tensors), alternatives=alternatives)
+    beside = () if opened.format == "torchscript" else others_beside(opened.content, tensors)
+    return replace(file, others=beside, alternatives=alternatives)
 
 
 def has_valid_names(names: Collection[str]) -> bool:
@@ -125,5 +156,5 @@ def file_of_dictionary(opened: TorchFile, dictionary: WeightDictionary) -> Tenso
 
     metadata = own_metadata(opened.content)
     return TensorFile(
-        path, "pickle", metadata, specs, read, span, dictionary=dictionary.path, averaged=dictionary.averaged
+        path, opened.format, metadata, specs, read, span, dictionary=dictionary.path, averaged=dictionary.averaged
     )

@@ -15,6 +15,14 @@ def exists(path: Path) -> bool:
         return False
 
 
+def missing_target(path: Path) -> str:
+    """Where a link to a missing file points, such as one of an incomplete cache; empty if the path is no such link."""
+    try:
+        return str(path.readlink()) if path.is_symlink() and not path.exists() else ""
+    except (OSError, ValueError):
+        return ""
+
+
 def diffusers_preference(file: PurePath) -> tuple[bool, int, str]:
     """The order in which weights of one model are preferred: safetensors, then plain variants before "fp16"."""
     return file.suffix != ".safetensors", file.name.count("."), file.name

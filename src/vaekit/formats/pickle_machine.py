@@ -79,7 +79,11 @@ class Window:
 
 
 def unpickle(
-    window: Window, builders: Mapping[str, Builder], persistent: Callable[[object], object], source: str
+    window: Window,
+    builders: Mapping[str, Builder],
+    persistent: Callable[[object], object],
+    source: str,
+    instance: Callable[[str], object] = Placeholder,
 ) -> object:
     """Read one pickle; the window is positioned after it.
 
@@ -87,12 +91,13 @@ def unpickle(
         builders: functions that replace the functions and classes of these names.
         persistent: converts a persistent id to a value.
         source: the file, for messages.
+        instance: the name of a class or function without a builder -> the object that a call of it returns.
 
     Raises:
         UnsafePickle: it references functions that execute code.
         ValueError, LookupError, TypeError: it is damaged, or too long.
     """
-    machine = Machine(CONTAINERS | dict(builders), persistent, source)
+    machine = Machine(CONTAINERS | dict(builders), persistent, source, instance)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Python warns about invalid escapes in old strings
         for opcode, argument, _ in pickletools.genops(window):  # type: ignore[arg-type]
@@ -107,8 +112,14 @@ def unpickle(
 class Machine:
     """The stack, the memo and the remaining work."""
 
-    def __init__(self, builders: Mapping[str, Builder], persistent: Callable[[object], object], source: str) -> None:
-        self.builders, self.persistent, self.source = builders, persistent, source
+    def __init__(
+        self,
+        builders: Mapping[str, Builder],
+        persistent: Callable[[object], object],
+        source: str,
+        instance: Callable[[str], object],
+    ) -> None:
+        self.builders, self.persistent, self.source, self.instance = builders, persistent, source, instance
         self.stack: list[Any] = []
         self.marked: list[list[Any]] = []
         """The stacks below the marks."""
@@ -166,7 +177,7 @@ class Machine:
             module, _, owner = arguments[0].name.rpartition(".")
             self.name(module, f"{owner}.{arguments[1]}")
         elif builder is None or not isinstance(arguments, tuple):
-            self.push(Placeholder(name))
+            self.push(self.instance(name))
         else:
             self.charge(arguments)
             self.push(builder(*arguments))

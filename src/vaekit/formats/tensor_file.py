@@ -64,7 +64,7 @@ class TensorFile:
 
     path: Path
     format: str
-    """"safetensors", "pickle" or "gguf"; shards may have several: "pickle and safetensors"."""
+    """"safetensors", "pickle", "torchscript", "npz" or "gguf"; shards may have several: "pickle and safetensors"."""
     metadata: Mapping[str, str]
     specs: Mapping[str, TensorSpec]
     read: Callable[[Iterable[str]], dict[str, Tensor]]

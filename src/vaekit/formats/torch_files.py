@@ -18,7 +18,8 @@ from vaekit.formats.pickle_machine import Window, unpickle
 from vaekit.formats.pickle_names import storage_dtype
 from vaekit.formats.pickle_values import Builder, Placeholder
 from vaekit.formats.tensor_file import MappedFile, checked_size, checked_sizes, shape_of
-from vaekit.formats.zip_directory import ZIP_START, Packed, records_of
+from vaekit.formats.torchscript import script_object, script_state
+from vaekit.formats.zip_directory import ZIP_START, Record, records_of
 
 WITHOUT_STORAGE = "a tensor without storage"
 """The placeholder for a tensor without data in the file."""
@@ -208,6 +209,8 @@ class TorchFile:
     """The offset of each storage in the file, by key."""
     size: int
     byteorder: str
+    format: str = "pickle"
+    """"pickle", or "torchscript" for a program whose modules are in the content as a dictionary."""
 
     def read(self, tensors: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
         """Map tensors from the file, copy on write: the file is never modified. Tensors that shared memory share it
@@ -245,7 +248,7 @@ def open_torch_file(path: Path) -> TorchFile:
 
     Raises:
         UnsafePickle: the file references functions that execute code.
-        BadCheckpoint: it is a compressed zip, or a TorchScript program.
+        BadCheckpoint: it is a compressed zip.
         ValueError and the other errors of `DAMAGE`: the file is damaged.
     """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
@@ -253,35 +256,45 @@ def open_torch_file(path: Path) -> TorchFile:
 
 
 def _open_zip(path: Path, mapped: mmap.mmap) -> TorchFile:
-    try:
-        entries = records_of(mapped)
-    except Packed as error:
-        raise BadCheckpoint(
-            f"{path} is a compressed zip ({printable(str(error))}), which torch never writes.",
-            "Expected a checkpoint written by torch.save.",
-            "Download it again from its source, preferably as safetensors.",
-        ) from error
+    entries = records_of(mapped, compressed=True)
     parents = [name.removesuffix("data.pkl") for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(parents) != 1:
         raise ValueError(f"a zip with {len(parents)} records data.pkl")
-    if f"{parents[0]}constants.pkl" in entries:
-        raise BadCheckpoint(
-            f"{path} is a TorchScript program, which includes code.",
-            "Expected a dictionary of weights.",
-            "Use the weights that it was exported from, as safetensors or .pt.",
-        )
     inside = {name.removeprefix(parents[0]): entry for name, entry in entries.items() if name.startswith(parents[0])}
     prefix = "data/"
     records = {name.removeprefix(prefix): entry for name, entry in inside.items() if name.startswith(prefix)}
+    _refuse_compressed(path, {name: inside[name] for name in ("data.pkl", "byteorder") if name in inside} | records)
     storages = Storages(len(mapped), {key: each.size for key, each in records.items()})
     pickled = inside["data.pkl"]
     window = Window(mapped, pickled.start, pickled.start + pickled.size)
-    content = unpickle(window, storages.builders(), storages.persistent, str(path))
+    script = "constants.pkl" in inside
+    content = unpickle(
+        window, storages.builders(), storages.persistent, str(path), script_object if script else Placeholder
+    )
     record = inside.get("byteorder")
     byteorder = mapped[record.start : record.start + min(record.size, 8)] if record else b"little"
     if byteorder not in (b"little", b"big"):
         raise ValueError("an unknown byte order")
-    return TorchFile(path, content, {key: each.start for key, each in records.items()}, len(mapped), byteorder.decode())
+    starts = {key: each.start for key, each in records.items()}
+    order, size = byteorder.decode(), len(mapped)
+    if script:
+        return TorchFile(path, script_state(content), starts, size, order, "torchscript")
+    return TorchFile(path, content, starts, size, order)
+
+
+def _refuse_compressed(path: Path, records: Mapping[str, Record]) -> None:
+    """Reject a zip whose weights are compressed, and so cannot be mapped. The code of a TorchScript program often is.
+
+    Raises:
+        BadCheckpoint: with the first of them.
+    """
+    packed = next((name for name, record in records.items() if record.packed is not None), None)
+    if packed is not None:
+        raise BadCheckpoint(
+            f"{path} is a torch checkpoint that was compressed after it was saved ({printable(packed)}).",
+            "Expected stored tensors, as torch.save writes them.",
+            "Save it again with torch: `torch.save(torch.load(FILE, weights_only=True), NEW_FILE)`.",
+        )
 
 
 def _open_stream(path: Path, mapped: mmap.mmap) -> TorchFile:

@@ -1,8 +1,9 @@
-"""Read the directory of an uncompressed zip, strictly.
+"""Read the directory of a zip, strictly.
 
 Python's `zipfile` accepts much that lets two readers interpret a file differently (a name cut at a NUL, bytes
 before the zip, a directory that is not where it should be) and copies the whole directory. What torch writes needs
-none of that. The central directory is authoritative here, and each local header is checked against it.
+none of that. The central directory is authoritative here, and each local header is checked against it. Compressed
+records are refused unless the caller accepts them: they cannot be memory-mapped.
 
 Source: APPNOTE.TXT 6.3.10 of PKWARE, sections 4.3 and 4.5.3 (zip64).
 """
@@ -11,6 +12,7 @@ import mmap
 import stat
 import struct
 import unicodedata
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +20,8 @@ from typing import Any
 from vaekit.errors import printable
 from vaekit.formats.tensor_file import LONGEST_NAME, check_apart
 
-ZIP_START = b"PK\x03\x04"
+ZIP_START, EMPTY_START = b"PK\x03\x04", b"PK\x05\x06"
+"""The first bytes of a zip with records and of one without."""
 LOCAL_HEADER = struct.Struct("<4s2xHH16xHH")
 CENTRAL_HEADER = struct.Struct("<4s4xHH8xIIHHHH2xII")
 END = struct.Struct("<4sHHHHIIH")
@@ -33,36 +36,74 @@ MOST_RECORDS = 100_000
 """The maximum number of records; a checkpoint has slightly more than one per tensor."""
 
 
+DEFLATED = 8
+"""The only compression method that is read; torch's and numpy's zips use no other."""
+
+SLACK = 2**16
+"""By how many bytes the start of a compressed record may exceed its content: what is incompressible grows a little."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One file in a zip: the offset and the number of its bytes."""
 
     start: int
     size: int
+    packed: int | None = None
+    """The number of its bytes in the zip if it is compressed; None if it is stored."""
+
+    @property
+    def end(self) -> int:
+        """The offset after its bytes in the zip."""
+        return self.start + (self.size if self.packed is None else self.packed)
 
 
 class Packed(ValueError):
     """A record is compressed: it cannot be memory-mapped, and unpacking may exhaust memory."""
 
 
-def records_of(mapped: mmap.mmap) -> dict[str, Record]:
-    """The records of a zip by name: none compressed, encrypted, linked, duplicated or misplaced.
+def records_of(mapped: mmap.mmap, compressed: bool = False) -> dict[str, Record]:
+    """The records of a zip by name: none encrypted, linked, duplicated or misplaced.
+
+    Args:
+        mapped: the whole file.
+        compressed: whether to accept records that are compressed.
 
     Raises:
-        Packed: one is compressed.
+        Packed: one is compressed, or by an unknown method.
         ValueError, struct.error: it is damaged or hostile.
     """
     first, last, count = directory(mapped)
     records: dict[str, Record] = {}
     spans: list[tuple[int, int, str]] = []
-    for name, at, record in entries(mapped, first, last, count):
+    for name, at, record in entries(mapped, first, last, count, compressed):
         check_name(name)
         if name in records:  # readers disagree on which of them is used
             raise ValueError("a zip with duplicate record names")
         records[name] = record
-        spans.append((at, record.start + record.size - at, name))
+        spans.append((at, record.end - at, name))
     check_apart(spans, first)
     return records
+
+
+def content_of(mapped: mmap.mmap, record: Record, most: int | None = None) -> bytes:
+    """The bytes of a record, decompressed; not more than `most`.
+
+    Raises:
+        ValueError: it cannot be decompressed, or not to the size that the directory states.
+    """
+    size = record.size if most is None else min(most, record.size)
+    if record.packed is None:
+        return mapped[record.start : record.start + size]
+    end = record.end if most is None else min(record.end, record.start + size + SLACK)
+    try:
+        # One byte more than expected shows that there is more, without unpacking it.
+        content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(mapped[record.start : end], size + 1)
+    except zlib.error as error:
+        raise ValueError(f"a record that cannot be decompressed ({error})") from error
+    if len(content) < size or len(content) > record.size:
+        raise ValueError("a record of another size than the directory states")
+    return content[:size]
 
 
 def directory(mapped: mmap.mmap) -> tuple[int, int, int]:
@@ -100,7 +141,9 @@ def directory_64(mapped: mmap.mmap, end: int) -> tuple[Any, ...]:
     return (at, *facts)
 
 
-def entries(mapped: mmap.mmap, first: int, last: int, count: int) -> Iterator[tuple[str, int, Record]]:
+def entries(
+    mapped: mmap.mmap, first: int, last: int, count: int, compressed: bool
+) -> Iterator[tuple[str, int, Record]]:
     """Each record of the directory: its name, the offset of its local header, and its size."""
     at = first
     for _ in range(count):
@@ -116,11 +159,11 @@ def entries(mapped: mmap.mmap, first: int, last: int, count: int) -> Iterator[tu
         size, packed, header = widened(mapped[extra_at : extra_at + extra_size], [size, packed, header])
         if flags & ENCRYPTED or disk:
             raise ValueError("an encrypted or multi-part zip")
-        if method:
+        if method and not (compressed and method == DEFLATED):
             raise Packed(name)
-        if packed != size or stat.S_IFMT(attributes >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        if (packed != size and not method) or stat.S_IFMT(attributes >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise ValueError(f"the record {printable(name)} is not a regular file")
-        yield name, header, Record(data_start(mapped, header, raw), size)
+        yield name, header, Record(data_start(mapped, header, raw, method), size, packed if method else None)
     if at != last:
         raise ValueError("a zip with a wrong number of directory entries")
 
@@ -144,12 +187,12 @@ def widened(extra: bytes, fields: list[int]) -> list[int]:
     return result
 
 
-def data_start(mapped: mmap.mmap, header: int, name: bytes) -> int:
-    """The offset of a record's data, after its local header, which must have the same name."""
-    signature, flags, method, name_size, extra_size = unpacked(LOCAL_HEADER, mapped, header)
+def data_start(mapped: mmap.mmap, header: int, name: bytes, method: int) -> int:
+    """The offset of a record's data, after its local header, which must have the same name and method."""
+    signature, flags, own_method, name_size, extra_size = unpacked(LOCAL_HEADER, mapped, header)
     name_at = header + LOCAL_HEADER.size
     same = mapped[name_at : name_at + name_size] == name
-    if signature != ZIP_START or flags & ENCRYPTED or method or not same:
+    if signature != ZIP_START or flags & ENCRYPTED or own_method != method or not same:
         raise ValueError(f"the record {printable(name.decode('ascii', 'replace'))} is not at its stated offset")
     return name_at + name_size + extra_size
 

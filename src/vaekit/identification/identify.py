@@ -15,6 +15,7 @@ from vaekit.families import Config, Family, blueprint, family_of
 from vaekit.families.padding import stated_padding
 from vaekit.formats.open import check_readable
 from vaekit.identification.class_names import naming_the_class
+from vaekit.identification.diagnosis import channels_last, without_codebook
 from vaekit.identification.host_model import HostModel, host_model_of
 from vaekit.identification.key_signatures import not_runnable
 from vaekit.identification.locate import LocatedVAE, check_one_vae, gather, locate
@@ -115,14 +116,21 @@ def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[
         check_readable(part.file, (*part.names.values(), *part.statistics.values()))
     metadata = parts[0].file.metadata
     shapes = {native: part.spec(native).shape for part in parts for native in part.names}
+    other_order = channels_last(path, shapes)
+    if other_order is not None:
+        raise other_order
     family = family_of(parts[0].layout.family)
     stated = read_config(metadata)
     config = family.from_metadata(stated) if family.from_metadata else family.detect(shapes)
     if config is None or config.blocks > len(shapes):
-        raise not_runnable(parts[0].file) or UnknownVAE(
-            f"{path} has the keys of a {family.name!r} autoencoder, but not its structure.",
-            "Expected one of the models in the README's table.",
-            "If this is a VAE that other software runs, please report its key names and shapes.",
+        raise (
+            not_runnable(parts[0].file)
+            or without_codebook(path, family.name, shapes)
+            or UnknownVAE(
+                f"{path} has the keys of a {family.name!r} autoencoder, but not its structure.",
+                "Expected one of the models in the README's table.",
+                "If this is a VAE that other software runs, please report its key names and shapes.",
+            )
         )
     fields = parts[0].layout.implies | stated
     config = family.complete(config, fields, settings)
@@ -171,11 +179,16 @@ def check_tensors(identified: Identified) -> None:
     }
     listing = "; ".join(f"{len(keys)} {what}: {shorten(sorted(keys))}" for what, keys in problems.items() if keys)
     if listing:
-        raise not_runnable(identified.parts[0].file) or WrongTensors(
-            f"{identified.path} is a {identified.family.name!r} autoencoder in the {identified.layout} layout, "
-            f"but incomplete or inconsistent ({listing}).{halves_of_two(identified)}",
-            f"Expected {len(wanted)} tensors with the shapes that this config implies.",
-            "Download the file again from its source; vaekit never fills gaps with random weights.",
+        raise (
+            not_runnable(identified.parts[0].file)
+            or without_codebook(identified.path, identified.family.name, shapes)
+            or WrongTensors(
+                f"{identified.path} is a {identified.family.name!r} autoencoder in the {identified.layout} layout, "
+                f"but incomplete or inconsistent ({listing}).{halves_of_two(identified)}",
+                f"Expected {len(wanted)} tensors with the shapes that this config implies.",
+                "The file was saved so, or changed later: get the weights from their original source. vaekit never "
+                "fills gaps with random weights.",
+            )
         )
 
 

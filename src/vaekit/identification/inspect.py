@@ -14,6 +14,7 @@ from vaekit.formats.open import TensorFile, TensorSpec
 from vaekit.geometry import Geometry
 from vaekit.identification.build import Network
 from vaekit.identification.class_names import class_in, naming_the_class, unsupported_class
+from vaekit.identification.companions import names_beside
 from vaekit.identification.identify import Identified, identify_parts
 from vaekit.identification.key_signatures import UnsupportedFamily, match_unsupported
 from vaekit.identification.locate import gather, locate
@@ -209,11 +210,17 @@ def problems(identified: Identified, non_finite: Sequence[NonFiniteTensor] = ())
         half = identified.halves[0]
         verb, other = ("encode", "decode") if half == "encoder" else ("decode", "encode")
         problems.append(f"Only the {half} is present: it can {verb}, but not {other}.")
+    upscale = identified.config.geometry.upscale
+    if upscale > 1:
+        problems.append(f"Its decoder upscales: decoded images are {upscale} times as large as encoded ones.")
     if identified.normalization is None:
         problems.append(f"The normalization is unknown: {identified.normalization_source}.")
-    ignored = sum(part.ignored for part in identified.parts)
+    parts = identified.parts
+    ignored = sum(part.ignored for part in parts)
     if ignored:
-        problems.append(f"{ignored:,} other tensors of the file are not part of the VAE.")
+        named = ", ".join(filter(None, (names_beside(part.file.specs, part.beside, part.prefix) for part in parts)))
+        what = f": {named}" if named else ""
+        problems.append(f"{ignored:,} other tensors of the file are not part of the VAE{what}.")
     if not identified.latent_spaces:
         problems += identified.family.assumed(identified.config)
     return problems

@@ -1,7 +1,7 @@
 """Recognize files that vaekit cannot run: other VAEs, and models that are not VAEs.
 
-Reads the tables `unsupported.toml` and `non_vae.toml`. Both identify models by the key names of published files;
-file names are ignored. They are consulted only if no runnable family matches a file.
+Reads the tables `unsupported.toml`, `quantized.toml` and `non_vae.toml`. They identify models by the key names of
+published files; file names are ignored. They are consulted only if no runnable family matches a file.
 """
 
 import re
@@ -18,7 +18,7 @@ from vaekit.formats.open import TensorFile, TensorSpec
 LONGEST_KEY, MOST_KEYS = 200, 20_000
 """Longer names and further tensors are ignored, which bounds the time that a hostile file takes."""
 Specs = Mapping[str, TensorSpec]
-UNSUPPORTED = ("unsupported.toml",)
+UNSUPPORTED = ("unsupported.toml", "quantized.toml")
 """The tables of VAEs that are recognized but not run."""
 
 

@@ -14,6 +14,9 @@ from vaekit.families import LAYOUTS, PARTS, Layout, family_of
 from vaekit.formats.open import TensorFile, TensorSpec, open_weights
 from vaekit.formats.paths import exists
 from vaekit.formats.shard_sets import weights_entries
+from vaekit.identification.companions import companion_of, redundant, unmerged
+from vaekit.identification.diagnosis import channels_last, other_quantizer
+from vaekit.identification.folder_contents import is_training_state, not_one_vae
 from vaekit.identification.fused_tensors import present_parts, whole_key
 from vaekit.identification.host_model import host_normalizations
 from vaekit.identification.key_signatures import no_vae, not_runnable
@@ -33,8 +36,8 @@ from vaekit.identification.weight_sets import (
 
 FEWEST_KEYS = 8
 """The minimum number of matching keys; fewer are a coincidence."""
-TRAINING_LEFTOVERS = ("loss.", "model_ema.")
-"""Keys of training code beside the weights of an autoencoder: dropped, and counted as ignored."""
+ADAPTER_OF_VAE = "lora_vae_"
+"""The start of the keys of a LoRA for a VAE, in kohya's layout, wherever the VAE is in the file."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,12 @@ class LocatedVAE:
     def spec(self, native: str) -> TensorSpec:
         return self.file.specs[self.names[native]]
 
+    @property
+    def beside(self) -> list[str]:
+        """The keys of the tensors in the file that are not part of the VAE."""
+        taken = {*self.names.values(), *self.statistics.values()}
+        return [key for key in self.file.specs if key not in taken]
+
     def foreign(self, native: str) -> str:
         """The file's name for a native key, whether or not it is present."""
         levels = self.layout.native_levels(self.names)
@@ -80,13 +89,8 @@ def gather(path: Path) -> tuple[list[TensorFile], dict[str, Any]]:
     weights = weights_entries(folder, [file.name for file in folder.iterdir() if file.is_file()])
     if settings:
         weights = sorted(weights, key=attrgetter("preference"))[:1]
-    if not 1 <= len(weights) <= 2:
-        listing = ", ".join(entry.path.name for entry in weights[:8]) or "no weights file"
-        raise NotFound(
-            f"The folder {path} holds {len(weights)} weights files ({listing}).",
-            "Expected a diffusers folder, one weights file, or the encoder and the decoder of one VAE.",
-            "Give the path of one file.",
-        )
+    if not 1 <= len(weights) <= 2 or any(is_training_state(entry.path) for entry in weights):
+        raise not_one_vae(path, [entry.path for entry in weights])
     return [open_weights(entry.path) for entry in weights], settings
 
 
@@ -142,8 +146,15 @@ def locate(file: TensorFile, weights: str | None = None) -> LocatedVAE:
     best, others = selected(named.file, best, weights)
     named.check_distinct(keys, {name for other in others if other.averaged for name in other.names.values()})
     left = [key for key in unexpected if not any(belongs_to(key, other) for other in others)]
-    if left:
-        raise not_runnable(file) or unexpected_tensors_error(file, best.layout, left)
+    elsewhere = [key for key in file.specs if key.startswith(ADAPTER_OF_VAE)]
+    adapter = unmerged(file.path, dict.fromkeys([*left, *elsewhere]), best.prefix)
+    if left or adapter:
+        raise (
+            not_runnable(file)
+            or adapter
+            or other_quantizer(file.path, left, best.prefix)
+            or unexpected_tensors_error(file, best.layout, left)
+        )
     return best
 
 
@@ -214,10 +225,17 @@ def locate_with_prefix(file: TensorFile, layout: Layout, prefix: str) -> tuple[L
         held = statistics if native in outside else names
         if native is not None and native not in held:
             held[native] = key
-        elif not bare.startswith(TRAINING_LEFTOVERS + layout.unused) and key not in host_keys:
+        elif not (bare.startswith(layout.unused) or key in host_keys or is_companion(file, layout, key, bare)):
             unexpected.append(key)
     ignored = len(file.specs) - len(names) - len(statistics)
-    return LocatedVAE(file, layout, prefix, names, statistics, ignored), unexpected
+    beyond = redundant(file, unexpected)
+    unknown = [key for key in unexpected if key not in beyond]
+    return LocatedVAE(file, layout, prefix, names, statistics, ignored), unknown
+
+
+def is_companion(file: TensorFile, layout: Layout, key: str, bare: str) -> bool:
+    """Whether a tensor is a known companion of training. Files that vaekit writes have none."""
+    return layout.family != PARTS.name and companion_of(bare, file.specs[key].shape) is not None
 
 
 def closest(candidates: list[tuple[LocatedVAE, list[str]]]) -> tuple[LocatedVAE, list[str]]:
@@ -241,6 +259,8 @@ def no_vae_error(file: TensorFile) -> UnknownVAE | WrongTensors:
     return (
         not_runnable(file)
         or flattened(file)
+        or channels_last(file.path, {key: spec.shape for key, spec in file.specs.items()})
+        or unmerged(file.path, [key for key in file.specs if ".base_layer." in key], "")
         or no_vae(file)
         or UnknownVAE(
             f"There is no VAE in {file.path}: its {len(file.specs):,} tensors ({shorten(file.specs)}) belong to no "
@@ -254,9 +274,10 @@ def no_vae_error(file: TensorFile) -> UnknownVAE | WrongTensors:
 def unexpected_tensors_error(file: TensorFile, layout: Layout, unexpected: list[str]) -> WrongTensors:
     return flattened(file) or WrongTensors(
         f"{file.path} looks like a {layout.family!r} autoencoder in the {layout.name} layout, with "
-        f"{len(unexpected)} unexpected tensors: {shorten(unexpected)}.",
-        "Expected the tensors of one autoencoder and no others.",
-        "If this is a newer type of VAE, please report it; a partial load would give wrong images.",
+        f"{len(unexpected)} tensors that this architecture does not have: {shorten(unexpected)}.",
+        "Expected the tensors of one autoencoder, beside known companions of training.",
+        "If they are part of the VAE, it is of another type, which would give wrong images without them: please report "
+        "their names. If they are not, save the file without them.",
     )
 
 

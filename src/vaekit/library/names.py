@@ -15,8 +15,8 @@ from importlib import resources
 from pathlib import Path
 
 from vaekit.catalog.tables import packaged, packaged_weights
-from vaekit.errors import AmbiguousName, printable
-from vaekit.formats.paths import exists
+from vaekit.errors import AmbiguousName, NotFound, printable
+from vaekit.formats.paths import exists, missing_target
 from vaekit.library.folders import LocalWeights, models_folders, scan_all
 
 
@@ -37,6 +37,12 @@ def locate_vae(name_or_path: str | Path, models: Sequence[Path] | None = None) -
             yield path
     elif exists(Path(name_or_path)):
         yield Path(name_or_path)
+    elif target := missing_target(Path(name_or_path)):
+        raise NotFound(
+            f"{printable(str(name_or_path))} is a link to {printable(target)}, which does not exist.",
+            "Expected a link to a file.",
+            "Download the file that it points to again, or give the file itself.",
+        )
     else:
         yield find_named(str(name_or_path), models_folders(models))
 

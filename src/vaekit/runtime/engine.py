@@ -28,7 +28,7 @@ from vaekit.runtime.plan import AUTO, NCNN, Explanation, Plan, all_planned
 from vaekit.runtime.runner import Runner
 from vaekit.runtime.streaming.arena import Arena
 from vaekit.shapes import AnyLatents, Items
-from vaekit.vae import VAE, half_missing, wrong_latents
+from vaekit.vae import VAE, at_item_size, half_missing, wrong_latents
 
 SINGLE = 4
 """The size of an fp32 value in bytes."""
@@ -109,7 +109,8 @@ class Engine:
 
         Args:
             z: raw latents (b, z, *latent_size).
-            size: the size to crop to, such as (height, width) of an image; None for the whole padded item.
+            size: the size to crop to, such as (height, width) of an image; None for the whole padded item. For a
+                decoder that upscales, it is the size before, and the result is `geometry.upscale` times as large.
 
         Raises:
             HalfMissing: the VAE has no decoder.
@@ -119,6 +120,7 @@ class Engine:
         """
         size, fixed = self._checked(z, size)
         assert self._decoder is not None
+        size = self.geometry.decoded_size(size)
         items = torch.empty((len(z), self.geometry.channels, *size), device=z.device)
         done, fixed = 0, items[1:].nbytes + fixed
         for latents in self._decoder.batches(z, self._least_size(z), fixed):
@@ -143,7 +145,7 @@ class Engine:
         size, fixed = self._checked(z, size)
         assert self._decoder is not None
         batches = self._decoder.batches(z, self._least_size(z), fixed)
-        parameters = torch.cat([self._parameters(items, fixed) for items in batches])
+        parameters = at_item_size(torch.cat([self._parameters(items, fixed) for items in batches]), self.geometry)
         return self._running.to_likelihood(cropped(parameters, size).float())
 
     def explain(self, *size: int) -> tuple[Explanation, ...]:
@@ -168,7 +170,8 @@ class Engine:
         return tuple(note for half, runner in runners if runner is not None for note in runner.notes(half))
 
     def reconstruct(self, x: Items) -> Items:
-        """Encode items to the posterior's mode and decode it: items of the same size in fp32, not clamped.
+        """Encode items to the posterior's mode and decode it: items of the same size in fp32, not clamped. Images of a
+        decoder that upscales are averaged to that size.
 
         Raises:
             HalfMissing, BadItem, TooLittleMemory: see `encode` and `decode`; before anything is run.
@@ -176,7 +179,7 @@ class Engine:
         check_items(x, self.geometry)
         size = tuple(x.shape[2:])
         self.explain(*size)
-        return self.decode(self.encode(x).mode, size)
+        return at_item_size(self.decode(self.encode(x).mode, size), self.geometry)
 
     def export(
         self, file_format: str, folder: str | Path, half: str | None = None, verify: bool = True
@@ -200,7 +203,7 @@ class Engine:
         values = self.geometry.channels * math.prod(padded)
         latents = self.geometry.latent_channels * math.prod(self.geometry.latent_size(size)) * SINGLE
         if half == "decode":  # the output of the network, and the cropped fp32 result
-            return latents + values * (self.plan.torch_decode_dtype.itemsize + SINGLE)
+            return latents + values * self.geometry.upscale**2 * (self.plan.torch_decode_dtype.itemsize + SINGLE)
         copies = (padded != size) * SINGLE
         dtype = self.plan.torch_encode_dtype
         return latents + values * (SINGLE + copies + (dtype != torch.float32) * dtype.itemsize)

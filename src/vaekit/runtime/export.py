@@ -221,6 +221,8 @@ def facts(vae: VAE, half: Half, program: ExportedProgram) -> dict[str, str]:
         "vaekit.latents": "raw",
         "vaekit.normalization": json.dumps(None if vae.normalization is None else vae.normalization.as_json()),
     }
+    if geometry.upscale > 1:
+        metadata["vaekit.upscale"] = str(geometry.upscale)
     if vae.origin is not None:
         metadata["vaekit.family"] = vae.origin.name
     if half.name == "encoder":

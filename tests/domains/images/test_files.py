@@ -10,12 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
+from vaekit.comparison.candidates import VAECandidate
 from vaekit.domains.images.files import DecodedImage, RoundTrip, as_written, pixel_count, round_trip_stages
 from vaekit.domains.images.read import LoadedImage, read_image
 from vaekit.domains.images.write import srgb_profile, to_bytes
 from vaekit.errors import VaekitError
 from vaekit.families import assemble, family_of
 from vaekit.families.tiny.net import TinyConfig
+from vaekit.families.wan.net import WanConfig
+from vaekit.metrics.image.psnr import psnr
 from vaekit.pipeline import Stages, run_pipeline
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
@@ -87,3 +90,25 @@ def test_as_written_is_what_a_file_gives_back(tmp_path: Path) -> None:
 
 def test_a_image_weighs_its_pixels() -> None:
     assert pixel_count(LoadedImage(torch.zeros(1, 3, 7, 9))) == 63
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_images_of_a_decoder_that_upscales_are_larger_and_measured_at_their_size(mode: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = WanConfig(3, 4, (8, 16), (16, 8), 1, 2, (), False, upscale=2)
+    engine = Engine(assemble(family_of("wan"), config).eval(), CPU)
+    image = Image.fromarray(to_bytes(dead_leaves(1, (24, 17), torch.Generator().manual_seed(0))))
+    if mode == "RGBA":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.save(tmp_path / "x.png")
+    trip = round_trip_stages(engine, {tmp_path / "x.png": tmp_path / "y.png"}, True)(tmp_path / "x.png")
+    with Image.open(tmp_path / "y.png") as written:
+        assert (written.size, written.mode) == ((34, 48), mode)
+    pixels = read_image(tmp_path / "x.png").pixels
+    expected = torch.nn.functional.avg_pool2d(as_written(engine.decode(engine.encode(pixels).mode, (24, 17))), 2)
+    assert trip.psnr == pytest.approx(psnr(as_written(pixels), expected).item())
+    assert any("2" in note for note in trip.notes)
+    assert engine.reconstruct(pixels).shape == pixels.shape
+    candidate = VAECandidate("up", engine)
+    assert candidate.round_trip(pixels).shape == pixels.shape
+    assert len(candidate.warnings) == 1

@@ -17,7 +17,8 @@ from vaekit.checkpoints.save import save
 from vaekit.domains.images.finetune import DECODER_ONLY, NOTE, FinetuneOptions, Finetuning, prepare_finetuning
 from vaekit.domains.recipes import recipe
 from vaekit.errors import BadRecipe, RecipeChanged, VaekitError
-from vaekit.families import assemble, family_with
+from vaekit.families import assemble, family_of, family_with
+from vaekit.families.wan.net import WanConfig
 from vaekit.formats.open import open_tensors
 from vaekit.identification.build import build
 from vaekit.identification.identify import identify
@@ -90,6 +91,16 @@ def test_the_encoder_stays_and_the_decoder_moves(tuning: Callable[..., Finetunin
     moved = [key for key in before if not same_bits(before[key], after[key])]
     assert moved and all(key.startswith("decoder.") for key in moved)
     assert identify(made.run.folder).normalization == NORMALIZATION, "diffusion models were made for this one"
+
+
+def test_a_decoder_that_upscales_is_refused(tmp_path: Path, images: Path, lpips_file: Path) -> None:
+    torch.manual_seed(0)
+    config = WanConfig(3, 4, (8, 16), (16, 8), 1, 2, (), False, upscale=2)
+    save(assemble(family_of("wan"), config, normalization=None), tmp_path / "up.safetensors", "original")
+    parent = base_model_at(tmp_path / "up.safetensors", "up")
+    with refuses(BadRecipe, "up", "2"):
+        options = FinetuneOptions(False, lpips=lpips_file)
+        prepare_finetuning(recipe("finetune", SHORT), parent, images, tmp_path / "run", 0, options)
 
 
 def test_no_graph_is_kept_through_the_encoder(tuning: Callable[..., Finetuning]) -> None:

@@ -8,7 +8,14 @@ from shapes_of_configs import assert_names, native_shapes
 
 from vaekit.errors import WrongTensors
 from vaekit.families import layout_of
-from vaekit.families.wan.files import detect_wan, multiples_of, reaches_over_time, settings, time_levels
+from vaekit.families.wan.files import (
+    detect_wan,
+    multiples_of,
+    reaches_over_time,
+    settings,
+    time_levels,
+    upscaling,
+)
 from vaekit.families.wan.net import WanConfig
 from vaekit.normalization import LatentNormalization
 
@@ -126,3 +133,21 @@ def test_networks_that_diffusers_cannot_build_are_refused(config: WanConfig) -> 
 def test_widths_as_multiples_of_the_first() -> None:
     assert multiples_of((8, 16, 8)) == [1, 2, 1]
     assert multiples_of((8, 12)) == []
+
+
+@pytest.mark.parametrize(
+    ("outputs", "channels", "expected"),
+    [
+        *[(3, 3, (3, 1)), (12, 3, (3, 2)), (27, 3, (3, 3)), (4, 1, (1, 2)), (16, 4, (4, 2)), (12, 12, (12, 1))],
+        *[(12, None, (3, 2)), (16, None, (4, 2)), (3, None, (None, 1)), (4, None, (None, 1)), (0, 3, (3, 1))],
+        *[(6, 3, (3, 1)), (10, None, (None, 1))],
+    ],
+)
+def test_output_channels_are_squares_of_pixels(outputs: int, channels: int | None, expected: tuple[int, int]) -> None:
+    assert upscaling(outputs, channels) == expected
+
+
+def test_a_decoder_that_upscales_is_detected_alone_and_with_its_encoder() -> None:
+    config = replace(CONFIG, upscale=2)
+    assert detect_wan(native_shapes(config)) == detect_wan(half(config, "decoder")) == config
+    assert settings(config, NORMALIZATION)["out_channels"] == 12

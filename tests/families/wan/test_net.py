@@ -9,11 +9,13 @@ import torch
 from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vaekit import load, save
 from vaekit.families.wan.net import CausalConv
 from vaekit.identification.identify import identify
 from vaekit.runtime.engine import Engine
+from vaekit.runtime.plan import Plan
 
 CLASSES = {"Wan 2.1": diffusers.AutoencoderKLWan, "Qwen-Image": diffusers.AutoencoderKLQwenImage}
 SMALL: dict[str, Any] = {
@@ -163,3 +165,59 @@ def test_one_frame_meets_the_last_slice_only() -> None:
     layer(x).sum().backward()
     assert layer.weight.grad is not None
     assert layer.weight.grad[:, :, :-1].abs().max() == 0
+
+
+# ----------------------------------------------------------------------------------------------- decoders that upscale
+
+
+def upscaler(factor: int) -> nn.Module:
+    """A VAE of diffusers with a decoder whose output channels are squares of pixels."""
+    return theirs_of("Wan 2.1", out_channels=3 * factor**2)
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "original"])
+@pytest.mark.parametrize("factor", [2, 3])
+@torch.no_grad()
+def test_output_channels_become_squares_of_pixels(factor: int, layout: str, tmp_path: Path) -> None:
+    theirs = upscaler(factor)
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = load(tmp_path / "theirs")
+    if layout == "original":
+        save(ours, tmp_path / "x.safetensors", layout)
+        ours = load(tmp_path / "x.safetensors")
+    assert (ours.geometry.channels, ours.geometry.factors, ours.geometry.upscale) == (3, (8, 8), factor)
+    x = images(24, 16)
+    mean, _ = moments_of(theirs, x)
+    expected = F.pixel_shuffle(decoded_by(theirs, mean), factor)
+    assert (ours.encode(x).mean - mean).abs().max() <= 1e-4
+    assert expected.shape[2:] == (24 * factor, 16 * factor)
+    assert (ours.decode(mean).clamp(-1, 1) - expected).abs().max() <= 1e-4
+    assert ours.reconstruct(x).shape == x.shape
+
+
+@torch.no_grad()
+def test_the_decoder_alone_and_under_a_memory_limit(tmp_path: Path) -> None:
+    upscaler(2).save_pretrained(tmp_path / "theirs")
+    whole = load(tmp_path / "theirs")
+    path = tmp_path / "theirs" / "diffusion_pytorch_model.safetensors"
+    kept = {name: t for name, t in load_file(path).items() if name.startswith(("decoder.", "post_quant_conv."))}
+    save_file(kept, tmp_path / "decoder.safetensors")
+    half = load(tmp_path / "decoder.safetensors")
+    assert (half.encoder, half.geometry) == (None, whole.geometry)
+    z = torch.randn(1, 4, 24, 20, generator=torch.Generator().manual_seed(0))
+    expected = whole.decode(z)
+    engine = Engine(half, Plan(device="cpu", memory="8MiB"))
+    assert torch.equal(half.decode(z), expected)
+    decoded = engine.decode(z, (189, 160))
+    assert decoded.shape == (1, 3, 378, 320)
+    assert (decoded - expected[:, :, :378]).abs().max() <= 1e-4
+    (plan,) = engine.explain(189, 160)
+    assert plan.predicted_peak is not None and plan.predicted_peak <= 8 * 2**20
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_an_upscaler_is_saved_as_diffusers_has_it(tmp_path: Path) -> None:
+    upscaler(2).save_pretrained(tmp_path / "theirs")
+    save(load(tmp_path / "theirs"), tmp_path / "again", "diffusers")
+    opened = diffusers.AutoencoderKLWan.from_pretrained(str(tmp_path / "again"))
+    assert (opened.config.in_channels, opened.config.out_channels) == (3, 12)

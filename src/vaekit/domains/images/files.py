@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from vaekit.checkpoints.latent_files import LatentFile, LatentOrigin, check_readable, load_latent, save_latent
 from vaekit.distributions import Posterior
@@ -78,8 +80,8 @@ class DecodedImage:
     image: LoadedImage
     given: Images
     """(1, c, h, w) in [-1, 1], in the channels of the VAE."""
-    result: Images
-    """The same shape; not clamped."""
+    result: Float[Tensor, "b c rows columns"]
+    """The same shape, or larger if the decoder upscales; not clamped."""
     latent_shape: tuple[int, ...]
     seconds: float
     notes: tuple[str, ...]
@@ -194,15 +196,22 @@ def reconstructed(engine: Engine, image: LoadedImage, correction: SavedCorrectio
     check_finite(result, engine)
     if correction is not None:
         result, notes = corrected(result, correction), (*notes, correction.about)
+    upscale = engine.geometry.upscale
+    if upscale > 1:
+        notes = (*notes, f"decoded at {upscale} times the size, and averaged to that of the image to be measured")
     return DecodedImage(image, pixels, result, tuple(latent.shape[1:]), seconds, notes)
 
 
 def written(trip: DecodedImage, source: Path, target: Path, compression: float, compare: bool) -> RoundTrip:
     """Write the result and measure it."""
     image = trip.image
+    upscale = trip.result.shape[2] // image.height
     shown, original = (as_written(as_rgb(values)) for values in (trip.result, trip.given))
     colors, alpha = split_alpha(trip.result)
+    if upscale > 1 and alpha is None and image.alpha is not None:
+        colors, alpha = shown, F.interpolate(image.alpha, scale_factor=upscale)
     write_image(target, shown if alpha is None else colors, like=image, alpha=alpha)
+    shown = shown if upscale == 1 else F.avg_pool2d(shown, upscale)
     comparison = side_by_side_path(target) if compare else None
     if comparison is not None:
         opacity = image.alpha if alpha is None else None  # RGBA is laid over white already
@@ -304,7 +313,7 @@ def decode_stages(
         latent, pixels, caution = decoded
         colors, alpha = split_alpha(pixels)
         write_image(outputs[path], as_rgb(pixels) if alpha is None else colors, alpha=alpha)
-        height, width = latent.size
+        height, width = engine.geometry.decoded_size(latent.size)
         return DecodedLatent(path, outputs[path], caution, width, height)
 
     return Stages(load_latent, run, write, lambda latent: prod(latent.size))

@@ -146,6 +146,13 @@ def prepare_finetuning(
             "Expected a recipe without [vae] for fine-tuning.",
             "Use the recipe `finetune`, or `vaekit train`.",
         )
+    upscale = parent.identified.config.geometry.upscale
+    if upscale > 1:
+        raise BadRecipe(
+            f"The decoder of {parent.name} upscales: its images are {upscale} times as large as the encoded ones.",
+            "Expected a VAE whose images can be compared with the encoded ones.",
+            "Fine-tune the VAE that it was made from.",
+        )
     initial = {"fingerprint": parent.fingerprint, "trained": trained_description(options.whole)}
     config = parent.identified.config
     if padding := padding_of(config):

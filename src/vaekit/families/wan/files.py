@@ -1,5 +1,6 @@
 """Wan 2.1 and Qwen-Image: video autoencoders that encode and decode still images, and 2-D copies pruned for them."""
 
+import math
 from typing import Any
 
 from vaekit.distributions import DiagonalGaussian, Laplace
@@ -23,6 +24,8 @@ ATTENTION = {leaf: leaf for leaf in ("norm.gamma", "to_qkv.{p}", "proj.{p}")}
 RESAMPLE = {"conv.{p}": "resample.1.{p}", "time_conv.{p}": "time_conv.{p}"}
 ENDS = {"conv_in.{p}": "conv1.{p}", "norm_out.gamma": "head.0.gamma", "conv_out.{p}": "head.2.{p}"}
 DIFFUSERS_ENDS = {leaf: leaf for leaf in ENDS}
+MOST_IMAGE_CHANNELS = 4
+"""The channels of an image with transparency; decoders with more output channels upscale."""
 
 
 def middle(half: str, first: str, attention: str, last: str, residual: dict[str, str]) -> Rules:
@@ -69,7 +72,24 @@ DIFFUSERS = (
 def detect_wan(shapes: Shapes) -> WanConfig | None:
     """The configuration of a Wan 2.1 autoencoder, or of one half, which the other is assumed to mirror."""
     fields = wan_fields(shapes)
-    return WanConfig(**fields) if fields else None
+    if fields is None:
+        return None
+    last = first_shape(shapes, "decoder.conv_out.weight", "decoder.conv_out.bias")
+    has_encoder = "encoder.conv_in.weight" in shapes
+    channels, upscale = upscaling(last[0] if last else 0, fields["image_channels"] if has_encoder else None)
+    return WanConfig(**fields | {"image_channels": channels or fields["image_channels"]}, upscale=upscale)
+
+
+def upscaling(outputs: int, channels: int | None) -> tuple[int | None, int]:
+    """The image channels and the upscaling of a decoder, whose output channels become squares of pixels.
+
+    Args:
+        outputs: the output channels of its last convolution; 0 without a decoder.
+        channels: the image channels of the encoder; None without one, which leaves RGB, then RGBA.
+    """
+    likely = (channels,) if channels else () if outputs <= MOST_IMAGE_CHANNELS else (3, MOST_IMAGE_CHANNELS)
+    fitting = ((count, math.isqrt(outputs // count)) for count in likely if outputs > count)
+    return next((pair for pair in fitting if pair[0] * pair[1] ** 2 == outputs), (channels, 1))
 
 
 def wan_fields(shapes: Shapes) -> dict[str, Any] | None:
@@ -134,7 +154,7 @@ def settings(config: WanConfig, normalization: LatentNormalization | None) -> di
     """
     return wan_settings(config, normalization) | {
         "in_channels": config.image_channels,
-        "out_channels": config.image_channels,
+        "out_channels": config.upscale**2 * config.image_channels,
     }
 
 

@@ -7,11 +7,14 @@ the two earlier slices and the convolutions over time, so that files are convert
 
 Some copies of these weights were pruned to the slice that an image needs ("Qwen2D"): `temporal` distinguishes them.
 The output is not clamped; the published video code clamps it to [-1, 1].
+
+Some decoders were fine-tuned to upscale, too: they output four channels for each color, which become squares of 2x2
+pixels (`upscale`; spacepxl's "Wan2.1 VAE upscale2x").
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -40,12 +43,14 @@ class WanConfig:
     convolutions over time are stored but not run: a single frame bypasses them."""
     temporal: bool
     """Whether the kernels have a time axis; otherwise they were pruned to the slice for a single image."""
+    upscale: int = field(default=1, kw_only=True)
+    """By how much decoded images are larger than encoded ones, along each side."""
 
     @property
     def geometry(self) -> Geometry:
         """Images of any size (no video); every level except the last halves the resolution."""
         factor = self.pixel_patch * 2 ** (len(self.encoder_widths) - 1)
-        return Geometry(self.image_channels, self.latent_channels, (factor, factor))
+        return Geometry(self.image_channels, self.latent_channels, (factor, factor), upscale=self.upscale)
 
     @property
     def pixel_patch(self) -> int:
@@ -234,22 +239,24 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Raw latents (b, z, i, j) -> images (b, 3, f*i, f*j), approximately in [-1, 1]."""
+    """Raw latents (b, z, i, j) -> images (b, 3, f*i, f*j), approximately in [-1, 1]; u times larger if it upscales."""
 
     def __init__(self, config: WanConfig, levels: Iterable[nn.Module]) -> None:
         super().__init__()
         self.config = config
+        self.upscale = config.upscale
         widths, latent = config.decoder_widths, config.latent_channels
         self.post_quant_conv = conv(latent, latent, 1, config.temporal)
         self.conv_in = conv(latent, widths[0], 3, config.temporal)
         self.mid = Middle(widths[0], config.temporal)
         self.levels = nn.Sequential(*levels)
         self.norm_out = frame_norm(widths[-1], config.temporal)
-        self.conv_out = conv(widths[-1], config.pixel_channels, 3, config.temporal)
+        self.conv_out = conv(widths[-1], config.upscale**2 * config.pixel_channels, 3, config.temporal)
 
     def forward(self, z: Latents) -> Images:
         h = self.levels(self.mid(self.conv_in(self.post_quant_conv(z))))
-        return self.conv_out(F.silu(self.norm_out(h)))
+        images = self.conv_out(F.silu(self.norm_out(h)))
+        return images if self.upscale == 1 else F.pixel_shuffle(images, self.upscale)
 
 
 def build(config: WanConfig) -> tuple[Encoder, Decoder]:
