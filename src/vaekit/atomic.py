@@ -8,10 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vaekit.errors import CannotWrite, CannotWriteHere
-
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-"""Errors that concern the whole disk rather than one file."""
+from vaekit.errors import FULL_DISK, CannotWrite, CannotWriteHere, reason_of
 
 
 @contextmanager
@@ -158,10 +155,9 @@ def _prefix(target: Path) -> str:
 
 def cannot_write(target: Path, error: Exception, error_type: type[CannotWrite] = CannotWrite) -> CannotWrite:
     """The error for a failure to write `target`; `CannotWriteHere` if the disk is full, else of the given type."""
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    full = isinstance(error, OSError) and error.errno in FULL
+    full = isinstance(error, OSError) and error.errno in FULL_DISK
     return (CannotWriteHere if full else error_type)(
-        f"Could not write {target}: {reason}.",
+        f"Could not write {target}: {reason_of(error)}.",
         "No incomplete file was left under that name.",
         "Choose a writable folder on a disk with enough free space, and run the command again.",
     )

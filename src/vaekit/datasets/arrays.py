@@ -20,6 +20,7 @@ from vaekit.datasets.listing import digest_of
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source, for_tests
 from vaekit.errors import NoTrainingData, printable
+from vaekit.reading import open_file
 
 IDX = {8: np.uint8}
 """Supported data types of idx files, by code."""
@@ -72,9 +73,9 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         NoTrainingData: the file is damaged or of another format.
     """
     try:
-        with open(path, "rb") as packed:
+        with open_file(path) as packed:
             zipped = packed.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if zipped else open(path, "rb") as file:
+        with open_file(path) as stored, gzip.open(stored) if zipped else stored as file:
             # Read the header first, and decompress no more than it announces.
             zero, kind, axes = struct.unpack(">HBB", file.read(4))
             if zero or kind not in IDX:
@@ -112,7 +113,7 @@ def read_npz(path: Path, expected: str) -> tuple[NDArray[Any], NDArray[Any] | No
         NoTrainingData: the file is damaged, or none of its arrays has a usual name.
     """
     try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with open_file(path) as opened, np.load(opened, allow_pickle=False) as file:
             names = {name.lower(): name for name in file.files}
             train = next((names[key] for key in KEYS if key in names), None)
             if train is None and len(names) == 1:

@@ -22,6 +22,7 @@ from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
 from vaekit.errors import BadItem, NoTrainingData, printable
 from vaekit.optional import require
+from vaekit.reading import open_file
 from vaekit.user_dirs import cache_folder
 
 PARQUET, ARROW_FILE = b"PAR1", b"ARROW1"
@@ -180,7 +181,7 @@ def declared(metadata: dict[bytes, bytes] | None, feature: str) -> list[str]:
 
 def readable(path: Path, wanted: RecordFormat, say: Callable[[str], None]) -> Path:
     """A file that can be memory-mapped: this one, or for Parquet a copy of its binary columns in the user's cache."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         if file.read(len(PARQUET)) != PARQUET:
             return path
     status, source = path.stat(), hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]

@@ -18,6 +18,7 @@ from vaekit.datasets.read_errors import read_error
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
 from vaekit.errors import BadItem, NoTrainingData, printable
+from vaekit.reading import open_file
 
 LARGEST_MEMBER = 2**31
 """The maximum number of bytes of an item."""
@@ -70,7 +71,7 @@ class Tars:
             raise BadItem(f"{printable(name)} has {size:,} bytes.", f"Expected at most {LARGEST_MEMBER:,}.", "")
         try:
             # Opened each time, since thousands of tar files would exceed the limit of open files.
-            with open(self.paths[tar], "rb", buffering=0) as file:
+            with open_file(self.paths[tar], buffering=0) as file:
                 file.seek(offset)
                 content = file.read(count) or b""
         except (OSError, MemoryError) as error:
@@ -118,7 +119,7 @@ def members(path: Path, suffixes: frozenset[str]) -> tuple[list[Member], str]:
     damage = ""
     try:
         size, reached = path.stat().st_size, 0
-        with tarfile.open(path, "r:", tarinfo=Header) as tar:
+        with open_file(path) as whole, tarfile.open(path, "r:", whole, tarinfo=Header) as tar:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # do not keep all headers in memory
                 if tar.offset <= reached:
@@ -132,7 +133,7 @@ def members(path: Path, suffixes: frozenset[str]) -> tuple[list[Member], str]:
                 ):
                     items.append((member.name, member.offset_data, member.size))
             end = tar.offset
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             file.seek(end)
             if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
                 damage = f"the bytes at {end:,} are not a header"

@@ -23,9 +23,10 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from vaekit.atomic import atomic_file, cannot_write
-from vaekit.errors import CannotWriteHere, ProtocolChanged
+from vaekit.errors import CannotWriteHere, ProtocolChanged, reason_of
 from vaekit.evaluation.protocol import Protocol
 from vaekit.json import dumps, number
+from vaekit.reading import read_json
 from vaekit.records import differences, renamed
 
 PROTOCOL, ITEMS, ROWS, RESULT = "protocol.json", "items.jsonl", "rows.bin", "evaluation.json"
@@ -123,7 +124,7 @@ def _agree(folder: Path, protocol: Protocol) -> None:
     current = json.loads(dumps(protocol.as_json()))
     path = folder / PROTOCOL
     try:
-        before = json.loads(path.read_text("utf-8"))
+        before = read_json(path)
     except FileNotFoundError:
         if any((folder / name).exists() for name in (ITEMS, ROWS)):
             raise ProtocolChanged(
@@ -133,7 +134,9 @@ def _agree(folder: Path, protocol: Protocol) -> None:
             part.write_text(dumps(current) + "\n", "utf-8")
         return
     except (OSError, ValueError) as error:
-        raise ProtocolChanged(f"{path} cannot be read: {error}.", "", "Choose another folder, or remove it.") from error
+        raise ProtocolChanged(
+            f"{path} cannot be read: {reason_of(error)}.", "", "Choose another folder, or remove it."
+        ) from error
     changed = differences(upgraded(before), current) if isinstance(before, dict) else [f"{PROTOCOL} is not a protocol"]
     if changed:
         raise ProtocolChanged(

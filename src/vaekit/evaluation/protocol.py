@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.datasets.choose import rank
+from vaekit.reading import open_file
 from vaekit.version import __version__
 
 MODE, SAMPLE = "mode", "sample"
@@ -79,7 +80,7 @@ def digest(files: Mapping[str, Path]) -> str:
 def _content(path: Path) -> str:
     """SHA-256 of a file, or `UNREADABLE`."""
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return UNREADABLE

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vaekit.errors import BadCheckpoint, NotFound, printable
+from vaekit.errors import BadCheckpoint, NotFound, printable, reason_of, remedy_for
 from vaekit.formats.gguf import GGUF_START, open_gguf
 from vaekit.formats.nested_weights import (
     describe_content,
@@ -25,6 +25,7 @@ from vaekit.formats.safetensors import open_safetensors
 from vaekit.formats.tensor_file import Span, TensorFile, TensorSpec, check_names, check_readable, damaged
 from vaekit.formats.torch_files import DAMAGE, OLD_STARTS, open_torch_file
 from vaekit.formats.zip_directory import ZIP_START
+from vaekit.reading import open_file
 
 __all__ = ["TensorFile", "TensorSpec", "check_readable", "open_tensors"]
 
@@ -55,13 +56,13 @@ def open_tensors(path: Path) -> TensorFile:
 def _first_bytes(path: Path) -> bytes:
     if not exists(path):
         raise NotFound(f"There is no file {printable(str(path))}.", "", "Check the path.")
-    if not path.is_file():  # a folder; or a pipe, which would block
-        raise BadCheckpoint(f"{path} is not a file.", "Expected a weights file.", "Give the file itself.")
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             return file.read(max(map(len, OLD_STARTS)))
     except OSError as error:
-        raise BadCheckpoint(f"{path} cannot be read: {error.strerror}.", "Expected a weights file.", "") from error
+        raise BadCheckpoint(
+            f"{path} cannot be read: {reason_of(error)}.", "Expected a weights file.", remedy_for(error)
+        ) from error
 
 
 def _open_pickle(path: Path) -> TensorFile:

@@ -19,6 +19,7 @@ from vaekit.formats.pickle_names import storage_dtype
 from vaekit.formats.pickle_values import Builder, Placeholder
 from vaekit.formats.tensor_file import MappedFile, checked_size, checked_sizes, shape_of
 from vaekit.formats.zip_directory import ZIP_START, Packed, records_of
+from vaekit.reading import open_file
 
 WITHOUT_STORAGE = "a tensor without storage"
 """The placeholder for a tensor without data in the file."""
@@ -248,7 +249,7 @@ def open_torch_file(path: Path) -> TorchFile:
         BadCheckpoint: it is a compressed zip, or a TorchScript program.
         ValueError and the other errors of `DAMAGE`: the file is damaged.
     """
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+    with open_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         return _open_zip(path, mapped) if mapped[:4] == ZIP_START else _open_stream(path, mapped)
 
 

@@ -1,12 +1,11 @@
 """Locate the tensors of a VAE in its files: the layout and the prefix."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, printable, shorten
+from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, printable, reason_of, shorten
 from vaekit.families import LAYOUTS, PARTS, Layout, family_of
 from vaekit.formats.open import TensorFile, TensorSpec, open_tensors
 from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, exists
@@ -15,6 +14,7 @@ from vaekit.identification.host_model import host_normalizations
 from vaekit.identification.key_signatures import no_vae, not_runnable
 from vaekit.identification.metadata import read_config, read_family
 from vaekit.identification.mismatches import mismatch_count
+from vaekit.reading import read_json
 
 FEWEST_KEYS = 8
 """The minimum number of matching keys; fewer are a coincidence."""
@@ -76,10 +76,10 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        settings = json.loads(path.read_text("utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
+        settings = read_json(path)
+    except (ValueError, OSError) as error:
         raise BadCheckpoint(
-            f"{path} is not valid JSON ({error}).", "Expected a diffusers config.", "Download it again."
+            f"{path} is not valid JSON: {reason_of(error)}.", "Expected a diffusers config.", "Download it again."
         ) from error
     return settings if isinstance(settings, dict) else {}
 

@@ -5,7 +5,6 @@ A models folder holds files in any subfolders. Two structures are special cases:
 VAEs and checkpoints alone are scanned; and a diffusers folder, which is one VAE regardless of its number of files.
 """
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from vaekit.errors import CannotWrite, printable
 from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, exists
+from vaekit.reading import read_json
 
 VAE_SHELVES = frozenset({"vae", "vae-approx", "vae_approx"})
 CHECKPOINT_SHELVES = frozenset({"stable-diffusion", "checkpoints"})
@@ -186,8 +186,8 @@ def is_autoencoder(config: Path) -> bool:
 def class_in(config: Path) -> str:
     """The class name in a diffusers config.json; empty if there is none."""
     try:
-        return printable(str(json.loads(config.read_text("utf-8"))["_class_name"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return printable(str(read_json(config)["_class_name"]))
+    except (OSError, ValueError, KeyError, TypeError):
         return ""
 
 

@@ -14,6 +14,7 @@ from vaekit.errors import CannotPush, NotFound, printable
 from vaekit.families import HALVES
 from vaekit.formats.paths import DIFFUSERS_SETTINGS, DIFFUSERS_WEIGHTS
 from vaekit.library.hub_errors import upload_errors
+from vaekit.reading import read_text
 from vaekit.version import __version__
 
 CARD, IMAGE_FOLDERS = "README.md", ("images", "pictures")
@@ -63,7 +64,7 @@ def images_of_card(run: Path) -> list[Path]:
     """The images of the model card. A run of `vaekit train` has others under the same name, and no model card."""
     if not (run / CARD).is_file():
         return []
-    text = unquote((run / CARD).read_text("utf-8", errors="replace"))
+    text = unquote(read_text(run / CARD, errors="replace"))
     images = [file for folder in IMAGE_FOLDERS for file in sorted((run / folder).glob("*"))]
     return [file for file in images if file.suffix in IMAGE_ENDINGS and f"{file.parent.name}/{file.name}" in text]
 

@@ -27,6 +27,7 @@ from vaekit.domains.images.colors import colors_and_alpha
 from vaekit.errors import BadItem, VaekitError, printable
 from vaekit.geometry import Geometry
 from vaekit.metrics.image.color import luma
+from vaekit.reading import open_file
 from vaekit.shapes import Images
 
 LARGEST_IMAGE = 178_956_970
@@ -128,7 +129,7 @@ def read_image(path: Path) -> LoadedImage:
     """
     refuse_non_files(path)
     try:
-        with path.open("rb") as file, opened(file) as image:
+        with open_file(path) as file, opened(file) as image:
             return _image(image, path)
     except VaekitError:
         raise
