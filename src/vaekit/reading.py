@@ -17,6 +17,8 @@ SETTINGS = 2**24
 """The maximum number of bytes of a file of settings or results: a recipe, a config, a protocol, a model card."""
 TABLE = 2**31
 """The maximum number of bytes of a file of data that is read into memory as text: CSV, lines of text."""
+ITEM = 2**31
+"""The maximum number of bytes of an encoded item, such as an image file."""
 LINES = 2**30
 """The maximum number of bytes of a log."""
 KINDS = (

@@ -169,7 +169,8 @@ def show_usage_error(error: Any) -> int:
 def log_failures(batch: "Batch[Any]") -> None:
     """The errors of a batch on stderr, and how many files were left out after them."""
     for failure in batch.failures:
-        log(f"vaekit: {failure.error}")
+        named = Path(failure.path).name in failure.error or visible(Path(failure.path).name) in failure.error
+        log(f"vaekit: {failure.error}" if named else f"vaekit: {failure.path}: {failure.error}")
     if batch.not_started:
         log(f"vaekit: {len(batch.not_started)} more were not processed.")
 

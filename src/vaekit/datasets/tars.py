@@ -18,10 +18,8 @@ from vaekit.datasets.read_errors import read_error
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
 from vaekit.errors import BadItem, NoTrainingData, printable
-from vaekit.reading import open_file
+from vaekit.reading import ITEM, open_file
 
-LARGEST_MEMBER = 2**31
-"""The maximum number of bytes of an item."""
 LARGEST_EXTENSION = 2**16
 """The maximum number of bytes of an extension header, such as a long name."""
 PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
@@ -67,8 +65,8 @@ class Tars:
         """
         tar, offset, size = self.spans[item].tolist()
         name = self.names[item]
-        if size > LARGEST_MEMBER:
-            raise BadItem(f"{printable(name)} has {size:,} bytes.", f"Expected at most {LARGEST_MEMBER:,}.", "")
+        if size > ITEM:
+            raise BadItem(f"{printable(name)} has {size:,} bytes.", f"Expected at most {ITEM:,}.", "")
         try:
             # Opened each time, since thousands of tar files would exceed the limit of open files.
             with open_file(self.paths[tar], buffering=0) as file:

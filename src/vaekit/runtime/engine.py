@@ -7,10 +7,13 @@ a GPU up to rounding, because recurring sizes are compiled (`compiled.py`).
 """
 
 import copy
+import functools
 import math
+import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +32,23 @@ from vaekit.runtime.streaming.arena import Arena
 from vaekit.shapes import AnyLatents, Items
 from vaekit.vae import VAE, half_missing, wrong_latents
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 SINGLE = 4
 """The size of an fp32 value in bytes."""
+
+
+def one_at_a_time(
+    method: Callable[Concatenate["Engine", Arguments], Result],
+) -> Callable[Concatenate["Engine", Arguments], Result]:
+    """A method of an engine that waits until no other one runs: images are read, and their sizes checked, meanwhile."""
+
+    @functools.wraps(method)
+    def run(self: "Engine", *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return run
 
 
 class Engine:
@@ -56,6 +74,7 @@ class Engine:
     ) -> None:
         self.vae = vae
         self.plan = plan
+        self._lock = threading.RLock()
         self.geometry = vae.geometry
         self._device = plan.torch_device
         self._running = converted(vae, self._device, plan.torch_encode_dtype, plan.torch_decode_dtype)
@@ -81,6 +100,7 @@ class Engine:
         """Latent positions along each axis of an item of this size, padding included."""
         return self.geometry.latent_size(size)
 
+    @one_at_a_time
     @torch.no_grad()
     def encode(self, x: Items) -> Posterior:
         """The posterior over raw latents (b, z, *latent_size), on the device of `x`.
@@ -102,6 +122,7 @@ class Engine:
         ]
         return map_tensors(lambda tensors: torch.cat(tensors).to(x.device), *posteriors)
 
+    @one_at_a_time
     @torch.no_grad()
     def decode(self, z: AnyLatents, size: tuple[int, ...] | None = None) -> Items:
         """Decode raw latents to items on the device of `z`: fp32 values, not clamped, or tokens.
@@ -128,6 +149,7 @@ class Engine:
             done += len(latents)
         return items
 
+    @one_at_a_time
     @torch.no_grad()
     def likelihood(self, z: AnyLatents, size: tuple[int, ...] | None = None) -> Likelihood:
         """p(x|z) over items of a size, for raw latents (b, z, *latent_size), on the engine's device.
@@ -145,6 +167,7 @@ class Engine:
         parameters = torch.cat([self._parameters(items, fixed) for items in batches])
         return self._running.to_likelihood(cropped(parameters, size).float())
 
+    @one_at_a_time
     def explain(self, *size: int) -> tuple[Explanation, ...]:
         """How items of this size will be encoded and decoded, and in how much memory; nothing is run.
 

@@ -8,10 +8,11 @@ the gamma and chromaticity chunks of PNG are not followed.
 import errno
 import io
 import math
+import os
 import stat
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,11 @@ from torch import Tensor
 from vaekit.datasets.read_errors import read_error
 from vaekit.domains.files import files_among, not_found
 from vaekit.domains.images.colors import colors_and_alpha
+from vaekit.domains.images.jpeg_scans import MOST_SCANS, TooManyScans, refuse_many_scans
 from vaekit.errors import BadItem, VaekitError, printable
 from vaekit.geometry import Geometry
 from vaekit.metrics.image.color import luma
-from vaekit.reading import open_file
+from vaekit.reading import ITEM, open_file
 from vaekit.shapes import Images
 
 LARGEST_IMAGE = 178_956_970
@@ -69,6 +71,10 @@ STALE_EXIF_TAGS = frozenset(
 LONGEST_EXIF = 65_533
 """Bytes: what fits into one segment of a JPEG."""
 
+MOST_FRAMES = 1000
+"""Frames of a TIFF that are counted."""
+COUNTED = 2**24
+"""Bytes of a GIF whose frames are counted: one takes 15 at least."""
 RGBA = 4
 """Channels of an image with transparency."""
 REDUCED = "colors reduced to gray: this VAE takes one channel"
@@ -110,7 +116,11 @@ class LoadedImage:
         return self.pixels.shape[-1]
 
 
-def read_image(path: Path) -> LoadedImage:
+def accept(_height: int, _width: int) -> None:
+    """Accept an image of any size."""
+
+
+def read_image(path: Path, check: Callable[[int, int], None] = accept) -> LoadedImage:
     """Read an image: upright, in sRGB, as (1, 3, h, w) in [-1, 1], with its transparency beside it.
 
     - 8-bit values v become v / 127.5 - 1. Gray images of 16 bits keep all of them; 16-bit colors are read with 8.
@@ -122,6 +132,11 @@ def read_image(path: Path) -> LoadedImage:
 
     Every such change is told in `Image.notes`.
 
+    Args:
+        path: the file.
+        check: called with rows and columns, as the header states them, before pixels are decoded. What it raises is
+            raised.
+
     Raises:
         NotFound: there is no such file.
         BadItem: a folder, an empty file, not an image, a damaged one, one of more than `LARGEST_IMAGE` pixels,
@@ -130,7 +145,7 @@ def read_image(path: Path) -> LoadedImage:
     refuse_non_files(path)
     try:
         with open_file(path) as file, opened(file) as image:
-            return _image(image, path)
+            return _image(image, path, check)
     except VaekitError:
         raise
     # On hostile bytes Pillow raises nearly everything: OSError, SyntaxError, struct.error, zlib.error, MemoryError, ...
@@ -183,6 +198,12 @@ def refuse_non_files(path: Path) -> None:
         raise BadItem(f"{path} is a folder.", "An image file was expected.", "Name an image inside it.")
     if not stat.S_ISREG(status.st_mode):
         raise BadItem(f"{path} is not a regular file.", "An image file was expected.", "Copy it to a file first.")
+    if status.st_size > ITEM:
+        raise BadItem(
+            f"{path} has {status.st_size:,} bytes.",
+            f"Image files of up to {ITEM:,} bytes can be read.",
+            "Save it in a compressed format, or cut it into pieces.",
+        )
     if status.st_size == 0:
         raise BadItem(f"{path} is empty: it has 0 bytes.", "An image was expected.", "Copy or download the file again.")
 
@@ -205,17 +226,18 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
-def _image(image: Image.Image, path: Path) -> LoadedImage:
+def _image(image: Image.Image, path: Path, check: Callable[[int, int], None]) -> LoadedImage:
     refuse_size(path, *image.size)
+    check(image.height, image.width)
     notes: list[str] = []
     raw_mode = raw_mode_of(image)
     turned, orientation = upright(image, notes)
     pixels, alpha = colors_and_alpha(turned, raw_mode, notes)
     with without_warnings():
         exif = _exif_worth_keeping(image, notes)
+        icc, dpi = bool(image.info.get("icc_profile")), _dpi(image, sideways=orientation >= 5)
         _note_frames(image, notes)
-    icc = bool(image.info.get("icc_profile"))
-    return LoadedImage(pixels, alpha, tuple(notes), icc, exif, _dpi(image, sideways=orientation >= 5))
+    return LoadedImage(pixels, alpha, tuple(notes), icc, exif, dpi)
 
 
 def refuse_size(path: Path, width: int, height: int) -> None:
@@ -239,6 +261,8 @@ def upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, int]:
     """Decode the image and turn it upright; also the orientation it was stored with, 1 to 8."""
     # Pillow turns TIFFs itself while it decodes them, and takes the mark away. Asked first of others, it would decode.
     stored = _orientation(image) if image.format == "TIFF" else 1
+    if image.format in ("JPEG", "MPO") and image.fp is not None:
+        refuse_many_scans(image.fp)
     # These read headers of further frames while they decode; the others decode in many threads at once.
     with without_warnings() if image.format in ("TIFF", "GIF") else nullcontext():
         image.load()
@@ -286,13 +310,40 @@ def _rebuilt(exif: Image.Exif) -> bytes | None:
 
 
 def _note_frames(image: Image.Image, notes: list[str]) -> None:
+    """Note that there are further frames. It moves to another frame: call it last."""
     try:
-        frames = int(getattr(image, "n_frames", 1))
+        frames = _frames_of(image)
     except Exception:  # frames behind a good one may be damaged; they are not read
         notes.append("first of several frames")
         return
-    if frames > 1:
+    if frames > MOST_FRAMES:
+        notes.append(f"first of more than {MOST_FRAMES} frames")
+    elif frames > 1:
         notes.append(f"first of {frames} frames")
+
+
+def _frames_of(image: Image.Image) -> int:
+    """The number of frames; of a TIFF no more than `MOST_FRAMES` + 1, as counting takes the square of their time.
+
+    Raises:
+        ValueError: there are several, in a file so large that they are not counted.
+    """
+    animated = getattr(image, "is_animated", False)
+    if image.format == "TIFF" and animated:
+        return _pages_of(image)
+    if image.format == "GIF" and animated and image.fp is not None and image.fp.seek(0, os.SEEK_END) > COUNTED:
+        raise ValueError("counting takes too long")
+    return int(getattr(image, "n_frames", 1))
+
+
+def _pages_of(image: Image.Image) -> int:
+    """The number of pages of a TIFF, but no more than `MOST_FRAMES` + 1."""
+    for number in range(1, MOST_FRAMES + 1):
+        try:
+            image.seek(number)  # page by page: Pillow takes the last one for that which is asked for
+        except EOFError:
+            return number
+    return MOST_FRAMES + 1
 
 
 def _dpi(image: Image.Image, sideways: bool) -> tuple[float, float] | None:
@@ -321,6 +372,12 @@ def unreadable(path: Path, error: Exception) -> BadItem:
     """The error that a user sees for what Pillow or the disk raised."""
     if isinstance(error, Image.DecompressionBombError):
         return _too_large(path, f"more than {LARGEST_IMAGE:,} pixels")
+    if isinstance(error, TooManyScans):
+        return BadItem(
+            f"{path} is a JPEG of {error}.",
+            f"JPEGs of up to {MOST_SCANS} scans can be read; a progressive one has about ten.",
+            "Save it again with another program.",
+        )
     if isinstance(error, UnidentifiedImageError):
         known = f"Files of these formats can be read: {', '.join(FORMATS)}."
         remedy = "Open it in another program, save it as PNG or JPEG, and use that file."
