@@ -116,9 +116,11 @@ def read_json(path: str | os.PathLike[str], limit: int = SETTINGS) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
-def is_regular(path: Path) -> bool:
-    """Whether a path is that of a regular file; False for paths that cannot exist or may not be looked up."""
+def exists(path: Path) -> bool:
+    """Whether something exists at a path; False for invalid paths, and True where that may not be looked up."""
     try:
-        return path.is_file()
-    except (OSError, ValueError):
+        return path.exists()
+    except PermissionError:
+        return True
+    except (OSError, ValueError):  # too long for the system, or with a NUL
         return False

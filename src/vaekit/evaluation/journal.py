@@ -8,14 +8,15 @@ A line is written after its rows are on disk, and is complete once it ends in a 
 crash are truncated.
 """
 
+import io
 import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -26,10 +27,12 @@ from vaekit.atomic import atomic_file, cannot_write
 from vaekit.errors import CannotWriteHere, ProtocolChanged, reason_of
 from vaekit.evaluation.protocol import Protocol
 from vaekit.json import dumps, number
-from vaekit.reading import read_json
+from vaekit.reading import exists, open_file, read_json
 from vaekit.records import differences, renamed
 
 PROTOCOL, ITEMS, ROWS, RESULT = "protocol.json", "items.jsonl", "rows.bin", "evaluation.json"
+LONGEST_LINE = 2**30
+"""Bytes of a batch in `items.jsonl`; a longer line is damaged."""
 OLD_NAMES = {"colours": "colors"}
 """Current names of entries, by their names in the first edition."""
 
@@ -59,23 +62,28 @@ class Journal:
         self.folder = folder
 
     def batches(self) -> Iterator[Batch]:
-        """Iterate over the complete batches, then truncate both files after the last one."""
-        with open(self.folder / ITEMS, "ab+") as lines, open(self.folder / ROWS, "ab+") as rows:
-            lines.seek(0)
-            rows.seek(0)
-            end = 0, 0
-            while (line := lines.readline()) and (batch := _batch(line, rows.read)) is not None:
-                end = lines.tell(), rows.tell()
-                yield batch
-            lines.truncate(end[0])
-            rows.truncate(end[1])
+        """Iterate over the complete batches, then truncate both files after the last one.
+
+        Raises:
+            CannotWriteHere: the files cannot be read or truncated.
+        """
+        try:
+            with _opened(self.folder / ITEMS) as lines, _opened(self.folder / ROWS) as rows:
+                end = 0, 0
+                while (line := lines.readline(LONGEST_LINE)) and (batch := _batch(line, rows.read)) is not None:
+                    end = lines.tell(), rows.tell()
+                    yield batch
+            self._truncate(end)
+        except OSError as error:
+            raise cannot_write(self.folder, error, CannotWriteHere) from error
 
     def add(self, batch: Batch) -> None:
         """Append a batch, and flush it to disk.
 
         Raises:
-            CannotWriteHere: e.g. the disk is full.
+            CannotWriteHere: e.g. the disk is full. The batch is not in the files then, not even in part.
         """
+        before = _size(self.folder / ITEMS), _size(self.folder / ROWS)
         shapes = {name: list(rows.shape) for name, rows in batch.rows.items()}
         items = [
             asdict(item) | {"values": {name: number(value) for name, value in item.values.items()}}
@@ -84,10 +92,21 @@ class Journal:
         line = json.dumps({"items": items, "rows": shapes}, allow_nan=False)
         content = b"".join(rows.contiguous().numpy().astype("<f4").tobytes() for rows in batch.rows.values())
         try:
-            _append(self.folder / ROWS, content)
+            if content:
+                _append(self.folder / ROWS, content)
             _append(self.folder / ITEMS, line.encode() + b"\n")
         except OSError as error:
+            with suppress(OSError):  # the next run does it
+                self._truncate(before)
             raise cannot_write(self.folder, error, CannotWriteHere) from error
+
+    def _truncate(self, sizes: tuple[int, int]) -> None:
+        """Truncate items and rows to these sizes in bytes; files without content are removed."""
+        for path, size in zip((self.folder / ITEMS, self.folder / ROWS), sizes, strict=True):
+            if not size:
+                path.unlink(missing_ok=True)
+            elif _size(path) > size:
+                os.truncate(path, size)
 
 
 @contextmanager
@@ -126,7 +145,7 @@ def _agree(folder: Path, protocol: Protocol) -> None:
     try:
         before = read_json(path)
     except FileNotFoundError:
-        if any((folder / name).exists() for name in (ITEMS, ROWS)):
+        if any(_size(folder / name) for name in (ITEMS, ROWS)):
             raise ProtocolChanged(
                 f"{folder} holds an evaluation without its {PROTOCOL}.", "", "Choose another folder, or remove it."
             ) from None
@@ -151,6 +170,16 @@ def upgraded(protocol: dict[str, Any]) -> dict[str, Any]:
     return renamed(protocol, OLD_NAMES)
 
 
+def _opened(path: Path) -> BinaryIO:
+    """A file for reading; an empty one if it does not exist."""
+    return open_file(path) if exists(path) else io.BytesIO()
+
+
+def _size(path: Path) -> int:
+    """The size of a file in bytes; 0 if it does not exist."""
+    return path.stat().st_size if path.exists() else 0
+
+
 def _append(path: Path, content: bytes) -> None:
     """Append to a file, and flush it to disk."""
     with open(path, "ab") as file:
@@ -170,7 +199,7 @@ def _batch(line: bytes, read: Any) -> Batch | None:
             for item in entry["items"]
         )
         rows = {name: _rows(read, shape) for name, shape in entry["rows"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError, RecursionError):
         return None
     return Batch(items, rows)
 

@@ -146,7 +146,7 @@ def run_training(
                 f"The checkpoints in {run.folder} belong to another model: {error}.", "", "Train into another folder."
             ) from error
         say(f"Resuming after {state.samples:,} samples.")
-    with Log(run.folder, state.samples, tell) if run.processes.first else nullcontext() as log:
+    with Log(run.folder, state.samples, tell, say) if run.processes.first else nullcontext() as log:
         monitor = RunMonitor(run, log, say, stop)
         while state.samples < run.schedule.samples:
             try:
