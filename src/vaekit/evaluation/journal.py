@@ -8,7 +8,6 @@ A line is written after its rows are on disk, and is complete once it ends in a 
 crash are truncated.
 """
 
-import io
 import json
 import math
 import os
@@ -172,7 +171,7 @@ def upgraded(protocol: dict[str, Any]) -> dict[str, Any]:
 
 def _opened(path: Path) -> BinaryIO:
     """A file for reading; an empty one if it does not exist."""
-    return open_file(path) if exists(path) else io.BytesIO()
+    return open_file(path) if exists(path) else open(os.devnull, "rb")
 
 
 def _size(path: Path) -> int:
