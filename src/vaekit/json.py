@@ -36,8 +36,12 @@ def dumps(value: Any, indent: int | None = 2) -> str:
     Control characters, and others that change how a terminal shows text, are escaped: JSON requires that only for some
     of them.
     """
-    text = json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
-    return text if text.isascii() and "\x7f" not in text else NOT_ASCII_CONTROL.sub(_escaped, text)
+    return dumps_plain(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def dumps_plain(value: Any, **options: Any) -> str:
+    """`json.dumps` with control characters escaped as by `dumps`."""
+    return NOT_ASCII_CONTROL.sub(_escaped, json.dumps(value, **options))
 
 
 def in_ascii(text: str) -> str:

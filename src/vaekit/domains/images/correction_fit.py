@@ -111,7 +111,7 @@ class Samples:
 
         Pixels that are not finite are left out, and an image that has no others.
         """
-        place = hashlib.sha256(f"{self.seed}\n{name}".encode()).digest()
+        place = hashlib.sha256(f"{self.seed}\n{name}".encode("utf-8", "surrogateescape")).digest()
         if len(self._kept) >= MOST and place > max(self._kept):
             return
         generator = torch.Generator().manual_seed(int.from_bytes(place[:4], "big"))
