@@ -1,5 +1,6 @@
 """Every option that takes a path, with every kind of path that cannot be used: a user error, no traceback, no hang."""
 
+import ctypes
 import os
 import re
 import signal
@@ -166,7 +167,7 @@ def patience(seconds: float) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A tiny VAE, and images."""
+    """A tiny VAE, images, and a recipe."""
     folder = tmp_path_factory.mktemp("places")
     torch.manual_seed(0)
     config = TinyConfig(3, 4, (), (4, 4), (4, 4), (1, 1), (1, 1), False)
@@ -225,4 +226,81 @@ def test_no_path_ends_in_a_traceback_or_a_hang(
         trouble = trouble_with(arguments, capsys, monkeypatch)
         if trouble:
             troubles.append(f"{kind}: {trouble}")
+    assert not troubles, "\n".join(troubles)
+
+
+def forbidden_file(folder: Path) -> Path:
+    Image.new("RGB", (16, 16)).save(folder / "x.png")
+    (folder / "x.png").chmod(0)
+    return folder / "x.png"
+
+
+def forbidden_folder(folder: Path) -> Path:
+    (folder / "closed").mkdir()
+    Image.new("RGB", (16, 16)).save(folder / "closed" / "x.png")
+    (folder / "closed").chmod(0)
+    return folder / "closed"
+
+
+def inside_a_forbidden_folder(folder: Path) -> Path:
+    return forbidden_folder(folder) / "x.png"
+
+
+def a_forbidden_folder_inside(folder: Path) -> Path:
+    (folder / "open").mkdir()
+    Image.new("RGB", (16, 16)).save(folder / "open" / "x.png")
+    forbidden_folder(folder / "open")
+    return folder / "open"
+
+
+def names_but_no_more(folder: Path) -> Path:
+    """A folder that may be listed, but whose files may not even be looked at."""
+    forbidden_folder(folder).chmod(0o444)
+    return folder / "closed"
+
+
+FORBIDDEN = (forbidden_file, forbidden_folder, inside_a_forbidden_folder, a_forbidden_folder_inside, names_but_no_more)
+
+
+DAC_OVERRIDE, DAC_READ_SEARCH = 1, 2
+"""Linux's capabilities by which the superuser opens everything; see capabilities(7)."""
+
+
+@contextmanager
+def as_a_user() -> Iterator[None]:
+    """This thread, and those that it starts, without the superuser's right to open everything."""
+    c_library = ctypes.CDLL(None)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    before = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; two words of 32 bits each
+    if c_library.capget(header, before):
+        pytest.skip("no capabilities on this system")
+    less = (ctypes.c_uint32 * 6)(*before)
+    less[0] &= ~(1 << DAC_OVERRIDE | 1 << DAC_READ_SEARCH)
+    assert c_library.capset(header, less) == 0
+    try:
+        yield
+    finally:
+        c_library.capset(header, before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="capabilities are Linux's")
+@pytest.mark.parametrize("option", COMMANDS)
+def test_no_permission_is_a_user_error(
+    option: str,
+    places: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    troubles = []
+    for number, make in enumerate(FORBIDDEN):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        values = {**places, BAD: str(make(folder)), OUT: str(folder / "out")}
+        with as_a_user():
+            trouble = trouble_with([with_paths(word, values) for word in COMMANDS[option]], capsys, monkeypatch)
+        if trouble:
+            troubles.append(f"{make.__name__}: {trouble}")
+    for folder in tmp_path.rglob("closed"):
+        folder.chmod(0o755)
     assert not troubles, "\n".join(troubles)
