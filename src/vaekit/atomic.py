@@ -176,8 +176,11 @@ def _prefix(target: Path) -> str:
 def cannot_write(target: Path, error: Exception, error_type: type[CannotWrite] = CannotWrite) -> CannotWrite:
     """The error for a failure to write `target`; `CannotWriteHere` if the disk is full, else of the given type."""
     full = isinstance(error, OSError) and error.errno in FULL_DISK
+    reason = reason_of(error)
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        reason += " (a part of this path is a file, not a folder)"
     return (CannotWriteHere if full else error_type)(
-        f"Could not write {target}: {reason_of(error)}.",
+        f"Could not write {target}: {reason}.",
         "No incomplete file was left under that name.",
         "Choose a writable folder on a disk with enough free space, and run the command again.",
     )

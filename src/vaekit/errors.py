@@ -57,6 +57,8 @@ REMEDIES = {
     errno.EMFILE: "Close files, or raise the limit of open files (ulimit -n).",
 }
 """What to do about errors of reading, by the system's number."""
+LONGEST_PATH = 400
+"""Characters of a path in a message."""
 CONTROL = re.compile(
     "[\0-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f\ud800-\udfff]"
@@ -242,6 +244,11 @@ def reason_of(error: BaseException) -> str:
     return (isinstance(error, OSError) and error.strerror) or printable(str(error)) or type(error).__name__
 
 
+def _shown(path: str) -> str:
+    """A path for a message, without the middle of a very long one."""
+    return path if len(path) <= LONGEST_PATH else f"{path[: LONGEST_PATH // 2]}...{path[-LONGEST_PATH // 2 :]}"
+
+
 def remedy_for(error: OSError) -> str:
     """What to do about an error of reading, as a sentence."""
     return REMEDIES.get(error.errno or 0, "Check the file or folder and its disk.")
@@ -255,7 +262,7 @@ def of_system(error: OSError | MemoryError) -> VaekitError:
             "",
             "Give less at once: smaller files or items, or a smaller batch; and close other programs.",
         )
-    names = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    names = " and ".join(_shown(str(name)) for name in (error.filename, error.filename2) if name is not None)
     about, reason = f"{names}: " if names else "", reason_of(error)
     if error.errno in FULL_DISK or error.errno == errno.EFBIG:
         return CannotWriteHere(

@@ -117,10 +117,12 @@ def read_json(path: str | os.PathLike[str], limit: int = SETTINGS) -> Any:
 
 
 def exists(path: Path) -> bool:
-    """Whether something exists at a path; False for invalid paths, and True where that may not be looked up."""
+    """Whether something exists at a path, even if it cannot be opened, such as a loop of links; False for names that no
+    file can have."""
     try:
-        return path.exists()
-    except PermissionError:
-        return True
-    except (OSError, ValueError):  # too long for the system, or with a NUL
+        path.stat()
+    except ValueError:  # a NUL
         return False
+    except OSError as error:
+        return error.errno in (errno.EACCES, errno.EPERM, errno.ELOOP)
+    return True

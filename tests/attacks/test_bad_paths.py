@@ -26,9 +26,10 @@ PATIENCE = 20
 """Seconds after which a command counts as hanging; it takes a tenth of one."""
 HUGE = 10**11
 """Bytes of a sparse file, which takes no space on disk."""
-BAD, VAE, IMAGES, OUT, RECIPE = "BAD", "VAE", "IMAGES", "OUT", "RECIPE"
+BAD, VAE, IMAGES, OUT = "BAD", "VAE", "IMAGES", "OUT"
 """Stand for paths in the commands below."""
 
+SHORT = ("--samples", "2", "--set", "schedule.batch_size=1", "--set", "schedule.warmup_samples=1")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "reconstruct ITEM": ("reconstruct", BAD, "--vae", VAE, "-o", OUT),
     "reconstruct --vae": ("reconstruct", IMAGES, "--vae", BAD, "-o", OUT),
@@ -46,19 +47,19 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "compare --reconstructions": ("compare", "--originals", IMAGES, "--reconstructions", BAD, "-o", f"{OUT}/x.html"),
     "compare --out": ("compare", "none", "--vae", VAE, "-o", f"{BAD}/x.html"),
     "doctor --vae": ("doctor", "--vae", BAD),
-    "doctor --images": ("doctor", "--vae", "none", "--images", BAD),
+    "doctor --images": ("doctor", "--vae", VAE, "--images", BAD),
     "evaluate --data": ("evaluate", "--data", BAD, "--vae", VAE),
     "evaluate --vae": ("evaluate", "--data", IMAGES, "--vae", BAD),
     "evaluate --out": ("evaluate", "--data", IMAGES, "--vae", VAE, "--out", BAD, "--lpips", "none"),
     "evaluate --features": ("evaluate", "--data", IMAGES, "--vae", VAE, "--features", BAD),
     "evaluate --lpips": ("evaluate", "--data", IMAGES, "--vae", VAE, "--lpips", BAD),
     "train RECIPE": ("train", BAD, "--data", IMAGES, "--out", OUT),
-    "train --data": ("train", "digits", "--data", BAD, "--out", OUT),
-    "train --data, rows": ("train", "tables", "--data", BAD, "--out", OUT),
-    "train --data, text": ("train", "text", "--data", BAD, "--out", OUT),
-    "train --out": ("train", RECIPE, "--data", IMAGES, "--out", BAD, "--samples", "4"),
+    "train --data": ("train", "mnist-mlp", "--data", BAD, "--out", OUT, *SHORT),
+    "train --data, rows": ("train", "tables", "--data", BAD, "--out", OUT, *SHORT),
+    "train --data, text": ("train", "text", "--data", BAD, "--out", OUT, *SHORT),
+    "train --out": ("train", "mnist-mlp", "--data", IMAGES, "--out", BAD, "--set", "vae.net.hidden=[4]", *SHORT),
     "finetune --recipe": ("finetune", "--recipe", BAD, "--vae", VAE, "--data", IMAGES, "--out", OUT),
-    "finetune --data": ("finetune", "--vae", VAE, "--data", BAD, "--out", OUT),
+    "finetune --data": ("finetune", "--vae", VAE, "--data", BAD, "--out", OUT, *SHORT),
     "finetune --vae": ("finetune", "--vae", BAD, "--data", IMAGES, "--out", OUT),
     "finetune --lpips": ("finetune", "--vae", VAE, "--data", IMAGES, "--out", OUT, "--lpips", BAD),
     "push RUN": ("push", BAD, "someone/something", "--dry-run"),
@@ -167,7 +168,7 @@ def patience(seconds: float) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A tiny VAE, images, and a recipe."""
+    """A tiny VAE, and images."""
     folder = tmp_path_factory.mktemp("places")
     torch.manual_seed(0)
     config = TinyConfig(3, 4, (), (4, 4), (4, 4), (1, 1), (1, 1), False)
@@ -175,9 +176,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (folder / "images").mkdir()
     for i in range(3):
         Image.new("RGB", (16, 16), (i, 2 * i, 90)).save(folder / "images" / f"{i}.png")
-    recipe = '[data]\ndomain = "nothing"\n'
-    (folder / "recipe.toml").write_text(recipe)
-    return {VAE: str(folder / "vae.safetensors"), IMAGES: str(folder / "images"), RECIPE: str(folder / "recipe.toml")}
+    return {VAE: str(folder / "vae.safetensors"), IMAGES: str(folder / "images")}
 
 
 def trouble_with(arguments: Sequence[str], capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> str:

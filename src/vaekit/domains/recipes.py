@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vaekit.domains.recipe_files import recipe_files
 from vaekit.errors import NotFound, printable
+from vaekit.reading import exists
 from vaekit.training.recipe import Recipe, read_recipe, recipe_of
 
 
@@ -24,7 +25,7 @@ def recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
     files, path = recipe_files(), Path(name_or_path)
     if name_or_path in files:
         return recipe_of(name_or_path, tomllib.loads(files[name_or_path].read_text("utf-8")), changes)
-    if not path.is_file():
+    if not exists(path):
         raise NotFound(
             f"There is no recipe {printable(name_or_path)}.",
             f"vaekit has {', '.join(sorted(files))}.",
