@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,6 +31,19 @@ KINDS = (
 )
 """What a path may be instead of a regular file."""
 WAITS_NOT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+
+
+def refuse_beyond_memory(nbytes: int, path: str | os.PathLike[str]) -> None:
+    """Check that content of this size, as its file announces it, can be in memory: a small file may unpack to anything.
+
+    Raises:
+        Unreadable: the machine has less memory.
+    """
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else sys.maxsize
+    if nbytes > memory:
+        raise Unreadable(
+            errno.E2BIG, f"it unpacks to {nbytes:,} bytes, more than the {memory:,} of this machine", os.fspath(path)
+        )
 
 
 class Unreadable(OSError):

@@ -5,7 +5,7 @@ a decoder busy for half a minute. Encoders write up to a dozen; libtiff has the 
 """
 
 import re
-from typing import IO
+from typing import Any
 
 from vaekit.reading import CHUNK
 
@@ -22,8 +22,8 @@ class TooManyScans(ValueError):
     """A JPEG that is refused."""
 
 
-def refuse_many_scans(file: IO[bytes]) -> None:
-    """Check the number of scans of the JPEG in a file, whose position is not changed.
+def refuse_many_scans(file: Any) -> None:
+    """Check the number of scans of the JPEG in a binary file, whose position is not changed.
 
     Raises:
         TooManyScans: there are more than `MOST_SCANS`.
@@ -39,7 +39,7 @@ def refuse_many_scans(file: IO[bytes]) -> None:
         file.seek(position)
 
 
-def possible_scans(file: IO[bytes]) -> int:
+def possible_scans(file: Any) -> int:
     """How often the marker of a scan occurs anywhere in a file, also inside other data: no fewer than the scans."""
     file.seek(0)
     count, last = 0, b""
