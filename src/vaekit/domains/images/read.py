@@ -7,24 +7,21 @@ the gamma and chromaticity chunks of PNG are not followed.
 
 import errno
 import io
-import math
-import os
 import stat
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from PIL import Image, UnidentifiedImageError
-from PIL.ExifTags import IFD, Base
+from PIL.ExifTags import Base
 from torch import Tensor
 
 from vaekit.datasets.read_errors import read_error
 from vaekit.domains.files import files_among, not_found
 from vaekit.domains.images.colors import colors_and_alpha
+from vaekit.domains.images.file_facts import dpi_of, exif_worth_keeping, note_frames, without_warnings
 from vaekit.domains.images.jpeg_scans import MOST_SCANS, TooManyScans, refuse_many_scans
 from vaekit.errors import BadItem, VaekitError, printable
 from vaekit.geometry import Geometry
@@ -57,29 +54,9 @@ TURNS = {
 }
 """EXIF orientation to the turn that undoes it (EXIF 2.32, tag 0x0112)."""
 
-DESCRIPTIVE_TAGS = (
-    *(Base.ImageDescription, Base.Make, Base.Model, Base.Software, Base.DateTime, Base.Artist, Base.Copyright),
-    *(Base.XPTitle, Base.XPComment, Base.XPAuthor, Base.XPKeywords, Base.XPSubject),
-)
-"""What EXIF says about the scene. The rest (sizes, strips, orientation) describes the old file and would be wrong."""
-
-# Maker notes point to places in the old file; the sizes and the color space are those of the old file.
-STALE_EXIF_TAGS = frozenset(
-    {Base.MakerNote, Base.ExifImageWidth, Base.ExifImageHeight, Base.ColorSpace, Base.ExifInteroperabilityOffset}
-)
-
-LONGEST_EXIF = 65_533
-"""Bytes: what fits into one segment of a JPEG."""
-
-MOST_FRAMES = 1000
-"""Frames of a TIFF that are counted."""
-COUNTED = 2**24
-"""Bytes of a GIF whose frames are counted: one takes 15 at least."""
 RGBA = 4
 """Channels of an image with transparency."""
 REDUCED = "colors reduced to gray: this VAE takes one channel"
-
-_filters = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,17 +192,6 @@ def opened(file: io.BufferedReader | io.BytesIO) -> Image.Image:
         return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
-@contextmanager
-def without_warnings() -> Iterator[None]:
-    """Keep Pillow's warnings (large image, corrupt EXIF) from the terminal: each has its error or note here.
-
-    The filters are those of the whole interpreter, and two threads that change them at once would leave them changed.
-    """
-    with _filters, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def _image(image: Image.Image, path: Path, check: Callable[[int, int], None]) -> LoadedImage:
     refuse_size(path, *image.size)
     check(image.height, image.width)
@@ -234,9 +200,9 @@ def _image(image: Image.Image, path: Path, check: Callable[[int, int], None]) ->
     turned, orientation = upright(image, notes)
     pixels, alpha = colors_and_alpha(turned, raw_mode, notes)
     with without_warnings():
-        exif = _exif_worth_keeping(image, notes)
-        icc, dpi = bool(image.info.get("icc_profile")), _dpi(image, sideways=orientation >= 5)
-        _note_frames(image, notes)
+        exif = exif_worth_keeping(image, notes)
+        icc, dpi = bool(image.info.get("icc_profile")), dpi_of(image, sideways=orientation >= 5)
+        note_frames(image, notes)
     return LoadedImage(pixels, alpha, tuple(notes), icc, exif, dpi)
 
 
@@ -280,81 +246,6 @@ def _orientation(image: Image.Image) -> int:
         return int(value) if value in TURNS else 1
     except Exception:  # broken EXIF fails in as many ways as broken images; the image itself is fine
         return 1
-
-
-# What the file says beside the image
-
-
-def _exif_worth_keeping(image: Image.Image, notes: list[str]) -> bytes | None:
-    try:
-        block = _rebuilt(image.getexif())
-    except Exception:  # broken EXIF fails in as many ways as broken images
-        notes.append("broken EXIF data left out")
-        return None
-    if block is not None and len(block) > LONGEST_EXIF:
-        notes.append("EXIF data left out: too long")
-        return None
-    return block
-
-
-def _rebuilt(exif: Image.Exif) -> bytes | None:
-    kept = Image.Exif()
-    for tag in DESCRIPTIVE_TAGS:
-        if tag in exif:
-            kept[tag] = exif[tag]
-    for place in (IFD.Exif, IFD.GPSInfo):
-        entries = {tag: value for tag, value in exif.get_ifd(place).items() if tag not in STALE_EXIF_TAGS}
-        if entries:
-            kept[place] = entries
-    return kept.tobytes() if len(kept) else None
-
-
-def _note_frames(image: Image.Image, notes: list[str]) -> None:
-    """Note that there are further frames. It moves to another frame: call it last."""
-    try:
-        frames = _frames_of(image)
-    except Exception:  # frames behind a good one may be damaged; they are not read
-        notes.append("first of several frames")
-        return
-    if frames > MOST_FRAMES:
-        notes.append(f"first of more than {MOST_FRAMES} frames")
-    elif frames > 1:
-        notes.append(f"first of {frames} frames")
-
-
-def _frames_of(image: Image.Image) -> int:
-    """The number of frames; of a TIFF no more than `MOST_FRAMES` + 1, as counting takes the square of their time.
-
-    Raises:
-        ValueError: there are several, in a file so large that they are not counted.
-    """
-    animated = getattr(image, "is_animated", False)
-    if image.format == "TIFF" and animated:
-        return _pages_of(image)
-    if image.format == "GIF" and animated and image.fp is not None and image.fp.seek(0, os.SEEK_END) > COUNTED:
-        raise ValueError("counting takes too long")
-    return int(getattr(image, "n_frames", 1))
-
-
-def _pages_of(image: Image.Image) -> int:
-    """The number of pages of a TIFF, but no more than `MOST_FRAMES` + 1."""
-    for number in range(1, MOST_FRAMES + 1):
-        try:
-            image.seek(number)  # page by page: Pillow takes the last one for that which is asked for
-        except EOFError:
-            return number
-    return MOST_FRAMES + 1
-
-
-def _dpi(image: Image.Image, sideways: bool) -> tuple[float, float] | None:
-    try:
-        across, down = (float(value) for value in image.info["dpi"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
-    # Files without a resolution say 0 or 1.
-    if not (1 < across < math.inf and 1 < down < math.inf):
-        return None
-    return (down, across) if sideways else (across, down)
 
 
 # Errors in words
