@@ -5,12 +5,13 @@ and never opened. All errors are OSErrors with a `strerror` for messages; see `v
 """
 
 import errno
+import io
 import json
 import os
 import stat
 import sys
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 CHUNK = 2**24
 """Bytes read at a time, so that Ctrl-C is noticed while a large file is read."""
@@ -53,7 +54,7 @@ class Unreadable(OSError):
         return str(self.strerror)
 
 
-def open_file(path: str | os.PathLike[str], buffering: int = -1) -> BinaryIO:
+def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
     """Open a regular file for reading.
 
     A file of 0 bytes is read as empty: those of /proc have that size, and some of them wait for events or never end.
@@ -74,8 +75,8 @@ def open_file(path: str | os.PathLike[str], buffering: int = -1) -> BinaryIO:
         raise
     if status.st_size == 0:
         os.close(number)
-        return open(os.devnull, "rb", buffering)
-    return open(number, "rb", buffering)
+        return open(os.devnull, "rb")
+    return open(number, "rb")
 
 
 def refuse_irregular(status: os.stat_result, path: str | os.PathLike[str]) -> None:

@@ -69,7 +69,7 @@ class Tars:
             raise BadItem(f"{printable(name)} has {size:,} bytes.", f"Expected at most {ITEM:,}.", "")
         try:
             # Opened each time, since thousands of tar files would exceed the limit of open files.
-            with open_file(self.paths[tar], buffering=0) as file:
+            with open_file(self.paths[tar]) as file:
                 file.seek(offset)
                 content = file.read(count) or b""
         except (OSError, MemoryError) as error:

@@ -44,7 +44,7 @@ def one_at_a_time(
     """A method of an engine that waits until no other one runs: images are read, and their sizes checked, meanwhile."""
 
     @functools.wraps(method)
-    def run(self: "Engine", *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    def run(self: "Engine", /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         with self._lock:
             return method(self, *args, **kwargs)
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from PIL import Image
 from PIL.ExifTags import IFD, Base
+from PIL.ImageFile import ImageFile
 
 DESCRIPTIVE_TAGS = (
     *(Base.ImageDescription, Base.Make, Base.Model, Base.Software, Base.DateTime, Base.Artist, Base.Copyright),
@@ -89,9 +90,15 @@ def _frames_of(image: Image.Image) -> int:
     animated = getattr(image, "is_animated", False)
     if image.format == "TIFF" and animated:
         return _pages_of(image)
-    if image.format == "GIF" and animated and image.fp is not None and image.fp.seek(0, os.SEEK_END) > COUNTED:
+    if image.format == "GIF" and animated and _size_of(image) > COUNTED:
         raise ValueError("counting takes too long")
     return int(getattr(image, "n_frames", 1))
+
+
+def _size_of(image: Image.Image) -> int:
+    """The size of an image's file in bytes; 0 if it is closed."""
+    file = image.fp if isinstance(image, ImageFile) else None
+    return 0 if file is None else file.seek(0, os.SEEK_END)
 
 
 def _pages_of(image: Image.Image) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
+from PIL.ImageFile import ImageFile
 from torch import Tensor
 
 from vaekit.datasets.read_errors import read_error
@@ -227,7 +228,7 @@ def upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, int]:
     """Decode the image and turn it upright; also the orientation it was stored with, 1 to 8."""
     # Pillow turns TIFFs itself while it decodes them, and takes the mark away. Asked first of others, it would decode.
     stored = _orientation(image) if image.format == "TIFF" else 1
-    if image.format in ("JPEG", "MPO") and image.fp is not None:
+    if image.format in ("JPEG", "MPO") and isinstance(image, ImageFile):
         refuse_many_scans(image.fp)
     # These read headers of further frames while they decode; the others decode in many threads at once.
     with without_warnings() if image.format in ("TIFF", "GIF") else nullcontext():
