@@ -40,7 +40,8 @@ Each message states what was found, what was expected and what to do, in this or
 
 import errno
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Errors of writing that concern the whole disk rather than one file."""
@@ -271,6 +272,18 @@ def of_system(error: OSError | MemoryError) -> VaekitError:
             "Free some space, and run it again.",
         )
     return CannotRead(f"{about}{reason}.", "", remedy_for(error))
+
+
+@contextmanager
+def system_errors() -> Iterator[None]:
+    """Raise errors of the operating system and of memory in the block, or in a function, as errors of vaekit.
+
+    Functions for users are decorated with it; the command line does the same for all others.
+    """
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        raise of_system(error) from error
 
 
 def printable(text: str, most: int = 120) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from vaekit.checkpoints.save import LAYOUT_NAMES, write
-from vaekit.errors import CannotWrite, WrongTensors, printable
+from vaekit.errors import CannotWrite, WrongTensors, printable, system_errors
 from vaekit.formats.paths import exists
 from vaekit.formats.safetensors_writer import Progress
 from vaekit.identification.identify import Identified, identify
@@ -19,6 +19,7 @@ SAME_AS = {"diffusers-old": "diffusers", "bare-encoder": "ldm", "bare-decoder": 
 """The layout to write in place of a read-only layout."""
 
 
+@system_errors()
 def convert(
     source: str | Path,
     target: str | Path,

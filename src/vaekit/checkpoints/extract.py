@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vaekit.checkpoints.convert import own_layout, refuse_overwriting
 from vaekit.checkpoints.save import TORCH_ENDINGS, write
-from vaekit.errors import BadCheckpoint, CannotWrite, NotFound
+from vaekit.errors import BadCheckpoint, CannotWrite, NotFound, system_errors
 from vaekit.families import layout_of
 from vaekit.formats.paths import exists
 from vaekit.formats.safetensors_writer import Progress
@@ -38,6 +38,7 @@ class ExtractResult:
     """The size of the weights in bytes."""
 
 
+@system_errors()
 def extract(
     checkpoint: str | Path, target: str | Path, layout: str | None = None, progress: Progress | None = None
 ) -> ExtractResult:

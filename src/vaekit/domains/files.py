@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from vaekit.checkpoints.latent_files import LatentOrigin
-from vaekit.errors import NotFound
+from vaekit.errors import NotFound, system_errors
 from vaekit.pipeline import Stages
 from vaekit.reading import exists
 
@@ -117,6 +117,7 @@ def side_by_side_path(output: Path) -> Path:
     return output.with_suffix(f".side-by-side{output.suffix}")
 
 
+@system_errors()
 def files_among(paths: Sequence[Path], suffixes: Collection[str], items: str) -> list[Path]:
     """The files among `paths`, as given, and in place of each folder the files in and below it with one of these
     suffixes (lower case, with the dot), sorted; hidden files are skipped.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vaekit.domains.recipe_files import recipe_files
-from vaekit.errors import NotFound, printable
+from vaekit.errors import NotFound, printable, system_errors
 from vaekit.reading import exists
 from vaekit.training.recipe import Recipe, read_recipe, recipe_of
 
@@ -15,6 +15,7 @@ def names() -> list[str]:
     return sorted(recipe_files())
 
 
+@system_errors()
 def recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
     """The recipe of this name, or in this file, with changes such as `schedule.samples=1000`.
 

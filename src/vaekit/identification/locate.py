@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, printable, reason_of, shorten
+from vaekit.errors import (
+    BadCheckpoint,
+    NotFound,
+    UnknownVAE,
+    WrongTensors,
+    printable,
+    reason_of,
+    shorten,
+    system_errors,
+)
 from vaekit.families import LAYOUTS, PARTS, Layout, family_of
 from vaekit.formats.open import TensorFile, TensorSpec, open_tensors
 from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, exists
@@ -46,6 +55,7 @@ class LocatedVAE:
         return self.prefix + (self.layout.from_native(native, levels) or native)
 
 
+@system_errors()
 def gather(path: Path) -> tuple[list[TensorFile], dict[str, Any]]:
     """The weights files of the VAE at `path`, and the settings of a diffusers `config.json`."""
     if not exists(path):

@@ -17,7 +17,7 @@ from typing import Any
 from vaekit.cache import keep, recall, stamp
 from vaekit.catalog.entries import CatalogEntry, catalog_entries
 from vaekit.catalog.tables import digest
-from vaekit.errors import VaekitError
+from vaekit.errors import VaekitError, system_errors
 from vaekit.formats.paths import exists
 from vaekit.library.download import no_progress
 from vaekit.library.folders import Trouble, default_folder, models_folders, scan_all
@@ -84,6 +84,7 @@ class _Candidate:
     files: tuple[Path, ...]
 
 
+@system_errors()
 def list_vaes(models: Sequence[Path] | None = None, progress: Progress = no_progress) -> Listing:
     """Inspect all VAEs; cached results are reused.
 

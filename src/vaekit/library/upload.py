@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import unquote
 
-from vaekit.errors import CannotPush, NotFound, printable
+from vaekit.errors import CannotPush, NotFound, printable, system_errors
 from vaekit.families import HALVES
 from vaekit.formats.paths import DIFFUSERS_SETTINGS, DIFFUSERS_WEIGHTS
 from vaekit.library.hub_errors import upload_errors
@@ -38,6 +38,7 @@ class UploadResult:
     """The URL of the commit; empty if nothing was uploaded."""
 
 
+@system_errors()
 def files_to_upload(run: Path, also: Sequence[str] = ()) -> list[Path]:
     """The files of a run to upload: weights, their settings, the model card, its images.
 

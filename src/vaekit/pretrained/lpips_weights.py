@@ -23,7 +23,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vaekit.errors import NotFound, VaekitError, printable, reason_of
+from vaekit.errors import NotFound, VaekitError, printable, reason_of, system_errors
 from vaekit.formats.numpy_pickles import read_numpy_pickle
 from vaekit.formats.open import open_tensors
 from vaekit.formats.paths import WEIGHTS_ENDINGS
@@ -75,6 +75,7 @@ class AvailableWeights:
     """The reasons for unavailable ones, by the same names."""
 
 
+@system_errors()
 def available_lpips(location: Path | None = None, folders: Sequence[Path] | None = None) -> AvailableWeights:
     """Every perceptual distance whose weights are available; for the others what is missing and how to get it. Does not
     raise for locations that the user did not name.
@@ -94,6 +95,7 @@ def available_lpips(location: Path | None = None, folders: Sequence[Path] | None
     return AvailableWeights(found, absent)
 
 
+@system_errors()
 def load_lpips(backbone: Backbone, location: Path | None = None, folders: Sequence[Path] | None = None) -> LoadedLPIPS:
     """The perceptual distance of a backbone.
 

@@ -23,7 +23,7 @@ from vaekit.errors import BadCorrection, CannotWrite, NotFound, printable, reaso
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.library.folders import folder_for_new, models_folders
 from vaekit.library.names import locate_vae
-from vaekit.reading import read_bytes
+from vaekit.reading import Unreadable, read_bytes
 from vaekit.vae import VAE
 
 VERSION = 2
@@ -92,17 +92,23 @@ def read_correction(path: Path) -> SavedCorrection:
     """
     try:
         octets = read_bytes(path, LARGEST)
-    except OSError as error:
-        raise NotFound(f"Could not read {printable(str(path))}: {reason_of(error)}.", "", remedy_for(error)) from error
-    try:
         return _parsed(json.loads(octets.decode("utf-8"), parse_constant=_no_number))
+    except OSError as error:
+        if not isinstance(error, Unreadable):
+            remedy = remedy_for(error)
+            raise NotFound(f"Could not read {printable(str(path))}: {reason_of(error)}.", "", remedy) from error
+        raise _no_correction(path, str(error)) from error
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
-        raise BadCorrection(
-            f"{printable(str(path))} is no correction of colors: {printable(reason)}.",
-            f"Expected what vaekit writes, version {VERSION}.",
-            REFIT,
-        ) from error
+        raise _no_correction(path, reason) from error
+
+
+def _no_correction(path: Path, reason: str) -> BadCorrection:
+    return BadCorrection(
+        f"{printable(str(path))} is no correction of colors: {printable(reason)}.",
+        f"Expected what vaekit writes, version {VERSION}.",
+        REFIT,
+    )
 
 
 def _no_number(word: str) -> float:
