@@ -99,12 +99,12 @@ class Journal:
                 self._truncate(before)
             raise cannot_write(self.folder, error, CannotWriteHere) from error
 
-    def _truncate(self, sizes: tuple[int, int]) -> None:
-        """Truncate items and rows to these sizes in bytes; files without content are removed."""
+    def _truncate(self, sizes: tuple[int | None, int | None]) -> None:
+        """Truncate items and rows to these sizes in bytes; None removes the file."""
         for path, size in zip((self.folder / ITEMS, self.folder / ROWS), sizes, strict=True):
-            if not size:
+            if size is None:
                 path.unlink(missing_ok=True)
-            elif _size(path) > size:
+            elif (_size(path) or 0) > size:
                 os.truncate(path, size)
 
 
@@ -174,9 +174,9 @@ def _opened(path: Path) -> BinaryIO:
     return open_file(path) if exists(path) else open(os.devnull, "rb")
 
 
-def _size(path: Path) -> int:
-    """The size of a file in bytes; 0 if it does not exist."""
-    return path.stat().st_size if path.exists() else 0
+def _size(path: Path) -> int | None:
+    """The size of a file in bytes; None if it does not exist."""
+    return path.stat().st_size if path.exists() else None
 
 
 def _append(path: Path, content: bytes) -> None:
