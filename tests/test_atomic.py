@@ -214,3 +214,23 @@ def test_a_resumed_file_where_none_can_be(tmp_path: Path) -> None:
     for target in (tmp_path / "file" / "x", tmp_path / "\0"):
         with pytest.raises(CannotWrite), resumable_file(target, "a"):
             pass
+
+
+def test_the_same_folder_again_is_accepted_and_kept(tmp_path: Path) -> None:
+    """The process may have been killed after the last rename."""
+
+    def write(content: str, names: tuple[str, ...] = ("a", "b")) -> None:
+        with atomic_folder(tmp_path / "folder", names) as inside:
+            for name in names:
+                (inside / name).write_text(content)
+
+    write("one")
+    before = (tmp_path / "folder" / "a").stat().st_ino
+    write("one")
+    assert (tmp_path / "folder" / "a").stat().st_ino == before
+    with pytest.raises(CannotWrite):
+        write("two")
+    with pytest.raises(CannotWrite):
+        write("one", ("a",))
+    assert (tmp_path / "folder" / "b").read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

@@ -1,9 +1,12 @@
 """The words of errors, and their tree."""
 
+import errno
 import re
 
+import pytest
+
 import vaekit.errors
-from vaekit.errors import VaekitError, printable
+from vaekit.errors import CannotRead, CannotWriteHere, OutOfMemory, VaekitError, printable, system_errors
 
 
 def test_foreign_text_is_made_fit_for_a_message() -> None:
@@ -51,3 +54,22 @@ def test_the_tree_in_the_docstring_is_the_real_one() -> None:
     real = [(error.__name__, error.__bases__[0].__name__) for error in classes if error is not VaekitError]
     assert all(len(error.__bases__) == 1 for error in classes)
     assert drawn_tree(vaekit.errors.__doc__ or "") == real
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "a/b"), CannotRead, "a/b: Permission denied"),
+        (OSError(errno.ELOOP, "Too many levels", "x" * 5000), CannotRead, "Too many levels"),
+        (OSError(errno.ENOSPC, "No space left on device"), CannotWriteHere, "No space left"),
+        (MemoryError(), OutOfMemory, "memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), OutOfMemory, "memory"),
+    ],
+)
+def test_errors_of_the_system_become_ours(error: OSError | MemoryError, kind: type[VaekitError], words: str) -> None:
+    with pytest.raises(kind) as raised, system_errors():
+        raise error
+    assert words in raised.value.found
+    assert raised.value.remedy
+    assert len(str(raised.value)) < 1000
+    assert raised.value.__cause__ is error

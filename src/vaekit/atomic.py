@@ -1,17 +1,15 @@
 """Write files and folders atomically: completely or not at all."""
 
 import errno
+import filecmp
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vaekit.errors import CannotWrite, CannotWriteHere
-
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-"""Errors that concern the whole disk rather than one file."""
+from vaekit.errors import FULL_DISK, CannotWrite, CannotWriteHere, reason_of
 
 
 @contextmanager
@@ -71,17 +69,22 @@ def resumable_file(target: Path, key: str) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path, names: Collection[str] = ()) -> Iterator[Path]:
     """Yield a temporary folder beside `target` that becomes `target` if the block succeeds and is removed otherwise.
 
+    Args:
+        target: the folder.
+        names: of the files that the block writes. A folder with the very same files is accepted and kept: the process
+            that wrote them may have been killed just afterwards, and the same command goes on.
+
     Raises:
-        CannotWrite: `target` is a file or a non-empty folder, the parent folder is not writable, or the disk is full.
+        CannotWrite: `target` is a file or a folder with other content, the parent folder is not writable, or the disk
+            is full.
     """
     try:
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise CannotWrite(
-                f"{target} exists and is not an empty folder.", "", "Choose another name, or remove it first."
-            )
+        present = {path.name for path in target.iterdir()} if target.is_dir() else set()
+        if not present <= set(names) or (target.exists() and not target.is_dir()):
+            raise _occupied(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary(target)
         temporary.mkdir()
@@ -92,6 +95,10 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         for file in temporary.rglob("*"):
             if file.is_file():
                 _sync(file)
+        if present:
+            if not _same_files(temporary, target):
+                raise _occupied(target)
+            return
         if target.exists():
             target.rmdir()
         os.replace(temporary, target)
@@ -99,6 +106,16 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         raise cannot_write(target, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _occupied(target: Path) -> CannotWrite:
+    return CannotWrite(f"{target} exists and is not an empty folder.", "", "Choose another name, or remove it first.")
+
+
+def _same_files(one: Path, other: Path) -> bool:
+    """Whether two folders hold files of the same names and content."""
+    names = {path.name for path in one.iterdir()}
+    return names == {path.name for path in other.iterdir()} and not any(filecmp.cmpfiles(one, other, names, False)[1:])
 
 
 @contextmanager
@@ -158,8 +175,10 @@ def _prefix(target: Path) -> str:
 
 def cannot_write(target: Path, error: Exception, error_type: type[CannotWrite] = CannotWrite) -> CannotWrite:
     """The error for a failure to write `target`; `CannotWriteHere` if the disk is full, else of the given type."""
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    full = isinstance(error, OSError) and error.errno in FULL
+    full = isinstance(error, OSError) and error.errno in FULL_DISK
+    reason = reason_of(error)
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        reason += " (a part of this path is a file, not a folder)"
     return (CannotWriteHere if full else error_type)(
         f"Could not write {target}: {reason}.",
         "No incomplete file was left under that name.",

@@ -15,6 +15,8 @@
     ├── HalfMissing               the encoder of a decoder-only VAE was requested, or vice versa
     ├── NotFound                  a file, folder or name that does not exist
     │   └── AmbiguousName         a name that matches several files
+    ├── CannotRead                a file or folder that the system does not let vaekit read
+    ├── OutOfMemory               the machine's memory is not sufficient
     ├── CannotFetch               a download from the Hub failed: no network, no access, no such file
     │   └── WrongHash             a file without the expected SHA-256
     ├── CannotPush                an upload to the Hub failed: no token, no permission, no network
@@ -38,11 +40,41 @@ Each message states what was found, what was expected and what to do, in this or
 """
 
 import difflib
-from collections.abc import Iterable
+import errno
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Errors of writing that concern the whole disk rather than one file."""
+REMEDIES = {
+    errno.EACCES: "Check the permissions of the file and of the folders above it.",
+    errno.EPERM: "Check the permissions of the file and of the folders above it.",
+    errno.ENAMETOOLONG: "Use a shorter name or path.",
+    errno.ELOOP: "Replace the symbolic links, which refer to each other, by the file or folder that is meant.",
+    errno.ENOENT: "Check the path.",
+    errno.ENOTDIR: "Check the path: a part of it is a file, not a folder.",
+    errno.EISDIR: "Give a file instead of a folder.",
+    errno.ESPIPE: "Copy its content to a file, and give that.",
+    errno.E2BIG: "Check that this is the file that is meant.",
+    errno.EMFILE: "Close files, or raise the limit of open files (ulimit -n).",
+}
+"""What to do about errors of reading, by the system's number."""
+LONGEST_PATH = 400
+"""Characters of a path in a message."""
+CONTROL = re.compile(
+    "[\0-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f\ud800-\udfff]"
+)
+"""Characters that control a terminal (C0, DEL, C1), change the direction of text, break lines or are invisible; and
+lone surrogates, as which Python decodes bytes of file names that are not UTF-8. Joiners, which are part of words and
+emoji, are not among them."""
 
 
 class VaekitError(Exception):
     """A problem that the user can fix.
+
+    Its text is safe to print: control characters, which names of files may contain, are escaped (see `visible`).
 
     Args:
         found: what is wrong, with names and numbers; a full sentence.
@@ -51,10 +83,8 @@ class VaekitError(Exception):
     """
 
     def __init__(self, found: str, expected: str, remedy: str) -> None:
-        self.found = found
-        self.expected = expected
-        self.remedy = remedy
-        super().__init__(" ".join(part for part in (found, expected, remedy) if part))
+        self.found, self.expected, self.remedy = map(visible, (found, expected, remedy))
+        super().__init__(" ".join(part for part in (self.found, self.expected, self.remedy) if part))
 
 
 class BadItem(VaekitError):
@@ -111,6 +141,15 @@ class NotFound(VaekitError):
 
 class AmbiguousName(NotFound):
     """Several files match this name; none was chosen."""
+
+
+class CannotRead(VaekitError):
+    """The system refuses to read a file or folder: no permission, a name that is too long, a loop of links, or no
+    regular file, such as a pipe or a device."""
+
+
+class OutOfMemory(VaekitError):
+    """The machine's memory is not sufficient."""
 
 
 class CannotFetch(VaekitError):
@@ -187,6 +226,70 @@ class TooLittleMemory(BadPlan):
     def __init__(self, found: str, expected: str, remedy: str, least: int) -> None:
         self.least = least
         super().__init__(found, expected, remedy)
+
+
+def visible(text: str) -> str:
+    """Text with control characters, overrides of its direction, and bytes that are not UTF-8 as escape sequences.
+
+    >>> visible("\\x1b[2J caf\\udce9")
+    '\\\\x1b[2J caf\\\\xe9'
+    """
+    return text if text.isascii() and text.isprintable() else CONTROL.sub(_escaped, text)
+
+
+def _escaped(match: "re.Match[str]") -> str:
+    number = ord(match[0])
+    if 0xDC80 <= number <= 0xDCFF:  # a byte of a file name
+        number -= 0xDC00
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def reason_of(error: BaseException) -> str:
+    """Why the system refused, in its own words, without the name of the file."""
+    if isinstance(error, MemoryError):
+        return "it does not fit into memory"
+    return (isinstance(error, OSError) and error.strerror) or printable(str(error)) or type(error).__name__
+
+
+def _shown(path: str) -> str:
+    """A path for a message, without the middle of a very long one."""
+    return path if len(path) <= LONGEST_PATH else f"{path[: LONGEST_PATH // 2]}...{path[-LONGEST_PATH // 2 :]}"
+
+
+def remedy_for(error: OSError) -> str:
+    """What to do about an error of reading, as a sentence."""
+    return REMEDIES.get(error.errno or 0, "Check the file or folder and its disk.")
+
+
+def of_system(error: OSError | MemoryError) -> VaekitError:
+    """The error for one that the operating system, or Python on its behalf, raises. Raise it `from error`."""
+    if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
+        return OutOfMemory(
+            "The memory of this machine is not sufficient.",
+            "",
+            "Give less at once: smaller files or items, or a smaller batch; and close other programs.",
+        )
+    names = " and ".join(_shown(str(name)) for name in (error.filename, error.filename2) if name is not None)
+    about, reason = f"{names}: " if names else "", reason_of(error)
+    if error.errno in FULL_DISK or error.errno == errno.EFBIG:
+        return CannotWriteHere(
+            f"{about}{reason}.",
+            "Expected a writable disk with enough free space.",
+            "Free some space, and run it again.",
+        )
+    return CannotRead(f"{about}{reason}.", "", remedy_for(error))
+
+
+@contextmanager
+def system_errors() -> Iterator[None]:
+    """Raise errors of the operating system and of memory in the block, or in a function, as errors of vaekit.
+
+    Functions for users are decorated with it; the command line does the same for all others.
+    """
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        raise of_system(error) from error
 
 
 def printable(text: str, most: int = 120) -> str:

@@ -12,6 +12,11 @@ from dataclasses import fields, is_dataclass
 from numbers import Integral, Real
 from typing import Any, Protocol, runtime_checkable
 
+from vaekit.errors import CONTROL
+
+NOT_ASCII_CONTROL = re.compile(f"(?![\0-\x1f]){CONTROL.pattern}")
+"""Of `vaekit.errors.CONTROL` those that JSON does not escape anyway; line breaks are between its values."""
+NOT_ASCII = re.compile("[^\0-\x7f]")
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 """How Python decodes bytes of a file name that are not UTF-8."""
 
@@ -26,8 +31,28 @@ class Array(Protocol):
 
 
 def dumps(value: Any, indent: int | None = 2) -> str:
-    """Serialize a value as strict, UTF-8 encodable JSON, see `plain`; on one line if `indent` is None."""
-    return json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    """Serialize a value as strict, UTF-8 encodable JSON, see `plain`; on one line if `indent` is None.
+
+    Control characters, and others that change how a terminal shows text, are escaped: JSON requires that only for some
+    of them.
+    """
+    return dumps_plain(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def dumps_plain(value: Any, **options: Any) -> str:
+    """`json.dumps` with control characters escaped as by `dumps`."""
+    return NOT_ASCII_CONTROL.sub(_escaped, json.dumps(value, **options))
+
+
+def in_ascii(text: str) -> str:
+    """Serialized JSON with all characters beyond ASCII escaped."""
+    return NOT_ASCII.sub(_escaped, text)
+
+
+def _escaped(match: "re.Match[str]") -> str:
+    """A character as an escape sequence of JSON; one beyond the basic plane as two."""
+    units = match[0].encode("utf-16-be")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
 
 
 def plain(value: Any) -> Any:

@@ -6,7 +6,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from vaekit.formats.paths import DIFFUSERS_WEIGHTS, WEIGHTS_ENDINGS, diffusers_preference, exists, missing_target
+from vaekit.formats.paths import DIFFUSERS_WEIGHTS, WEIGHTS_ENDINGS, diffusers_preference, missing_target
+from vaekit.reading import exists
 
 
 @pytest.mark.parametrize("name", ["missing", "x" * 5000, "a\0b"])

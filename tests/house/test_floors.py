@@ -8,7 +8,18 @@ from import_graph import FILES, MODULES, ROOT, circles, module_graph, package_gr
 
 FLOORS = [
     {"errors", "shapes", "user_dirs", "version"},
-    {"atomic", "cache", "geometry", "json", "normalization", "optional", "pipeline", "records", "run_folder"},
+    {
+        "atomic",
+        "cache",
+        "geometry",
+        "json",
+        "normalization",
+        "optional",
+        "pipeline",
+        "reading",
+        "records",
+        "run_folder",
+    },
     {"distributions"},
     {"latents", "metrics", "nets", "testcards", "vae"},
     {"catalog"},

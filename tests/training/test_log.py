@@ -4,6 +4,9 @@ import json
 import math
 from pathlib import Path
 
+import pytest
+
+from vaekit.errors import CannotWrite, CannotWriteHere
 from vaekit.training.log import LOG, Log, LogEvent
 
 
@@ -27,3 +30,17 @@ def test_a_run_continues_the_log_of_the_first_edition(tmp_path: Path) -> None:
     with Log(tmp_path, 10, lambda _: None):
         pass
     assert (tmp_path / LOG).read_text() == '{"samples": 5, "seconds": 1.0, "loss": NaN}\n'
+
+
+def test_a_full_disk_is_a_user_error(tmp_path: Path) -> None:
+    with Log(tmp_path, 0, lambda _: None) as log:
+        log.file.close()
+        log.file = open("/dev/full", "a", encoding="utf-8")  # noqa: SIM115 (closed by the log)
+        with pytest.raises(CannotWriteHere):
+            log.write(LogEvent(10, 1.0, {"loss": 1.0}, False, 100))
+
+
+def test_a_folder_in_place_of_the_log_is_a_user_error(tmp_path: Path) -> None:
+    (tmp_path / LOG).mkdir()
+    with pytest.raises(CannotWrite):
+        Log(tmp_path, 0, lambda _: None)

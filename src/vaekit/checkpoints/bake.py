@@ -19,7 +19,7 @@ from vaekit.checkpoints.compatibility import check_latent_space, check_normaliza
 from vaekit.checkpoints.convert import refuse_overwriting
 from vaekit.checkpoints.extract import not_safetensors, one_checkpoint
 from vaekit.checkpoints.save import SAFETENSORS_ENDINGS
-from vaekit.errors import HalfMissing, NotRunnable, UnknownVAE, WrongTensors, printable, shorten
+from vaekit.errors import HalfMissing, NotRunnable, UnknownVAE, WrongTensors, printable, shorten, system_errors
 from vaekit.families import HALVES, Layout, layout_of
 from vaekit.formats.open import TensorFile, open_weights
 from vaekit.formats.safetensors import raw_header
@@ -71,6 +71,7 @@ class BakeResult:
     """Sentences about decisions, omissions and unverified assumptions."""
 
 
+@system_errors()
 def bake(
     checkpoint: str | Path,
     vae: str | Path,

@@ -7,18 +7,19 @@ from pathlib import Path
 import torch
 
 from vaekit.checkpoints.save import LAYOUT_NAMES, write
-from vaekit.errors import CannotWrite, WrongTensors, printable
-from vaekit.formats.paths import exists
+from vaekit.errors import CannotWrite, WrongTensors, printable, system_errors
 from vaekit.formats.safetensors_writer import Progress
 from vaekit.identification.identify import Identified, identify
 from vaekit.identification.resolve import resolve
 from vaekit.identification.weights import weights_in
 from vaekit.library.names import locate_vae
+from vaekit.reading import exists
 
 SAME_AS = {"diffusers-old": "diffusers", "bare-encoder": "ldm", "bare-decoder": "ldm"}
 """The layout to write in place of a read-only layout."""
 
 
+@system_errors()
 def convert(
     source: str | Path,
     target: str | Path,

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from vaekit.checkpoints.convert import own_layout, refuse_overwriting
 from vaekit.checkpoints.save import TORCH_ENDINGS, write
-from vaekit.errors import BadCheckpoint, CannotWrite, NotFound
+from vaekit.errors import BadCheckpoint, CannotWrite, NotFound, system_errors
 from vaekit.families import layout_of
-from vaekit.formats.paths import exists
 from vaekit.formats.safetensors_writer import Progress
 from vaekit.formats.shard_sets import weights_entries
 from vaekit.identification.identify import identify
 from vaekit.identification.resolve import resolve
 from vaekit.identification.weights import weights_in
 from vaekit.normalization import LatentNormalization
+from vaekit.reading import exists
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class ExtractResult:
     """Which of several sets of weights was taken; empty if the checkpoint holds one."""
 
 
+@system_errors()
 def extract(
     checkpoint: str | Path,
     target: str | Path,

@@ -23,7 +23,7 @@ from vaekit.atomic import atomic_file
 from vaekit.catalog.entries import latent_spaces_with
 from vaekit.checkpoints.save import family_and_config, write_tensors
 from vaekit.distributions import Choices, DiagonalGaussian, Point, Posterior, Quantized
-from vaekit.errors import BadCheckpoint, BadLatent, LatentMismatch, NotFound, printable
+from vaekit.errors import BadCheckpoint, BadLatent, LatentMismatch, NotFound, printable, system_errors
 from vaekit.formats.open import open_tensors
 from vaekit.geometry import Geometry, size_text
 from vaekit.identification.fingerprint import fingerprint
@@ -107,6 +107,7 @@ def save_latent(path: Path, latent: LatentFile) -> None:
         write_tensors(plain, temporary, metadata, path)
 
 
+@system_errors()
 def load_latent(path: Path) -> LatentFile:
     """Read a latent file.
 
@@ -129,6 +130,7 @@ def load_latent(path: Path) -> LatentFile:
     return LatentFile(read_posterior(path, tensors), space, size)
 
 
+@system_errors()
 def find_latents(paths: Sequence[Path]) -> list[Path]:
     """Replace each folder among `paths` by the latent files in it, sorted; files are returned as given.
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from vaekit.errors import system_errors
 from vaekit.identification.build import Network
 from vaekit.identification.identify import identify
 from vaekit.identification.resolve import resolve
@@ -10,6 +11,7 @@ from vaekit.library.names import locate_vae
 from vaekit.vae import VAE
 
 
+@system_errors()
 def load(
     name_or_path: str | Path,
     *,

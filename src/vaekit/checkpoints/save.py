@@ -13,7 +13,7 @@ from vaekit.atomic import atomic_file, atomic_folder, cannot_write
 from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
 from vaekit.families import FAMILIES, HALVES, Config, Family, Layout, family_with, layout_of
 from vaekit.formats.nested_weights import METADATA
-from vaekit.formats.paths import DIFFUSERS_WEIGHTS
+from vaekit.formats.paths import DIFFUSERS_SETTINGS, DIFFUSERS_WEIGHTS
 from vaekit.formats.safetensors_writer import Piece, Progress, check_free_space, header, in_order, write_safetensors
 from vaekit.identification.metadata import describe
 from vaekit.identification.weights import StoredWeights, piece_in_memory, weights_of
@@ -168,9 +168,9 @@ def _write_diffusers_folder(weights: StoredWeights, path: Path, progress: Progre
     require_both_halves(weights.halves, "diffusers")
     settings = weights.family.diffusers(weights.config, weights.normalization)
     pieces = weights.pieces(required_layout("diffusers", weights.family, weights.config))
-    with atomic_folder(path) as temporary:
+    with atomic_folder(path, (DIFFUSERS_WEIGHTS, DIFFUSERS_SETTINGS)) as temporary:
         write_pieces(pieces, temporary / DIFFUSERS_WEIGHTS, {"format": "pt", **weights.notes}, path, progress)
-        (temporary / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", "utf-8")
+        (temporary / DIFFUSERS_SETTINGS).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 def require_both_halves(halves: Sequence[str], layout: str) -> None:
@@ -187,8 +187,9 @@ def _write_tiny_halves(weights: StoredWeights, path: Path) -> None:
     """Write two files named after the folder: ComfyUI finds its tiny autoencoders by such names (`taesd_encoder`)."""
     metadata = metadata_of(weights)
     layouts = {half: required_layout(f"tiny-{half}", weights.family, weights.config) for half in weights.halves}
-    with atomic_folder(path) as temporary:
+    names = {half: f"{path.name}_{half}.safetensors" for half in layouts}
+    with atomic_folder(path, names.values()) as temporary:
         for half, layout in layouts.items():
             inside = {key: piece for key, piece in weights.tensors.items() if key.startswith(half + ".")}
             pieces = replace(weights, tensors=inside).pieces(layout)
-            write_pieces(pieces, temporary / f"{path.name}_{half}.safetensors", metadata, path)
+            write_pieces(pieces, temporary / names[half], metadata, path)

@@ -2,6 +2,7 @@
 
 Every verb: `--json` prints one object on stdout, progress goes to stderr; exit status 0 for success, 1 for a user error
 (one paragraph on stderr), 2 for wrong usage. Verbs import what they need when they run, so that `--help` is quick.
+Errors of the operating system and of memory that no verb explains become user errors here.
 """
 
 import sys
@@ -23,13 +24,13 @@ from vaekit.cli.get import get
 from vaekit.cli.inspect import inspect
 from vaekit.cli.interpolate import interpolate
 from vaekit.cli.list import list_models
-from vaekit.cli.output import show_error
+from vaekit.cli.output import accept_any_text, finish_output, show_error, show_usage_error
 from vaekit.cli.push import push
 from vaekit.cli.reconstruct import reconstruct
 from vaekit.cli.sample import sample
 from vaekit.cli.train import WithRecipes, train
 from vaekit.cli.traverse import traverse
-from vaekit.errors import VaekitError
+from vaekit.errors import VaekitError, of_system
 from vaekit.version import __version__
 
 app = typer.Typer(
@@ -65,10 +66,27 @@ def root(
     """Run, measure, train and convert variational autoencoders."""
 
 
+UsageError: type[Exception] = typer.BadParameter.mro()[2]
+"""The base class of all errors about arguments, which typer does not export."""
+
+
 def main() -> None:
     """Run the command line and exit with its status."""
+    accept_any_text()
+    status = status_of_verb(as_json="--json" in sys.argv)
+    sys.exit(status if finish_output() else 1)
+
+
+def status_of_verb(as_json: bool) -> int:
+    """Run the verb in the arguments; returns the exit status."""
     try:
-        app()
+        return app(standalone_mode=False) or 0
     except VaekitError as error:
-        show_error(error, as_json="--json" in sys.argv)
-        sys.exit(1)
+        show_error(error, as_json)
+    except (OSError, MemoryError) as error:
+        show_error(of_system(error), as_json)
+    except UsageError as error:
+        return show_usage_error(error)
+    except typer.Abort:
+        pass
+    return 1

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import log, log_note, print_facts, print_json, print_table, progress_bar
+from vaekit.cli.output import Lines, log, log_note, print_facts, print_json, print_table, progress_bar
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def diff(
         raise typer.Exit(1)
 
 
-def facts_of(files: "FileDifference") -> dict[str, str]:
+def facts_of(files: "FileDifference") -> dict[str, Lines]:
     """What the table of facts says."""
     same = {True: "the same", False: "different", None: "cannot be compared"}[files.same_normalization]
     one_family = files.families[0] == files.families[1]
@@ -79,7 +79,7 @@ def facts_of(files: "FileDifference") -> dict[str, str]:
         "tensors": ", ".join(f"{count:,} {status}" for status, count in files.counts.items()),
         "family": pair(files.families),
         "layout": pair(files.layouts),
-        "config": "\n".join(files.config) or ("the same" if one_family else "cannot be compared"),
+        "config": tuple(files.config) or ("the same" if one_family else "cannot be compared"),
         "normalization": f"{same} ({pair(files.normalizations)})",
     }
 

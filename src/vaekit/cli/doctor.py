@@ -7,6 +7,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import console, log, log_note, print_json, progress_bar
+from vaekit.errors import visible
 from vaekit.tasks.options import ModelOptions
 
 if TYPE_CHECKING:
@@ -66,13 +67,13 @@ def print_findings(vae: str, status: str, findings: "Sequence[Finding]") -> None
     from rich.text import Text
 
     out = console()
-    table = Table(title=f"{vae}: {SUMMARY[status]}", title_justify="left", title_style="bold", box=None)
+    table = Table(title=visible(f"{vae}: {SUMMARY[status]}"), title_justify="left", title_style="bold", box=None)
     table.add_column("", no_wrap=True)
     table.add_column("check", header_style="dim", no_wrap=True)
     table.add_column("finding", header_style="dim", overflow="fold")
     for finding in findings:
         mark, word, style = MARKS[finding.status]
-        words = Text(finding.message, style="dim" if finding.status == "skipped" else "")
+        words = Text(visible(finding.message), style="dim" if finding.status == "skipped" else "")
         table.add_row(Text(f"{mark} {word}", style=style), TITLES[finding.name], words)
     out.print(table)
     with_remedy = [finding for finding in findings if finding.remedy]
@@ -82,7 +83,7 @@ def print_findings(vae: str, status: str, findings: "Sequence[Finding]") -> None
         remedies.add_column(overflow="fold")
         for finding in with_remedy:
             mark, _, style = MARKS[finding.status]
-            remedies.add_row(Text(f"{mark} {TITLES[finding.name]}", style=style), finding.remedy)
+            remedies.add_row(Text(f"{mark} {TITLES[finding.name]}", style=style), visible(finding.remedy))
         out.print()
         out.print(remedies)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import print_facts, print_json, spinner
+from vaekit.cli.output import Lines, print_facts, print_json, spinner
 from vaekit.geometry import Geometry, size_text
 
 CATALOG_FACTS = ("name", "about", "latent_space", "license", "fp16", "data", "training", "measured")
@@ -53,7 +53,7 @@ def look(
         return cached_inspection(path, hash=hashed, measure=hashed and measured, weights=weights)
 
 
-def rows_of(facts: Any) -> dict[str, str]:
+def rows_of(facts: Any) -> dict[str, Lines]:
     """The rows of the table."""
     if not facts.runnable:
         return unrunnable_rows(facts)
@@ -62,7 +62,7 @@ def rows_of(facts: Any) -> dict[str, str]:
     )
     rows = catalog_rows(facts.catalog_entry, facts.recognized) if facts.catalog_entry else {}
     if facts.relatives:
-        rows["relatives"] = "\n".join(facts.relatives)
+        rows["relatives"] = tuple(facts.relatives)
     rows |= {
         "family": facts.family,
         "shapes of": " or ".join((*facts.candidate_models, *facts.twins)) or "no known model",
@@ -76,9 +76,9 @@ def rows_of(facts: Any) -> dict[str, str]:
         "taken": taken(facts.selection),
         "fingerprint": facts.fingerprint or "not computed",
         "sha256": facts.sha256 or "",
-        "config": "\n".join(f"{name} = {tuple(v) if isinstance(v, list) else v}" for name, v in facts.config.items()),
+        "config": tuple(f"{name} = {tuple(v) if isinstance(v, list) else v}" for name, v in facts.config.items()),
     }
-    rows |= {"problems": "\n".join(facts.problems)}
+    rows |= {"problems": tuple(facts.problems)}
     return {name: value for name, value in rows.items() if value}
 
 
@@ -106,7 +106,7 @@ def latents(facts: Any) -> str:
     return f"{geometry.latent_text}: {fewer}"
 
 
-def unrunnable_rows(facts: Any) -> dict[str, str]:
+def unrunnable_rows(facts: Any) -> dict[str, Lines]:
     """The rows for a VAE that is recognized but cannot be run."""
     channels = "an unknown number of" if facts.latent_channels is None else f"{facts.latent_channels}"
     size = f" at {facts.size_of_latents}" if facts.size_of_latents else ""
@@ -124,11 +124,11 @@ def unrunnable_rows(facts: Any) -> dict[str, str]:
     return {name: value for name, value in rows.items() if value}
 
 
-def catalog_rows(entry: dict[str, str], recognized: str) -> dict[str, str]:
+def catalog_rows(entry: dict[str, str], recognized: str) -> dict[str, Lines]:
     """The rows from the catalog."""
     trained = "; ".join(part for part in (entry["data"], entry["training"]) if part)
     return {
-        "known as": f"{entry['name']}, {recognized}\n{entry['about']}",
+        "known as": (f"{entry['name']}, {recognized}", entry["about"]),
         "fp16": {"safe": "safe", "unsafe": "unsafe: overflows"}.get(entry["fp16"], ""),
         "trained on": trained,
         "measured": entry["measured"],

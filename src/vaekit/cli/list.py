@@ -8,6 +8,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import console, format_bytes, log, print_facts, print_json, print_table, progress_bar, shorten
+from vaekit.errors import visible
 
 if TYPE_CHECKING:
     from vaekit.catalog.entries import CatalogEntry
@@ -118,6 +119,7 @@ def print_rows(title: str, columns: Sequence[str], rows: list[list[str]], shrink
     """A table and an empty line; one column shrinks if the terminal is narrow."""
     if not rows:
         return
+    rows = [list(map(visible, line)) for line in rows]
     narrow = columns.index(shrinking)
     widths = [max(len(line[i]) + 1 for line in (columns, *rows)) for i in range(len(columns))]
     width = max(console().width - sum(widths) + widths[narrow] - 1, MIN_WIDTH)

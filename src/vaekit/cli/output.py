@@ -1,9 +1,14 @@
-"""Output: tables and JSON to stdout, progress and messages to stderr. Only this module prints."""
+"""Output: tables and JSON to stdout, progress and messages to stderr. Only this module prints.
 
+Text may contain names of files and metadata of others. Everything that is printed here has its control characters
+escaped, see `vaekit.errors.visible`.
+"""
+
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +27,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from vaekit.errors import VaekitError, printable
-from vaekit.json import dumps
+from vaekit.errors import VaekitError, of_system, printable, visible
+from vaekit.json import dumps, in_ascii
 
 if TYPE_CHECKING:
     from vaekit.domains.files import FileResult
@@ -35,9 +40,44 @@ WIDE = 240
 """Characters in a line of a file or pipe."""
 
 
+Lines = str | Sequence[str]
+"""A value in a table: a line, or several."""
+
+
+def accept_any_text() -> None:
+    """Print characters that the encoding of stdout lacks as escape sequences, instead of raising an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def finish_output() -> bool:
+    """Write the rest of stdout; returns whether that is possible.
+
+    What cannot be written is dropped: Python would fail again when it exits. That the reader of a pipe has ended, as
+    `head` does, needs no message.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            show_error(of_system(error), as_json=False)
+        with suppress(OSError, ValueError):  # not a file of the system
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stdout.fileno())
+            os.close(null)
+        return False
+    return True
+
+
 def print_json(result: Mapping[str, Any]) -> None:
     """One JSON object on stdout, with the version of its keys; see `vaekit.json` for non-finite values."""
-    sys.stdout.write(dumps({"version": VERSION, **result}) + "\n")
+    text = dumps({"version": VERSION, **result})
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeError, LookupError):
+        text = in_ascii(text)
+    sys.stdout.write(text + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> None:
@@ -49,25 +89,26 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
         else:
             table.add_column(column, header_style="dim", justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(visible, row))
     print_titled(title, table)
 
 
 def print_titled(title: str, table: Table) -> None:
     """A table under its title on stdout. A table's own title would be broken at the table's width."""
     out = console()
-    out.print(title, style="bold", soft_wrap=True)
+    out.print(visible(title), style="bold", soft_wrap=True)
     out.print(table)
 
 
-def print_facts(title: str, facts: Mapping[str, str] | Sequence[tuple[str, str]]) -> None:
+def print_facts(title: str, facts: Mapping[str, Lines] | Sequence[tuple[str, Lines]]) -> None:
     """Names and values in two columns on stdout; a name may occur more than once."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     pairs = list(facts.items()) if isinstance(facts, Mapping) else facts
     table.add_column(style="dim", no_wrap=True, max_width=console().width // 2)
     table.add_column(overflow="fold")
     for name, value in pairs:
-        table.add_row(name, value)
+        lines = [value] if isinstance(value, str) else value
+        table.add_row(visible(name), "\n".join(map(visible, lines)))
     print_titled(title, table)
 
 
@@ -95,7 +136,7 @@ def format_bytes(count: int) -> str:
 
 def log(text: str) -> None:
     """One line to stderr."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(visible(text) + "\n")
 
 
 def log_note(name: str, note: str) -> None:
@@ -116,13 +157,24 @@ def show_error(error: VaekitError, as_json: bool) -> None:
     if as_json:
         kind = type(error).__name__
         fields = {"kind": kind, "found": error.found, "expected": error.expected, "remedy": error.remedy}
-        print_json({"error": fields})
+        with suppress(OSError):  # it may be the error that nothing can be written there
+            print_json({"error": fields})
+
+
+def show_usage_error(error: Any) -> int:
+    """Print an error of typer about arguments, or the help page that it stands for; returns the exit status."""
+    shown = io.StringIO()
+    error.show(shown)
+    for line in shown.getvalue().split("\n")[:-1]:
+        log(line)
+    return int(error.exit_code)
 
 
 def log_failures(batch: "Batch[Any]") -> None:
     """The errors of a batch on stderr, and how many files were left out after them."""
     for failure in batch.failures:
-        log(f"vaekit: {failure.error}")
+        named = Path(failure.path).name in failure.error or visible(Path(failure.path).name) in failure.error
+        log(f"vaekit: {failure.error}" if named else f"vaekit: {failure.path}: {failure.error}")
     if batch.not_started:
         log(f"vaekit: {len(batch.not_started)} more were not processed.")
 

@@ -91,6 +91,11 @@ class VAECandidate:
         return self.encoder.geometry.channels == RGBA
 
     @property
+    def engines(self) -> tuple[Engine, ...]:
+        """The engine, if it is one for both halves: it tells which sizes need too much memory."""
+        return (self.encoder,) if self.decoder is self.encoder else ()
+
+    @property
     def image_size(self) -> int | None:
         """The fixed image size of the encoder; None if it takes any."""
         return self.encoder.geometry.size[0] if self.encoder.geometry.size is not None else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from vaekit.domains.images.read import LoadedImage, find_images, read_image
+from vaekit.domains.images.read import LoadedImage, accept, find_images, read_image
 from vaekit.evaluation.protocol import chosen_names
 from vaekit.metrics.image.levels import as_saved
 from vaekit.testcards.cards import Card, cards
@@ -22,8 +22,14 @@ class ImageSource:
     read: Callable[[], LoadedImage]
 
 
-def images_in(paths: Sequence[Path], limit: int | None, seed: int) -> list[ImageSource]:
+def images_in(
+    paths: Sequence[Path], limit: int | None, seed: int, check: Callable[[int, int], None] = accept
+) -> list[ImageSource]:
     """The images at some paths, in the order of their names; at most `limit`, drawn with the seed.
+
+    Args:
+        paths, limit, seed: see above.
+        check: of the size of each; see `read_image`.
 
     Raises:
         NotFound: a path does not exist, or a folder holds no images.
@@ -34,7 +40,7 @@ def images_in(paths: Sequence[Path], limit: int | None, seed: int) -> list[Image
             name = file.relative_to(path).as_posix() if path.is_dir() else file.name
             files[name if name not in files else str(file)] = file
     names = chosen_names(list(files), limit, seed)
-    return [ImageSource(name, partial(read_image, files[name])) for name in names]
+    return [ImageSource(name, partial(read_image, files[name], check)) for name in names]
 
 
 def builtin_images(side: int | None) -> list[ImageSource]:

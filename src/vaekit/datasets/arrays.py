@@ -20,6 +20,7 @@ from vaekit.datasets.listing import digest_of
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source, for_tests
 from vaekit.errors import NoTrainingData, printable
+from vaekit.reading import open_file, refuse_beyond_memory
 
 IDX = {8: np.uint8}
 """Supported data types of idx files, by code."""
@@ -72,14 +73,15 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         NoTrainingData: the file is damaged or of another format.
     """
     try:
-        with open(path, "rb") as packed:
+        with open_file(path) as packed:
             zipped = packed.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if zipped else open(path, "rb") as file:
+        with open_file(path) as stored, gzip.open(stored) if zipped else stored as file:
             # Read the header first, and decompress no more than it announces.
             zero, kind, axes = struct.unpack(">HBB", file.read(4))
             if zero or kind not in IDX:
                 raise ValueError(f"unsupported header: magic {zero}, type code {kind}")
             shape = struct.unpack(f">{axes}I", file.read(4 * axes))
+            refuse_beyond_memory(math.prod(shape), path)
             raw = bytearray(file.read(math.prod(shape) + 1))
         if len(raw) != math.prod(shape):
             size = f"{len(raw):,}" if len(raw) < math.prod(shape) else "more"
@@ -87,7 +89,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         return np.frombuffer(raw, IDX[kind]).reshape(shape)
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error) as error:
         raise NoTrainingData(
-            f"{path} is not a valid idx file of bytes ({str(error) or 'its header announces a huge array'}).",
+            f"{path} is not a valid idx file of bytes ({str(error) or 'it does not fit into memory'}).",
             "",
             "Copy it again, or unpack it if it is an archive of other files.",
         ) from error
@@ -112,7 +114,7 @@ def read_npz(path: Path, expected: str) -> tuple[NDArray[Any], NDArray[Any] | No
         NoTrainingData: the file is damaged, or none of its arrays has a usual name.
     """
     try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with open_file(path) as opened, np.load(opened, allow_pickle=False) as file:
             names = {name.lower(): name for name in file.files}
             train = next((names[key] for key in KEYS if key in names), None)
             if train is None and len(names) == 1:
@@ -124,11 +126,18 @@ def read_npz(path: Path, expected: str) -> tuple[NDArray[Any], NDArray[Any] | No
                     "Save the items under one of these names.",
                 )
             test = next((names[key] for key in TEST_KEYS if key in names), None)
+            refuse_beyond_memory(unpacked_size(file, train, test), path)
             return array_in(file, train, path, expected), (
                 None if test is None else array_in(file, test, path, expected)
             )
     except UNREADABLE_ZIP as error:
         raise NoTrainingData(f"{path} cannot be read: {printable(str(error))}.", expected, "Save it again.") from error
+
+
+def unpacked_size(file: Any, *names: str | None) -> int:
+    """The size in bytes of arrays of an npz file in memory, as its directory announces it; reading stops there."""
+    entries = {entry.filename.removesuffix(".npy"): entry.file_size for entry in file.zip.infolist()}
+    return sum(entries.get(name.removesuffix(".npy"), 0) for name in names if name is not None)
 
 
 def array_in(file: Mapping[str, Any], name: str, path: Path, expected: str) -> NDArray[Any]:

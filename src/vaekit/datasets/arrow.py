@@ -22,6 +22,7 @@ from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
 from vaekit.errors import BadItem, NoTrainingData, printable
 from vaekit.optional import require
+from vaekit.reading import open_file, refuse_beyond_memory
 from vaekit.user_dirs import cache_folder
 
 PARQUET, ARROW_FILE = b"PAR1", b"ARROW1"
@@ -180,7 +181,7 @@ def declared(metadata: dict[bytes, bytes] | None, feature: str) -> list[str]:
 
 def readable(path: Path, wanted: RecordFormat, say: Callable[[str], None]) -> Path:
     """A file that can be memory-mapped: this one, or for Parquet a copy of its binary columns in the user's cache."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         if file.read(len(PARQUET)) != PARQUET:
             return path
     status, source = path.stat(), hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
@@ -210,6 +211,7 @@ def write_copy(path: Path, copy: Path) -> None:
         schema = arrow.schema([source.schema_arrow.field(name) for name in names], source.schema_arrow.metadata)
         with arrow.OSFile(str(part), "wb") as sink, ipc.new_stream(sink, schema) as writer:
             for group in range(source.num_row_groups):
+                refuse_beyond_memory(source.metadata.row_group(group).total_byte_size, path)
                 try:
                     rows = source.read_row_group(group, columns=names)
                 except OSError as error:  # not to be mistaken for an error of writing

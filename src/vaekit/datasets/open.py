@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
 from vaekit.datasets.tars import PACKED_TAR, TARS, expanded, open_tars
 from vaekit.datasets.text_lines import TEXT_LINES
-from vaekit.errors import NotFound, NoTrainingData
+from vaekit.errors import NotFound, NoTrainingData, reason_of, remedy_for
+from vaekit.reading import open_file
 
 SOURCES = (SAVED, IDX_FOLDER, NPZ, NPY, TABLES, PACKED_TAR, IDX_FILE, TARS, CSV, TEXT_LINES, FILES)
 """All sources, in order of precedence."""
@@ -44,9 +46,7 @@ def open_dataset(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
     try:
         splits = opener(path, wanted, sources, expected)(path, wanted, log)
     except OSError as error:
-        raise NoTrainingData(
-            f"{path} cannot be opened: {error.strerror}.", "", "Check the path and its permissions."
-        ) from error
+        raise NoTrainingData(f"{path} cannot be opened: {reason_of(error)}.", "", remedy_for(error)) from error
     if not len(splits.train):
         raise NoTrainingData(f"{path} contains no {wanted.items}.", expected, "Check the path.")
     return splits
@@ -63,7 +63,7 @@ def opener(path: Path, wanted: RecordFormat, sources: list[Source], expected: st
         claimed = next((source.open for source in sources if source.claims(path, b"")), None)
         return claimed or partial(open_folder, sources=sources)
     if path.is_file():
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             start = file.read(START)
         claimed = next((source.open for source in sources if source.claims(path, start)), None)
         if claimed is None:
@@ -71,6 +71,8 @@ def opener(path: Path, wanted: RecordFormat, sources: list[Source], expected: st
         return claimed
     if "{" in path.name and TARS in sources:
         return partial(open_tars, paths=paths_of_pattern(path))
+    with suppress(FileNotFoundError, NotADirectoryError):
+        open_file(path).close()  # raises the reason why it cannot be opened
     raise NotFound(f"{path} does not exist.", expected, "Check the path.")
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from vaekit.errors import BadItem, NoTrainingData, VaekitError, printable
+from vaekit.errors import BadItem, NoTrainingData, VaekitError, printable, reason_of
 
 TRANSIENT = frozenset(
     (
@@ -25,8 +25,9 @@ def read_error(name: str, error: OSError | MemoryError) -> BadItem:
     """The error for an item that cannot be read from disk. Raise it `from error`."""
     if isinstance(error, MemoryError):
         return BadItem(f"{printable(name)} does not fit into memory.", "", "Reduce its size.")
-    reason = error.strerror or printable(str(error)) or type(error).__name__
-    return BadItem(f"{printable(name)} could not be opened: {reason}.", "", "Check the file and its permissions.")
+    return BadItem(
+        f"{printable(name)} could not be opened: {reason_of(error)}.", "", "Check the file and its permissions."
+    )
 
 
 def is_transient(error: VaekitError) -> bool:

@@ -1,6 +1,5 @@
 """Folders written by `save_to_disk` of Hugging Face `datasets`: a data set, or several splits."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,8 @@ from vaekit.datasets.arrow import dataset_of
 from vaekit.datasets.dataset import BytesRecord, RecordFormat, Splits
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
-from vaekit.errors import NoTrainingData, printable
+from vaekit.errors import NoTrainingData, printable, reason_of
+from vaekit.reading import read_json
 
 STATE, SPLIT_NAMES = "state.json", "dataset_dict.json"
 TEST_SPLITS = ("test", "validation", "val")
@@ -59,9 +59,9 @@ def read_object(path: Path) -> dict[str, Any]:
         NoTrainingData: the file cannot be read.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise NoTrainingData(f"{path} cannot be read: {error}.", "", "Save the data set again.") from error
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        raise NoTrainingData(f"{path} cannot be read: {reason_of(error)}.", "", "Save the data set again.") from error
     return content if isinstance(content, dict) else {}
 
 

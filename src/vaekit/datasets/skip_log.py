@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.errors import printable
+from vaekit.reading import LINES, read_text
 
 
 class SkipLog:
@@ -62,7 +63,7 @@ class SkipLog:
             names, self._pending = self._pending, []
             try:
                 if self._written is None:
-                    lines = self.path.read_text("utf-8").splitlines() if self.path.is_file() else []
+                    lines = read_text(self.path, LINES, "replace").splitlines() if self.path.is_file() else []
                     self._written = {line.partition("\t")[0] for line in lines}
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 with open(self.path, "a", encoding="utf-8") as file:

@@ -18,9 +18,8 @@ from vaekit.datasets.read_errors import read_error
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
 from vaekit.errors import BadItem, NoTrainingData, printable
+from vaekit.reading import ITEM, open_file
 
-LARGEST_MEMBER = 2**31
-"""The maximum number of bytes of an item."""
 LARGEST_EXTENSION = 2**16
 """The maximum number of bytes of an extension header, such as a long name."""
 PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
@@ -66,11 +65,11 @@ class Tars:
         """
         tar, offset, size = self.spans[item].tolist()
         name = self.names[item]
-        if size > LARGEST_MEMBER:
-            raise BadItem(f"{printable(name)} has {size:,} bytes.", f"Expected at most {LARGEST_MEMBER:,}.", "")
+        if size > ITEM:
+            raise BadItem(f"{printable(name)} has {size:,} bytes.", f"Expected at most {ITEM:,}.", "")
         try:
             # Opened each time, since thousands of tar files would exceed the limit of open files.
-            with open(self.paths[tar], "rb", buffering=0) as file:
+            with open_file(self.paths[tar]) as file:
                 file.seek(offset)
                 content = file.read(count) or b""
         except (OSError, MemoryError) as error:
@@ -118,7 +117,7 @@ def members(path: Path, suffixes: frozenset[str]) -> tuple[list[Member], str]:
     damage = ""
     try:
         size, reached = path.stat().st_size, 0
-        with tarfile.open(path, "r:", tarinfo=Header) as tar:
+        with open_file(path) as whole, tarfile.open(path, "r:", whole, tarinfo=Header) as tar:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # do not keep all headers in memory
                 if tar.offset <= reached:
@@ -132,7 +131,7 @@ def members(path: Path, suffixes: frozenset[str]) -> tuple[list[Member], str]:
                 ):
                     items.append((member.name, member.offset_data, member.size))
             end = tar.offset
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             file.seek(end)
             if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
                 damage = f"the bytes at {end:,} are not a header"

@@ -3,7 +3,8 @@
 import hashlib
 from pathlib import Path
 
-from vaekit.errors import NoTrainingData
+from vaekit.errors import NoTrainingData, reason_of
+from vaekit.reading import TABLE, read_bytes
 
 BOM = b"\xef\xbb\xbf"
 
@@ -20,14 +21,15 @@ def read_text(path: Path) -> tuple[str, str]:
         NoTrainingData: the file is not UTF-8, cannot be read, or does not fit into memory.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, TABLE)
         text = content.removeprefix(BOM).decode("utf-8")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise NoTrainingData(f"Line {line:,} of {path} is not UTF-8 text.", "", "Save the file as UTF-8.") from error
     except (OSError, MemoryError) as error:
-        reason = getattr(error, "strerror", None) or "it does not fit into memory"
-        raise NoTrainingData(f"{path} cannot be read: {reason}.", "", "Check the file and its permissions.") from error
+        raise NoTrainingData(
+            f"{path} cannot be read: {reason_of(error)}.", "", "Check the file and its permissions, or split it."
+        ) from error
     return text, hashlib.sha256(content).hexdigest()
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from vaekit.checkpoints.latent_files import LatentOrigin
-from vaekit.errors import NotFound
+from vaekit.errors import NotFound, system_errors
 from vaekit.pipeline import Stages
+from vaekit.reading import exists
 
 
 @runtime_checkable
@@ -116,6 +117,7 @@ def side_by_side_path(output: Path) -> Path:
     return output.with_suffix(f".side-by-side{output.suffix}")
 
 
+@system_errors()
 def files_among(paths: Sequence[Path], suffixes: Collection[str], items: str) -> list[Path]:
     """The files among `paths`, as given, and in place of each folder the files in and below it with one of these
     suffixes (lower case, with the dot), sorted; hidden files are skipped.
@@ -130,8 +132,7 @@ def files_among(paths: Sequence[Path], suffixes: Collection[str], items: str) ->
     """
     files: list[Path] = []
     for path in paths:
-        # Unlike Path.exists, this takes a name that no file can have for one that does not exist.
-        if not os.path.exists(path):
+        if not exists(path):
             raise not_found(path)
         files += _files_below(path, suffixes, items) if path.is_dir() else [path]
     return files
@@ -143,7 +144,8 @@ def not_found(path: Path) -> NotFound:
 
 
 def _files_below(folder: Path, suffixes: Collection[str], items: str) -> list[Path]:
-    inside = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    with os.scandir(folder):  # an error if it may not be listed, which rglob takes for an empty one
+        inside = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
     files = sorted(path for path in inside if path.is_file() and not path.name.startswith("."))
     if not files:
         raise NotFound(

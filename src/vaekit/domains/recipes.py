@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vaekit.domains.recipe_files import recipe_files
-from vaekit.errors import NotFound, did_you_mean, printable
+from vaekit.errors import NotFound, did_you_mean, printable, system_errors
+from vaekit.reading import exists
 from vaekit.training.recipe import Recipe, read_recipe, recipe_of
 
 
@@ -14,6 +15,7 @@ def names() -> list[str]:
     return sorted(recipe_files())
 
 
+@system_errors()
 def recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
     """The recipe of this name, or in this file, with changes such as `schedule.samples=1000`.
 
@@ -24,7 +26,7 @@ def recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
     files, path = recipe_files(), Path(name_or_path)
     if name_or_path in files:
         return recipe_of(name_or_path, tomllib.loads(files[name_or_path].read_text("utf-8")), changes)
-    if not path.is_file():
+    if not exists(path):
         likely = did_you_mean(name_or_path, list(files))
         raise NotFound(
             f"There is no recipe {printable(name_or_path)}.",

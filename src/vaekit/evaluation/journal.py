@@ -12,10 +12,10 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -23,12 +23,15 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from vaekit.atomic import atomic_file, cannot_write
-from vaekit.errors import CannotWriteHere, ProtocolChanged
+from vaekit.errors import CannotWriteHere, ProtocolChanged, reason_of
 from vaekit.evaluation.protocol import Protocol
 from vaekit.json import dumps, number
+from vaekit.reading import exists, open_file, read_json
 from vaekit.records import differences, renamed
 
 PROTOCOL, ITEMS, ROWS, RESULT = "protocol.json", "items.jsonl", "rows.bin", "evaluation.json"
+LONGEST_LINE = 2**30
+"""Bytes of a batch in `items.jsonl`; a longer line is damaged."""
 OLD_NAMES = {"colours": "colors"}
 """Current names of entries, by their names in the first edition."""
 
@@ -58,23 +61,28 @@ class Journal:
         self.folder = folder
 
     def batches(self) -> Iterator[Batch]:
-        """Iterate over the complete batches, then truncate both files after the last one."""
-        with open(self.folder / ITEMS, "ab+") as lines, open(self.folder / ROWS, "ab+") as rows:
-            lines.seek(0)
-            rows.seek(0)
-            end = 0, 0
-            while (line := lines.readline()) and (batch := _batch(line, rows.read)) is not None:
-                end = lines.tell(), rows.tell()
-                yield batch
-            lines.truncate(end[0])
-            rows.truncate(end[1])
+        """Iterate over the complete batches, then truncate both files after the last one.
+
+        Raises:
+            CannotWriteHere: the files cannot be read or truncated.
+        """
+        try:
+            with _opened(self.folder / ITEMS) as lines, _opened(self.folder / ROWS) as rows:
+                end = 0, 0
+                while (line := lines.readline(LONGEST_LINE)) and (batch := _batch(line, rows.read)) is not None:
+                    end = lines.tell(), rows.tell()
+                    yield batch
+            self._truncate(end)
+        except OSError as error:
+            raise cannot_write(self.folder, error, CannotWriteHere) from error
 
     def add(self, batch: Batch) -> None:
         """Append a batch, and flush it to disk.
 
         Raises:
-            CannotWriteHere: e.g. the disk is full.
+            CannotWriteHere: e.g. the disk is full. The batch is not in the files then, not even in part.
         """
+        before = _size(self.folder / ITEMS), _size(self.folder / ROWS)
         shapes = {name: list(rows.shape) for name, rows in batch.rows.items()}
         items = [
             asdict(item) | {"values": {name: number(value) for name, value in item.values.items()}}
@@ -83,10 +91,21 @@ class Journal:
         line = json.dumps({"items": items, "rows": shapes}, allow_nan=False)
         content = b"".join(rows.contiguous().numpy().astype("<f4").tobytes() for rows in batch.rows.values())
         try:
-            _append(self.folder / ROWS, content)
+            if content:
+                _append(self.folder / ROWS, content)
             _append(self.folder / ITEMS, line.encode() + b"\n")
         except OSError as error:
+            with suppress(OSError):  # the next run does it
+                self._truncate(before)
             raise cannot_write(self.folder, error, CannotWriteHere) from error
+
+    def _truncate(self, sizes: tuple[int | None, int | None]) -> None:
+        """Truncate items and rows to these sizes in bytes; None removes the file."""
+        for path, size in zip((self.folder / ITEMS, self.folder / ROWS), sizes, strict=True):
+            if size is None:
+                path.unlink(missing_ok=True)
+            elif (_size(path) or 0) > size:
+                os.truncate(path, size)
 
 
 @contextmanager
@@ -123,9 +142,9 @@ def _agree(folder: Path, protocol: Protocol) -> None:
     current = json.loads(dumps(protocol.as_json()))
     path = folder / PROTOCOL
     try:
-        before = json.loads(path.read_text("utf-8"))
+        before = read_json(path)
     except FileNotFoundError:
-        if any((folder / name).exists() for name in (ITEMS, ROWS)):
+        if any(_size(folder / name) for name in (ITEMS, ROWS)):
             raise ProtocolChanged(
                 f"{folder} holds an evaluation without its {PROTOCOL}.", "", "Choose another folder, or remove it."
             ) from None
@@ -133,7 +152,9 @@ def _agree(folder: Path, protocol: Protocol) -> None:
             part.write_text(dumps(current) + "\n", "utf-8")
         return
     except (OSError, ValueError) as error:
-        raise ProtocolChanged(f"{path} cannot be read: {error}.", "", "Choose another folder, or remove it.") from error
+        raise ProtocolChanged(
+            f"{path} cannot be read: {reason_of(error)}.", "", "Choose another folder, or remove it."
+        ) from error
     changed = differences(upgraded(before), current) if isinstance(before, dict) else [f"{PROTOCOL} is not a protocol"]
     if changed:
         raise ProtocolChanged(
@@ -146,6 +167,16 @@ def _agree(folder: Path, protocol: Protocol) -> None:
 def upgraded(protocol: dict[str, Any]) -> dict[str, Any]:
     """A stored protocol in the current form; the first edition had other names."""
     return renamed(protocol, OLD_NAMES)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A file for reading; an empty one if it does not exist."""
+    return open_file(path) if exists(path) else open(os.devnull, "rb")
+
+
+def _size(path: Path) -> int | None:
+    """The size of a file in bytes; None if it does not exist."""
+    return path.stat().st_size if path.exists() else None
 
 
 def _append(path: Path, content: bytes) -> None:
@@ -167,7 +198,7 @@ def _batch(line: bytes, read: Any) -> Batch | None:
             for item in entry["items"]
         )
         rows = {name: _rows(read, shape) for name, shape in entry["rows"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError, RecursionError):
         return None
     return Batch(items, rows)
 

@@ -5,6 +5,7 @@ Equal protocols give equal values: exactly on one machine with the same number o
 
 import hashlib
 import heapq
+import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.datasets.choose import rank
+from vaekit.reading import ITEM, open_file
 from vaekit.version import __version__
 
 MODE, SAMPLE = "mode", "sample"
 UNREADABLE = "unreadable"
-"""Replaces the hash of a file that cannot be opened."""
+"""Replaces the hash of a file that cannot be opened, or is too large for an item."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,11 @@ def digest(files: Mapping[str, Path]) -> str:
 
 
 def _content(path: Path) -> str:
-    """SHA-256 of a file, or `UNREADABLE`."""
+    """SHA-256 of a file, or `UNREADABLE`; a file that is too large for an item is not read."""
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
+            if os.fstat(file.fileno()).st_size > ITEM:
+                return UNREADABLE
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return UNREADABLE

@@ -94,7 +94,7 @@ class VAEPass:
 
     def generator(self, item: int, purpose: str) -> Generator:
         """The generator of one item for a purpose, seeded by the run's seed and the item's name only."""
-        content = f"{self.seed}\n{purpose}\n{self.names[item]}".encode()
+        content = f"{self.seed}\n{purpose}\n{self.names[item]}".encode("utf-8", "surrogateescape")
         return Generator().manual_seed(struct.unpack("<q", hashlib.sha256(content).digest()[:8])[0])
 
 

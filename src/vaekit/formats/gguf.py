@@ -35,6 +35,7 @@ from vaekit.formats.tensor_file import (
     shape_of,
 )
 from vaekit.optional import require
+from vaekit.reading import open_file
 
 VERSIONS = (2, 3)
 
@@ -282,7 +283,7 @@ def open_gguf(path: Path) -> TensorFile:
     names = {int(number): number.name for number in gguf.GGMLQuantizationType}
     sizes = {int(number): size for number, size in gguf.GGML_QUANT_SIZES.items()}
     try:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        with open_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             header, size = read_header(mapped, sizes), len(mapped)
     except OtherVersion as error:
         raise BadCheckpoint(

@@ -20,6 +20,7 @@ from vaekit.formats.pickle_machine import Window, unpickle
 from vaekit.formats.pickle_values import Builder, Placeholder, Stateful
 from vaekit.formats.tensor_file import check_names, damaged, shape_of
 from vaekit.formats.torch_files import DAMAGE
+from vaekit.reading import open_file
 
 MOST_DOTS = 8
 """The maximum depth of nested dictionaries; real files have three levels."""
@@ -86,7 +87,7 @@ def read_numpy_pickle(path: Path) -> dict[str, Tensor]:
         BadCheckpoint: the file is damaged, or cannot be read.
     """
     try:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        with open_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             content = unpickle(
                 Window(mapped, 0, len(mapped)), BUILDERS, lambda _: Placeholder("persistent id"), str(path)
             )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vaekit.errors import BadCheckpoint, NotFound, printable
+from vaekit.errors import BadCheckpoint, NotFound, printable, reason_of, remedy_for
 from vaekit.formats.foreign_files import EXPECTED, foreign_error, in_zip, recognized
 from vaekit.formats.gguf import GGUF_START, open_gguf
 from vaekit.formats.nested_weights import (
@@ -26,7 +26,6 @@ from vaekit.formats.nested_weights import (
     weights_inside,
 )
 from vaekit.formats.numpy_archive import is_archive, open_archive
-from vaekit.formats.paths import exists
 from vaekit.formats.pickled_objects import without_weights
 from vaekit.formats.safetensors import open_safetensors
 from vaekit.formats.shard_sets import shard_set_of
@@ -34,6 +33,7 @@ from vaekit.formats.sharded import join_shards
 from vaekit.formats.tensor_file import Span, TensorFile, TensorSpec, check_names, check_readable, damaged
 from vaekit.formats.torch_files import DAMAGE, OLD_STARTS, TorchFile, open_torch_file
 from vaekit.formats.zip_directory import EMPTY_START, ZIP_START, records_of
+from vaekit.reading import exists, open_file
 
 __all__ = ["TensorFile", "TensorSpec", "check_readable", "open_tensors", "open_weights"]
 
@@ -88,13 +88,13 @@ def _foreign(path: Path, start: bytes) -> BadCheckpoint:
 def _first_bytes(path: Path) -> bytes:
     if not exists(path):
         raise NotFound(f"There is no file {printable(str(path))}.", "", "Check the path.")
-    if not path.is_file():  # a folder; or a pipe, which would block
-        raise BadCheckpoint(f"{path} is not a file.", "Expected a weights file.", "Give the file itself.")
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             return file.read(max(map(len, OLD_STARTS)))
     except OSError as error:
-        raise BadCheckpoint(f"{path} cannot be read: {error.strerror}.", "Expected a weights file.", "") from error
+        raise BadCheckpoint(
+            f"{path} cannot be read: {reason_of(error)}.", "Expected a weights file.", remedy_for(error)
+        ) from error
 
 
 def _open_zip(path: Path) -> TensorFile:
@@ -108,7 +108,7 @@ def _open_zip(path: Path) -> TensorFile:
 
 def _names_in_zip(path: Path) -> Collection[str]:
     try:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        with open_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             return records_of(mapped, compressed=True)
     except DAMAGE as error:
         raise damaged(path, printable(f"{type(error).__name__}: {error}", 200)) from error

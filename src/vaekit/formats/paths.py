@@ -1,18 +1,10 @@
 """Paths of weights files: extensions and order of preference. Does not import torch."""
 
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 DIFFUSERS_WEIGHTS, DIFFUSERS_SETTINGS = "diffusion_pytorch_model.safetensors", "config.json"
 """The files of a diffusers folder."""
 WEIGHTS_ENDINGS = (".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin", ".gguf")
-
-
-def exists(path: Path) -> bool:
-    """Whether a path exists; False for invalid paths."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # too long for the system, or with a NUL
-        return False
 
 
 def missing_target(path: Path) -> str:

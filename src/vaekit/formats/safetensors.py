@@ -32,6 +32,7 @@ from vaekit.formats.tensor_file import (
     shape_of,
 )
 from vaekit.json import without_duplicates
+from vaekit.reading import open_file
 
 LARGEST_HEADER = 32 * 2**20
 """The maximum size of a header in bytes. Large checkpoints have about 500,000; the library reads up to 100,000,000."""
@@ -108,7 +109,7 @@ def open_safetensors(path: Path) -> TensorFile:
 
 def raw_header(path: Path) -> bytes:
     """The header of a safetensors file, byte for byte."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         return file.read(int.from_bytes(file.read(8), "little"))
 
 
@@ -118,7 +119,7 @@ def read_header(path: Path) -> Header:
     Raises:
         BadCheckpoint: it is damaged or hostile.
     """
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         (length,) = struct.unpack("<Q", file.read(8))
         size = path.stat().st_size
         if length > size - 8:

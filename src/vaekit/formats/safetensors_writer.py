@@ -19,6 +19,7 @@ from torch import Tensor
 from vaekit.errors import BadCheckpoint, CannotWriteHere, WrongTensors, printable
 from vaekit.formats.safetensors import DTYPES
 from vaekit.formats.tensor_file import Span, TensorFile
+from vaekit.json import encodable
 
 Progress = Callable[[int, int], None]
 """Called with the number of written bytes and the total."""
@@ -133,7 +134,8 @@ def header(pieces: Sequence[Piece], metadata: Mapping[str, str], listed: Iterabl
         dtype = piece.dtype_name or DTYPE_NAMES[piece.dtype]
         entries[piece.name] = {"dtype": dtype, "shape": list(piece.shape), "data_offsets": [start, end]}
     ordered = {name: entries[name] for name in listed if name in entries} | entries
-    top: dict[str, object] = {METADATA_ENTRY: dict(metadata)} if metadata else {}
+    texts = {encodable(name): encodable(value) for name, value in metadata.items()}
+    top: dict[str, object] = {METADATA_ENTRY: texts} if metadata else {}
     text = json.dumps(top | ordered, ensure_ascii=False, separators=(",", ":")).encode()
     return text.ljust(-(-len(text) // ALIGNMENT) * ALIGNMENT)
 

@@ -1,6 +1,7 @@
 """The common representation of weights files: named tensors with lazily read data."""
 
 import math
+import mmap
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import BadCheckpoint, printable
+from vaekit.reading import open_file
 
 MOST_AXES = 64
 
@@ -174,6 +176,30 @@ def check_apart(parts: Iterable[tuple[int, int, str]], end: int) -> None:
             raise ValueError(f"{printable(name)} exceeds the end of the file")
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether a name is UTF-8. Torch opens no files with other names."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def mapped_by_torch(path: Path, size: int) -> torch.UntypedStorage:
+    """A file as a storage that is copied on write."""
+    storage = torch.UntypedStorage.from_file(os.fspath(path), False, size)
+    assert isinstance(storage, torch.UntypedStorage)
+    return storage
+
+
+def mapped_by_python(path: Path, size: int) -> torch.UntypedStorage:
+    """The same for a file with any name."""
+    with open_file(path) as file:
+        return torch.frombuffer(
+            mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY), dtype=torch.uint8
+        ).untyped_storage()
+
+
 class MappedFile:
     """Map a file into memory, copy on write.
 
@@ -186,17 +212,11 @@ class MappedFile:
 
     def __init__(self, path: Path, size: int) -> None:
         try:
-            storage = torch.UntypedStorage.from_file(str(path), False, size)
-        except UnicodeEncodeError as error:
-            name = printable(os.fsencode(path).decode(errors="backslashreplace"))
-            raise BadCheckpoint(
-                f"The name of {name} is not UTF-8.", "Torch reads only such files.", "Rename it."
-            ) from error
-        except RuntimeError as error:
+            storage = mapped_by_torch(path, size) if is_utf8(path) else mapped_by_python(path, size)
+        except (RuntimeError, ValueError, OSError) as error:
             raise BadCheckpoint(
                 f"{path} changed while it was in use.", "Expected it to stay unchanged.", "Try again."
             ) from error
-        assert isinstance(storage, torch.UntypedStorage)
         self._whole = storage
 
     def part(self, start: int, nbytes: int, dtype: torch.dtype, byteorder: str = "little") -> torch.UntypedStorage:

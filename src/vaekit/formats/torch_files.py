@@ -20,6 +20,7 @@ from vaekit.formats.pickle_values import Builder, Placeholder
 from vaekit.formats.tensor_file import MappedFile, checked_size, checked_sizes, shape_of
 from vaekit.formats.torchscript import script_object, script_state
 from vaekit.formats.zip_directory import ZIP_START, Record, records_of
+from vaekit.reading import open_file
 
 WITHOUT_STORAGE = "a tensor without storage"
 """The placeholder for a tensor without data in the file."""
@@ -251,7 +252,7 @@ def open_torch_file(path: Path) -> TorchFile:
         BadCheckpoint: it is a compressed zip.
         ValueError and the other errors of `DAMAGE`: the file is damaged.
     """
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+    with open_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         return _open_zip(path, mapped) if mapped[:4] == ZIP_START else _open_stream(path, mapped)
 
 

@@ -4,7 +4,8 @@ import hashlib
 from pathlib import Path
 
 from vaekit.cache import cached_result, keep, stamp
-from vaekit.errors import BadCheckpoint
+from vaekit.errors import BadCheckpoint, reason_of
+from vaekit.reading import open_file
 
 QUESTION = "sha256"
 
@@ -17,13 +18,13 @@ def sha256_of(path: Path) -> str:
     """
 
     def find() -> str:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     try:
         return str(cached_result(path, QUESTION, find))
     except OSError as error:
-        raise BadCheckpoint(f"{path} cannot be read: {error.strerror}.", "Expected a weights file.", "") from error
+        raise BadCheckpoint(f"{path} cannot be read: {reason_of(error)}.", "Expected a weights file.", "") from error
 
 
 def remember_sha256(path: Path, digest: str) -> None:

@@ -1,6 +1,5 @@
 """Locate the tensors of a VAE in its files: the layout and the prefix."""
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,10 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.catalog.entries import latent_spaces
-from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, printable, shorten
+from vaekit.errors import (
+    BadCheckpoint,
+    NotFound,
+    UnknownVAE,
+    WrongTensors,
+    printable,
+    reason_of,
+    shorten,
+    system_errors,
+)
 from vaekit.families import LAYOUTS, PARTS, Layout, family_of
 from vaekit.formats.open import TensorFile, TensorSpec, open_weights
-from vaekit.formats.paths import exists
 from vaekit.formats.shard_sets import weights_entries
 from vaekit.identification.companions import companion_of, redundant, unmerged
 from vaekit.identification.diagnosis import channels_last, other_quantizer
@@ -33,6 +40,7 @@ from vaekit.identification.weight_sets import (
     other_sets,
     overlaid,
 )
+from vaekit.reading import exists, read_json
 
 FEWEST_KEYS = 8
 """The minimum number of matching keys; fewer are a coincidence."""
@@ -74,6 +82,7 @@ class LocatedVAE:
         return self.prefix + (self.layout.from_native(native, levels) or native)
 
 
+@system_errors()
 def gather(path: Path) -> tuple[list[TensorFile], dict[str, Any]]:
     """The weights files of the VAE at `path`, and the settings of a diffusers `config.json`."""
     if not exists(path):
@@ -106,10 +115,10 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        settings = json.loads(path.read_text("utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
+        settings = read_json(path)
+    except (ValueError, OSError) as error:
         raise BadCheckpoint(
-            f"{path} is not valid JSON ({error}).", "Expected a diffusers config.", "Download it again."
+            f"{path} is not valid JSON: {reason_of(error)}.", "Expected a diffusers config.", "Download it again."
         ) from error
     return settings if isinstance(settings, dict) else {}
 

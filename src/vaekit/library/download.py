@@ -15,12 +15,12 @@ from vaekit.atomic import atomic_file, cannot_write, resumable_file
 from vaekit.catalog.entries import CatalogEntry, CatalogFile
 from vaekit.catalog.tables import packaged
 from vaekit.errors import CannotFetch, CannotWrite, WrongHash
-from vaekit.formats.paths import exists
 from vaekit.identification.file_hashes import remember_sha256, sha256_of
 from vaekit.library.folders import class_in, folder_for_new, is_autoencoder, models_folders, scan_all
 from vaekit.library.hub import Address, Progress, RemoteFile, look_up, receive
 from vaekit.library.known_vaes import cached_by_the_hub, find_among
 from vaekit.library.query import HubQuery, parse_query
+from vaekit.reading import exists
 from vaekit.user_dirs import cache_folder
 
 DOWNLOADED, LINKED, COPIED = "downloaded", "linked from the Hub's cache", "copied from the Hub's cache"

@@ -6,7 +6,6 @@ VAEs and checkpoints alone are scanned; and a diffusers folder, which is one VAE
 Shards of one model are one entry.
 """
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from operator import attrgetter
 from pathlib import Path, PurePath
 
 from vaekit.errors import CannotWrite, printable
-from vaekit.formats.paths import WEIGHTS_ENDINGS, exists
+from vaekit.formats.paths import WEIGHTS_ENDINGS
 from vaekit.formats.shard_sets import WeightsEntry, is_index, weights_entries
+from vaekit.reading import exists, read_json
 
 VAE_SHELVES = frozenset({"vae", "vae-approx", "vae_approx"})
 CHECKPOINT_SHELVES = frozenset({"stable-diffusion", "checkpoints"})
@@ -202,8 +202,8 @@ def is_autoencoder(config: Path) -> bool:
 def class_in(config: Path) -> str:
     """The class name in a diffusers config.json; empty if there is none."""
     try:
-        return printable(str(json.loads(config.read_text("utf-8"))["_class_name"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return printable(str(read_json(config)["_class_name"]))
+    except (OSError, ValueError, KeyError, TypeError):
         return ""
 
 

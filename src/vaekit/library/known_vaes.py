@@ -5,9 +5,9 @@ from pathlib import Path, PurePosixPath
 
 from vaekit.catalog.entries import CatalogEntry, CatalogFile, catalog_entries, entry_named
 from vaekit.errors import NotFound, VaekitError, did_you_mean, printable, shorten
-from vaekit.formats.paths import exists
 from vaekit.identification.file_hashes import sha256_of
 from vaekit.library.folders import LocalWeights
+from vaekit.reading import exists
 
 
 def known_file(name: str, local: Sequence[LocalWeights], folders: Sequence[Path]) -> Path:

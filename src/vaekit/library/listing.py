@@ -17,14 +17,15 @@ from typing import Any
 from vaekit.cache import keep, recall, stamp
 from vaekit.catalog.entries import CatalogEntry, catalog_entries
 from vaekit.catalog.tables import digest
-from vaekit.errors import VaekitError
-from vaekit.formats.paths import WEIGHTS_ENDINGS, exists
+from vaekit.errors import VaekitError, system_errors
+from vaekit.formats.paths import WEIGHTS_ENDINGS
 from vaekit.library.download import no_progress
 from vaekit.library.folders import Trouble, default_folder, models_folders, scan_all
 from vaekit.library.hub import Progress
 from vaekit.library.inspect import inspect
 from vaekit.library.known_vaes import cached_by_the_hub
 from vaekit.library.names import locate_vae, names_of
+from vaekit.reading import exists
 
 PACKAGE, HUB_CACHE = "inside vaekit", "the Hub's cache"
 KEEP_EVERY = 2.0
@@ -84,6 +85,7 @@ class _Candidate:
     files: tuple[Path, ...]
 
 
+@system_errors()
 def list_vaes(models: Sequence[Path] | None = None, progress: Progress = no_progress) -> Listing:
     """Inspect all VAEs; cached results are reused.
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from vaekit.catalog.tables import packaged, packaged_weights
 from vaekit.errors import AmbiguousName, NotFound, printable
-from vaekit.formats.paths import exists, missing_target
+from vaekit.formats.paths import missing_target
 from vaekit.library.folders import LocalWeights, models_folders, scan_all
+from vaekit.reading import exists
 
 
 @contextmanager

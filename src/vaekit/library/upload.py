@@ -10,10 +10,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import unquote
 
-from vaekit.errors import CannotPush, NotFound, printable
+from vaekit.errors import CannotPush, NotFound, printable, system_errors
 from vaekit.families import HALVES
 from vaekit.formats.paths import DIFFUSERS_SETTINGS, DIFFUSERS_WEIGHTS
 from vaekit.library.hub_errors import upload_errors
+from vaekit.reading import read_text
 from vaekit.version import __version__
 
 CARD, IMAGE_FOLDERS = "README.md", ("images", "pictures")
@@ -37,6 +38,7 @@ class UploadResult:
     """The URL of the commit; empty if nothing was uploaded."""
 
 
+@system_errors()
 def files_to_upload(run: Path, also: Sequence[str] = ()) -> list[Path]:
     """The files of a run to upload: weights, their settings, the model card, its images.
 
@@ -63,7 +65,7 @@ def images_of_card(run: Path) -> list[Path]:
     """The images of the model card. A run of `vaekit train` has others under the same name, and no model card."""
     if not (run / CARD).is_file():
         return []
-    text = unquote((run / CARD).read_text("utf-8", errors="replace"))
+    text = unquote(read_text(run / CARD, errors="replace"))
     images = [file for folder in IMAGE_FOLDERS for file in sorted((run / folder).glob("*"))]
     return [file for file in images if file.suffix in IMAGE_ENDINGS and f"{file.parent.name}/{file.name}" in text]
 

@@ -1,5 +1,6 @@
 """The Inception network of FID, loaded from a file."""
 
+import io
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,9 +13,10 @@ from torch import Tensor
 from torch.jit._fuser import optimized_execution
 from torch.nn import functional as F
 
-from vaekit.errors import BadCheckpoint, NotFound, printable
+from vaekit.errors import BadCheckpoint, NotFound, printable, reason_of
 from vaekit.identification.file_hashes import sha256_of
 from vaekit.metrics.image.color import as_rgb
+from vaekit.reading import ITEM, exists, read_bytes
 from vaekit.shapes import Images
 
 SIDE = 299
@@ -96,12 +98,13 @@ def load_inception(path: Path, device: torch.device) -> Inception:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.load, in favor of torch.export
-            network = torch.jit.load(path, map_location=device).eval()
+            # Given a path, torch takes only names that are UTF-8.
+            network = torch.jit.load(io.BytesIO(read_bytes(path, ITEM)), map_location=device).eval()
         raw = any(argument.name == TELLS_FEATURES for argument in network.forward.schema.arguments)
         probe = torch.zeros(2, 3, SIDE, SIDE, device=device)
         features = Inception(network, device, "", 0, raw)._features(probe)
     except (RuntimeError, ValueError, OSError, AttributeError) as error:
-        reason = printable((str(error).strip().splitlines() or [""])[-1])
+        reason = reason_of(error) if isinstance(error, OSError) else printable(last_line(str(error)))
         raise BadCheckpoint(
             f"{path} cannot be run on images of {SIDE}x{SIDE}: {reason}.",
             "Expected a TorchScript network that extracts features from images.",
@@ -116,6 +119,11 @@ def load_inception(path: Path, device: torch.device) -> Inception:
     return Inception(network, device, sha256_of(path), features.shape[1], raw)
 
 
+def last_line(text: str) -> str:
+    """The last line of a message; that of torch has the reason."""
+    return (text.strip().splitlines() or [""])[-1]
+
+
 def refuse_absent(path: Path) -> None:
-    if not path.is_file():
+    if not exists(path):
         raise NotFound(f"There is no file {path}.", "", "Check the path.")

@@ -23,12 +23,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vaekit.errors import NotFound, VaekitError, printable
+from vaekit.errors import NotFound, VaekitError, printable, reason_of, system_errors
 from vaekit.formats.numpy_pickles import read_numpy_pickle
 from vaekit.formats.open import open_tensors
 from vaekit.formats.paths import WEIGHTS_ENDINGS
 from vaekit.library.folders import models_folders
 from vaekit.metrics.image.lpips import ALEX, BACKBONES, LPIPS, VGG, Backbone
+from vaekit.reading import open_file
 
 ENVIRONMENT = "VAEKIT_PERCEPTUAL"
 SHELF = "perceptual"
@@ -74,6 +75,7 @@ class AvailableWeights:
     """The reasons for unavailable ones, by the same names."""
 
 
+@system_errors()
 def available_lpips(location: Path | None = None, folders: Sequence[Path] | None = None) -> AvailableWeights:
     """Every perceptual distance whose weights are available; for the others what is missing and how to get it. Does not
     raise for locations that the user did not name.
@@ -93,6 +95,7 @@ def available_lpips(location: Path | None = None, folders: Sequence[Path] | None
     return AvailableWeights(found, absent)
 
 
+@system_errors()
 def load_lpips(backbone: Backbone, location: Path | None = None, folders: Sequence[Path] | None = None) -> LoadedLPIPS:
     """The perceptual distance of a backbone.
 
@@ -169,7 +172,7 @@ def _in_hub(backbone: Backbone) -> list[Path]:
 def _part(path: Path, troubles: list[str]) -> list[Part]:
     """The tensors in a file, by its headers; none if it cannot be read, with the reason in `troubles`."""
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             start = file.read(3)
         # A pickle that does not start with torch's magic number, a long integer.
         if start[:1] == b"\x80" and start[2:] != b"\x8a":
@@ -178,7 +181,7 @@ def _part(path: Path, troubles: list[str]) -> list[Part]:
         opened = open_tensors(path)
         return [Part(path, {key: spec.shape for key, spec in opened.specs.items()}, opened.read)]
     except (VaekitError, OSError) as error:
-        troubles.append(str(error) if isinstance(error, VaekitError) else f"{path}: {error.strerror or error}.")
+        troubles.append(str(error) if isinstance(error, VaekitError) else f"{path}: {reason_of(error)}.")
         return []
 
 

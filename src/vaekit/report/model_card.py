@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from vaekit.comparison.records import Comparison, Report
-from vaekit.errors import printable
+from vaekit.errors import printable, visible
 from vaekit.families.padding import REFLECT
 from vaekit.metrics.measure import Measure
 from vaekit.records import as_toml
@@ -67,7 +67,7 @@ def model_card(about: About, report: Report, images: Sequence[CardImage], histog
     """The text of README.md."""
     sections = [
         header(about),
-        f"# {about.title}",
+        f"# {printable(about.title)}",
         introduction(about),
         f"## Before and after\n\n{measured(report)}",
         "\n\n".join(f"![{each.alt}]({IMAGES}/{each.file})" for each in images),
@@ -76,7 +76,8 @@ def model_card(about: About, report: Report, images: Sequence[CardImage], histog
         f"## How it was trained\n\n{training(about)}",
         f"## License\n\n{license_text(about)}",
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
+    text = "\n\n".join(section for section in sections if section) + "\n"
+    return "\n".join(map(visible, text.split("\n")))  # names of files and values of the recipe are in it
 
 
 def header(about: About) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from vaekit.atomic import atomic_group
 from vaekit.comparison.records import Report, ShownImage
-from vaekit.errors import CannotWrite, printable
-from vaekit.json import dumps, plain
+from vaekit.errors import CONTROL, CannotWrite, printable
+from vaekit.json import dumps, dumps_plain, plain
 from vaekit.report.embedding import QUALITY, SMALL
 from vaekit.report.ranking import candidates, comparisons, ranking
 from vaekit.report.shown_image import SCALES, examine, image_view, values_of
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 VERSION = 2
 """The version of the keys of the JSON file. Version 1 had `sets` instead of `candidates`, and no version."""
 ENDINGS = (".html", ".htm")
-NOT_IN_HTML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-"""Control characters, which HTML does not allow, and lone surrogates, which UTF-8 cannot encode."""
+NOT_IN_HTML = re.compile(f"(?![\t\n\r]){CONTROL.pattern}")
+"""Control characters, which HTML does not allow, overrides of the direction of text, which would reach beyond a name,
+and lone surrogates, which UTF-8 cannot encode."""
 
 
 def write_report(report: Report, shown: Iterable[ShownImage], path: Path) -> Path:
@@ -127,6 +128,7 @@ def environment() -> "jinja2.Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_function"] = dumps_plain
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
     return environment
 

@@ -7,11 +7,14 @@ a GPU up to rounding, because recurring sizes are compiled (`compiled.py`).
 """
 
 import copy
+import functools
 import math
+import threading
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +33,23 @@ from vaekit.runtime.streaming.arena import Arena
 from vaekit.shapes import AnyLatents, Items
 from vaekit.vae import VAE, at_item_size, half_missing, wrong_latents
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 SINGLE = 4
 """The size of an fp32 value in bytes."""
+
+
+def one_at_a_time(
+    method: Callable[Concatenate["Engine", Arguments], Result],
+) -> Callable[Concatenate["Engine", Arguments], Result]:
+    """A method of an engine that waits until no other one runs: images are read, and their sizes checked, meanwhile."""
+
+    @functools.wraps(method)
+    def run(self: "Engine", /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return run
 
 
 class Engine:
@@ -57,6 +75,7 @@ class Engine:
     ) -> None:
         self.vae = vae
         self.plan = plan
+        self._lock = threading.RLock()
         self.geometry = vae.geometry
         self._device = plan.torch_device
         self._running = converted(vae, self._device, plan.torch_encode_dtype, plan.torch_decode_dtype)
@@ -82,6 +101,7 @@ class Engine:
         """Latent positions along each axis of an item of this size, padding included."""
         return self.geometry.latent_size(size)
 
+    @one_at_a_time
     @torch.no_grad()
     def encode(self, x: Items) -> Posterior:
         """The posterior over raw latents (b, z, *latent_size), on the device of `x`.
@@ -103,6 +123,7 @@ class Engine:
         ]
         return map_tensors(lambda tensors: torch.cat(tensors).to(x.device), *posteriors)
 
+    @one_at_a_time
     @torch.no_grad()
     def decode(self, z: AnyLatents, size: tuple[int, ...] | None = None) -> Items:
         """Decode raw latents to items on the device of `z`: fp32 values, not clamped, or tokens.
@@ -131,6 +152,7 @@ class Engine:
             done += len(latents)
         return items
 
+    @one_at_a_time
     @torch.no_grad()
     def likelihood(self, z: AnyLatents, size: tuple[int, ...] | None = None) -> Likelihood:
         """p(x|z) over items of a size, for raw latents (b, z, *latent_size), on the engine's device.
@@ -148,6 +170,7 @@ class Engine:
         parameters = at_item_size(torch.cat([self._parameters(items, fixed) for items in batches]), self.geometry)
         return self._running.to_likelihood(cropped(parameters, size).float())
 
+    @one_at_a_time
     def explain(self, *size: int) -> tuple[Explanation, ...]:
         """How items of this size will be encoded and decoded, and in how much memory; nothing is run.
 

@@ -21,9 +21,12 @@ from vaekit.comparison.records import Report
 from vaekit.domains.images.correction_files import correction_of, find_correction
 from vaekit.domains.images.correction_fit import FEWEST
 from vaekit.domains.images.read import find_images
+from vaekit.domains.images.size_check import size_check
+from vaekit.errors import NotFound
 from vaekit.evaluation.protocol import versions as versions_of
 from vaekit.metrics.image.lpips import LPIPS
 from vaekit.pretrained.lpips_weights import available_lpips
+from vaekit.reading import exists
 from vaekit.report.page import json_beside, write_report
 from vaekit.runtime.engine import Engine
 from vaekit.tasks.batch import Progress, no_progress
@@ -141,7 +144,8 @@ def candidates_and_images(
         )
     candidates = vae_candidates(options.vaes, options.decoders, model, engine)
     if options.images:
-        return candidates, images_in(options.images, selection.limit, selection.seed)
+        engines = [engine for each in candidates if isinstance(each, VAECandidate) for engine in each.engines]
+        return candidates, images_in(options.images, selection.limit, selection.seed, size_check(*engines))
     sides = [each.image_size for each in candidates if isinstance(each, VAECandidate)]
     return candidates, builtin_images(next((side for side in sides if side is not None), None))
 
@@ -170,7 +174,18 @@ def vae_candidates(
 
 
 def folder_candidates(folders: Sequence[Path]) -> list[Candidate]:
-    """The folders that other tools filled."""
+    """The folders that other tools filled.
+
+    Raises:
+        NotFound: one of them is not a folder, or holds no images.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise NotFound(
+                f"{folder} is not a folder." if exists(folder) else f"There is no folder {folder}.",
+                "Expected a folder of reconstructions, named like their originals.",
+                "Give the folder that another tool wrote them to.",
+            )
     names = distinct_names([str(folder) for folder in folders])
     return [
         FolderCandidate(name, by_stem(folder, find_images([folder])))

@@ -7,6 +7,7 @@ from pathlib import Path
 from vaekit.checkpoints.diff import CLOSE, DIFFERENT, EQUAL, FileDifference, diff_files
 from vaekit.domains.images.files import as_written
 from vaekit.domains.images.read import find_images, for_vae, read_image
+from vaekit.domains.images.size_check import size_check
 from vaekit.errors import VaekitError
 from vaekit.metrics.image.color import LEVELS_PER_UNIT, as_rgb
 from vaekit.metrics.image.psnr import psnr
@@ -87,7 +88,7 @@ def image_difference(path: Path, one: Engine, other: Engine) -> ImageDifference:
     Raises:
         BadItem, NotFound: it cannot be read, or a VAE does not take it.
     """
-    image = read_image(path)
+    image = read_image(path, size_check(one, other))
     a, b = (as_written(as_rgb(engine.reconstruct(for_vae(image, engine.geometry)[0]))) for engine in (one, other))
     change = ((a - b).abs() * LEVELS_PER_UNIT).round()
     largest = change.max().item()

@@ -1,57 +1,17 @@
-"""Logs: a JSON-lines file, and TensorBoard if its writer is installed."""
+"""The log of a run: a JSON-lines file, and TensorBoard's."""
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from vaekit.atomic import atomic_file
-from vaekit.errors import MissingPackage
+from vaekit.atomic import atomic_file, cannot_write
+from vaekit.errors import CannotWriteHere
 from vaekit.json import dumps
-from vaekit.metrics.image.levels import nearest_levels
-from vaekit.optional import require
+from vaekit.reading import LINES, exists, read_text
 from vaekit.run_folder import LOG
-
-FOLDER = "board"
-"""The folder of TensorBoard's event files in the run."""
-
-
-class TensorBoardWriter:
-    """Writes event files that TensorBoard reads, with `tensorboardX` (pip install 'vaekit[tensorboard]').
-
-    Without the package nothing is written: the log file has all values.
-    """
-
-    def __init__(self, folder: Path, samples: int) -> None:
-        self._writer: Any = None
-        try:
-            package = require("tensorboardX", "write for TensorBoard", "tensorboard")
-        except MissingPackage:
-            return
-        # Hides what an earlier call wrote after the checkpoint that this one resumes from.
-        self._writer = package.SummaryWriter(str(folder / FOLDER), purge_step=samples)
-
-    def numbers(self, kind: str, values: Mapping[str, Any], samples: int) -> None:
-        """Write scalars as `kind/name`; lists are ignored."""
-        if self._writer is not None:
-            for name, value in values.items():
-                if isinstance(value, float):
-                    self._writer.add_scalar(f"{kind}/{name}", value, samples)
-
-    def image(self, name: str, pixels: Tensor, samples: int) -> None:
-        """Write an image (3, h, w) in [-1, 1]."""
-        if self._writer is not None:
-            levels = nearest_levels(pixels.detach().cpu()).to(torch.uint8)
-            self._writer.add_image(name, levels.numpy(), samples)
-
-    def close(self) -> None:
-        """Flush and close the file."""
-        if self._writer is not None:
-            self._writer.close()
+from vaekit.training.tensorboard import TensorBoardWriter
 
 
 @dataclass(frozen=True)
@@ -76,32 +36,56 @@ class Log:
         folder: of the run.
         samples: of the checkpoint that the run resumes from; later lines are removed.
         tell: called with every event.
+        say: called with messages for the user.
+
+    Raises:
+        CannotWrite: e.g. the disk is full, or the old file cannot be read.
     """
 
-    def __init__(self, folder: Path, samples: int, tell: Callable[[LogEvent], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        samples: int,
+        tell: Callable[[LogEvent], None],
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.path = folder / LOG
         self.tell = tell
-        lines = self.path.read_text("utf-8").splitlines() if self.path.is_file() else []
+        try:
+            lines = read_text(self.path, LINES, errors="replace").splitlines() if exists(self.path) else []
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
         kept = [line for line in lines if events_until(line, samples)]
         with atomic_file(self.path) as part:
             part.write_text("".join(f"{line}\n" for line in kept), "utf-8")
-        self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 (open for the whole run)
-        self.board = TensorBoardWriter(folder, samples)
+        try:
+            self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 (open for the whole run)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        self.board = TensorBoardWriter(folder, samples, say)
 
     def __enter__(self) -> "Log":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
+        with suppress(OSError):  # every line was flushed; one that could not be is not written now either
+            self.file.close()
         self.board.close()
 
     def write(self, event: LogEvent) -> None:
-        """Write a line."""
+        """Write a line.
+
+        Raises:
+            CannotWriteHere: e.g. the disk is full. The same command resumes the run from its last checkpoint.
+        """
         kind = {"held_out": True} if event.held_out else {}
         numbers = {name: short(value) for name, value in event.numbers.items()}
         line = {"samples": event.samples, "seconds": round(event.seconds, 1), **kind, **numbers}
-        self.file.write(dumps(line, indent=None) + "\n")
-        self.file.flush()
+        try:
+            self.file.write(dumps(line, indent=None) + "\n")
+            self.file.flush()
+        except OSError as error:
+            raise cannot_write(self.path, error, CannotWriteHere) from error
         self.board.numbers("held out" if event.held_out else "training", event.numbers, event.samples)
         self.tell(event)
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from vaekit.errors import BadRecipe, VaekitError, printable
+from vaekit.errors import BadRecipe, VaekitError, printable, reason_of
 from vaekit.families import FAMILIES, PARTS, Config, Family, assemble, family_of
 from vaekit.identification.metadata import OLD_FIELDS
+from vaekit.reading import read_text
 from vaekit.records import from_dict, parse_value, renamed
 from vaekit.training.code_stats import set_codes
 from vaekit.training.loop import Schedule
@@ -26,6 +27,8 @@ from vaekit.vae import VAE
 
 OLD_TABLES = ("pictures", "images")
 """Former names of the table [data] for images."""
+LARGEST = 2**20
+"""The maximum number of bytes of a recipe file."""
 UNBUILDABLE = (ValueError, RuntimeError, LookupError, ArithmeticError, MemoryError)
 """The exceptions of torch and the networks for inconsistent values of a table."""
 
@@ -256,10 +259,12 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
         BadRecipe: the file is not valid TOML or JSON, or an override names no key of the recipe.
     """
     try:
-        text = path.read_text("utf-8")
+        text = read_text(path, LARGEST)
         table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (ValueError, OSError, RecursionError) as error:
-        raise BadRecipe(f"{path} cannot be read: {error}.", "Expected a table in TOML or JSON.", "") from error
+        raise BadRecipe(
+            f"{path} cannot be read: {reason_of(error)}.", "Expected a table in TOML or JSON.", ""
+        ) from error
     if not isinstance(table, dict):
         raise BadRecipe(f"{path} does not contain a table.", "Expected a table in TOML or JSON.", "")
     return recipe_of(path.stem, table, changes)

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from vaekit.atomic import atomic_file
 from vaekit.checkpoints.save import save
-from vaekit.errors import BadCheckpoint, RecipeChanged, TrainingDiverged, TrainingStopped, printable
+from vaekit.errors import BadCheckpoint, RecipeChanged, TrainingDiverged, TrainingStopped, printable, reason_of
+from vaekit.reading import read_json
 from vaekit.records import differences
 from vaekit.run_folder import AVERAGES, CHECKPOINTS, RECIPE, RESULT
 from vaekit.training.adversarial.rollback_guard import RollbackGuard
@@ -146,7 +147,7 @@ def run_training(
             ) from error
         complete = state.samples >= run.schedule.samples
         say(f"{'Training is already complete' if complete else 'Resuming'} after {state.samples:,} samples.")
-    with Log(run.folder, state.samples, tell) if run.processes.first else nullcontext() as log:
+    with Log(run.folder, state.samples, tell, say) if run.processes.first else nullcontext() as log:
         monitor = RunMonitor(run, log, say, stop)
         while state.samples < run.schedule.samples:
             try:
@@ -252,7 +253,7 @@ def claim_folder(run: Run) -> None:
             )
         return
     with atomic_file(run.folder / RECIPE) as part:
-        part.write_text(json.dumps(now, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        part.write_text(json.dumps(now, indent=2) + "\n", "utf-8")
 
 
 def compared(identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -271,9 +272,9 @@ def stored_identity(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        content = str(error)
+        content = read_json(path)
+    except (ValueError, OSError) as error:
+        content = reason_of(error)
     if not isinstance(content, dict):
         raise RecipeChanged(
             f"{path} does not describe a run: {printable(str(content), 100)}.",

@@ -21,7 +21,8 @@ from torch.optim import Optimizer
 
 from vaekit.atomic import atomic_folder
 from vaekit.checkpoints.save import write_tensors
-from vaekit.errors import BadCheckpoint
+from vaekit.errors import BadCheckpoint, reason_of
+from vaekit.reading import open_file, read_json
 from vaekit.training.ema_heads import heads_without_gradient
 from vaekit.vae import VAE
 
@@ -215,12 +216,12 @@ def newest_checkpoint(folder: Path, say: Callable[[str], None]) -> tuple[dict[st
     states = sorted(saved_checkpoints(folder), reverse=True)
     for path in states:
         try:
-            values = json.loads((path / VALUES).read_text("utf-8"))
+            values = read_json(path / VALUES)
             if file_digest(path / TENSORS) != values["sha256"]:
                 raise ValueError("its content differs from what was written")
             return load_file(path / TENSORS), values["state"]
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            say(f"The checkpoint {path} is damaged ({error}).")
+            say(f"The checkpoint {path} is damaged ({reason_of(error)}).")
     if states:
         raise BadCheckpoint(
             f"All checkpoints in {folder} are damaged.",
@@ -232,5 +233,5 @@ def newest_checkpoint(folder: Path, say: Callable[[str], None]) -> tuple[dict[st
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hex."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

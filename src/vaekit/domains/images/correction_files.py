@@ -19,10 +19,11 @@ from typing import Any
 from vaekit.atomic import atomic_file
 from vaekit.catalog.entries import entry_named
 from vaekit.domains.images.correction import Correction
-from vaekit.errors import BadCorrection, CannotWrite, NotFound, printable
+from vaekit.errors import BadCorrection, CannotWrite, NotFound, printable, reason_of, remedy_for
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.library.folders import folder_for_new, models_folders
 from vaekit.library.names import locate_vae
+from vaekit.reading import Unreadable, read_bytes
 from vaekit.vae import VAE
 
 VERSION = 2
@@ -90,21 +91,24 @@ def read_correction(path: Path) -> SavedCorrection:
         BadCorrection: it is damaged, too large, or something else; or its numbers cannot be those of a correction.
     """
     try:
-        with open(path, "rb") as file:
-            octets = file.read(LARGEST + 1)
-    except OSError as error:
-        raise NotFound(f"Could not read {printable(str(path))}: {error.strerror or error}.", "", "Check it.") from error
-    try:
-        if len(octets) > LARGEST:
-            raise ValueError(f"it has more than {LARGEST} bytes")
+        octets = read_bytes(path, LARGEST)
         return _parsed(json.loads(octets.decode("utf-8"), parse_constant=_no_number))
+    except OSError as error:
+        if not isinstance(error, Unreadable):
+            remedy = remedy_for(error)
+            raise NotFound(f"Could not read {printable(str(path))}: {reason_of(error)}.", "", remedy) from error
+        raise _no_correction(path, str(error)) from error
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
-        raise BadCorrection(
-            f"{printable(str(path))} is no correction of colors: {printable(reason)}.",
-            f"Expected what vaekit writes, version {VERSION}.",
-            REFIT,
-        ) from error
+        raise _no_correction(path, reason) from error
+
+
+def _no_correction(path: Path, reason: str) -> BadCorrection:
+    return BadCorrection(
+        f"{printable(str(path))} is no correction of colors: {printable(reason)}.",
+        f"Expected what vaekit writes, version {VERSION}.",
+        REFIT,
+    )
 
 
 def _no_number(word: str) -> float:

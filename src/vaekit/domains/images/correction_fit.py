@@ -111,7 +111,7 @@ class Samples:
 
         Non-finite pixels are left out; so is an image without others.
         """
-        place = hashlib.sha256(f"{self.seed}\n{name}".encode()).digest()
+        place = hashlib.sha256(f"{self.seed}\n{name}".encode("utf-8", "surrogateescape")).digest()
         if len(self._kept) >= MOST and place > max(self._kept):
             return
         generator = torch.Generator().manual_seed(int.from_bytes(place[:4], "big"))

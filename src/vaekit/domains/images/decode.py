@@ -15,6 +15,7 @@ from vaekit.datasets.dataset import ArrayRecord, BytesRecord, FileRecord, Record
 from vaekit.domains.images.colors import bytes_and_alpha, colors_and_alpha, wide
 from vaekit.domains.images.read import opened, raw_mode_of, refuse_non_files, refuse_size, unreadable, upright
 from vaekit.errors import BadItem, VaekitError
+from vaekit.reading import open_file
 
 Pixels = Image.Image | NDArray[np.float32]
 """An image of 8 bits a channel in mode L, RGB or RGBA, or floats (h, w, c) in [-1, 1]; the fourth channel is alpha."""
@@ -129,7 +130,7 @@ def _in_file(path: Path, see: Callable[[Image.Image], Seen]) -> Seen:
     """What is seen in an image file."""
     refuse_non_files(path)
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return _in(file, path, see)
     except OSError as error:
         raise unreadable(path, error) from error

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +21,7 @@ from vaekit.domains.finite_results import check_finite
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.correction_files import SavedCorrection, correction_of
 from vaekit.domains.images.read import RGBA, LoadedImage, find_images, for_vae, read_image
+from vaekit.domains.images.size_check import size_check
 from vaekit.domains.images.write import PAIR, side_by_side, to_bytes, write_image
 from vaekit.metrics.image.color import as_rgb, color_shift, over_white, split_alpha
 from vaekit.metrics.image.psnr import psnr
@@ -152,7 +154,7 @@ class ImageFiles:
 
     def size(self, path: Path) -> tuple[int, ...]:
         """Rows and columns of an image file, upright."""
-        image = read_image(path)
+        image = read_image(path, size_check(self.engine))
         return image.height, image.width
 
     def reconstruct(self, outputs: Mapping[Path, Path], side_by_side: bool) -> Stages[Path, Any, Any, FileResult]:
@@ -176,10 +178,11 @@ def round_trip_stages(
 
     Raises:
         BadItem, NotFound: the file cannot be read, or the VAE gave values that are not finite.
+        TooLittleMemory: it needs more memory than the plan allows; large images are refused by their header.
         CannotWrite: the result cannot be written.
     """
     return Stages(
-        read_image,
+        partial(read_image, check=size_check(engine)),
         lambda _, image: reconstructed(engine, image, correction),
         lambda source, trip: written(trip, source, targets[source], engine.geometry.compression, compare),
         pixel_count,
@@ -287,7 +290,7 @@ def encode_stages(
             notes=notes if image.alpha is None or engine.geometry.channels == RGBA else (*notes, NO_ALPHA),
         )
 
-    return Stages(read_image, run, write, pixel_count)
+    return Stages(partial(read_image, check=size_check(engine)), run, write, pixel_count)
 
 
 def decode_stages(

@@ -7,26 +7,27 @@ the gamma and chromaticity chunks of PNG are not followed.
 
 import errno
 import io
-import math
 import stat
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from PIL import Image, UnidentifiedImageError
-from PIL.ExifTags import IFD, Base
+from PIL.ExifTags import Base
+from PIL.ImageFile import ImageFile
 from torch import Tensor
 
 from vaekit.datasets.read_errors import read_error
 from vaekit.domains.files import files_among, not_found
 from vaekit.domains.images.colors import colors_and_alpha
+from vaekit.domains.images.file_facts import dpi_of, exif_worth_keeping, note_frames, without_warnings
+from vaekit.domains.images.jpeg_scans import MOST_SCANS, TooManyScans, refuse_many_scans
 from vaekit.errors import BadItem, VaekitError, printable
 from vaekit.geometry import Geometry
 from vaekit.metrics.image.color import luma
+from vaekit.reading import ITEM, open_file
 from vaekit.shapes import Images
 
 LARGEST_IMAGE = 178_956_970
@@ -54,25 +55,9 @@ TURNS = {
 }
 """EXIF orientation to the turn that undoes it (EXIF 2.32, tag 0x0112)."""
 
-DESCRIPTIVE_TAGS = (
-    *(Base.ImageDescription, Base.Make, Base.Model, Base.Software, Base.DateTime, Base.Artist, Base.Copyright),
-    *(Base.XPTitle, Base.XPComment, Base.XPAuthor, Base.XPKeywords, Base.XPSubject),
-)
-"""What EXIF says about the scene. The rest (sizes, strips, orientation) describes the old file and would be wrong."""
-
-# Maker notes point to places in the old file; the sizes and the color space are those of the old file.
-STALE_EXIF_TAGS = frozenset(
-    {Base.MakerNote, Base.ExifImageWidth, Base.ExifImageHeight, Base.ColorSpace, Base.ExifInteroperabilityOffset}
-)
-
-LONGEST_EXIF = 65_533
-"""Bytes: what fits into one segment of a JPEG."""
-
 RGBA = 4
 """Channels of an image with transparency."""
 REDUCED = "colors reduced to gray: this VAE takes one channel"
-
-_filters = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +94,11 @@ class LoadedImage:
         return self.pixels.shape[-1]
 
 
-def read_image(path: Path) -> LoadedImage:
+def accept(_height: int, _width: int) -> None:
+    """Accept an image of any size."""
+
+
+def read_image(path: Path, check: Callable[[int, int], None] = accept) -> LoadedImage:
     """Read an image: upright, in sRGB, as (1, 3, h, w) in [-1, 1], with its transparency beside it.
 
     - 8-bit values v become v / 127.5 - 1. Gray images of 16 bits keep all of them; 16-bit colors are read with 8.
@@ -121,6 +110,11 @@ def read_image(path: Path) -> LoadedImage:
 
     Every such change is told in `Image.notes`.
 
+    Args:
+        path: the file.
+        check: called with rows and columns, as the header states them, before pixels are decoded. What it raises is
+            raised.
+
     Raises:
         NotFound: there is no such file.
         BadItem: a folder, an empty file, not an image, a damaged one, one of more than `LARGEST_IMAGE` pixels,
@@ -128,8 +122,8 @@ def read_image(path: Path) -> LoadedImage:
     """
     refuse_non_files(path)
     try:
-        with path.open("rb") as file, opened(file) as image:
-            return _image(image, path)
+        with open_file(path) as file, opened(file) as image:
+            return _image(image, path, check)
     except VaekitError:
         raise
     # On hostile bytes Pillow raises nearly everything: OSError, SyntaxError, struct.error, zlib.error, MemoryError, ...
@@ -182,6 +176,12 @@ def refuse_non_files(path: Path) -> None:
         raise BadItem(f"{path} is a folder.", "An image file was expected.", "Name an image inside it.")
     if not stat.S_ISREG(status.st_mode):
         raise BadItem(f"{path} is not a regular file.", "An image file was expected.", "Copy it to a file first.")
+    if status.st_size > ITEM:
+        raise BadItem(
+            f"{path} has {status.st_size:,} bytes.",
+            f"Image files of up to {ITEM:,} bytes can be read.",
+            "Save it in a compressed format, or cut it into pieces.",
+        )
     if status.st_size == 0:
         raise BadItem(f"{path} is empty: it has 0 bytes.", "An image was expected.", "Copy or download the file again.")
 
@@ -193,28 +193,18 @@ def opened(file: io.BufferedReader | io.BytesIO) -> Image.Image:
         return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
-@contextmanager
-def without_warnings() -> Iterator[None]:
-    """Keep Pillow's warnings (large image, corrupt EXIF) from the terminal: each has its error or note here.
-
-    The filters are those of the whole interpreter, and two threads that change them at once would leave them changed.
-    """
-    with _filters, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _image(image: Image.Image, path: Path) -> LoadedImage:
+def _image(image: Image.Image, path: Path, check: Callable[[int, int], None]) -> LoadedImage:
     refuse_size(path, *image.size)
+    check(image.height, image.width)
     notes: list[str] = []
     raw_mode = raw_mode_of(image)
     turned, orientation = upright(image, notes)
     pixels, alpha = colors_and_alpha(turned, raw_mode, notes)
     with without_warnings():
-        exif = _exif_worth_keeping(image, notes)
-        _note_frames(image, notes)
-    icc = bool(image.info.get("icc_profile"))
-    return LoadedImage(pixels, alpha, tuple(notes), icc, exif, _dpi(image, sideways=orientation >= 5))
+        exif = exif_worth_keeping(image, notes)
+        icc, dpi = bool(image.info.get("icc_profile")), dpi_of(image, sideways=orientation >= 5)
+        note_frames(image, notes)
+    return LoadedImage(pixels, alpha, tuple(notes), icc, exif, dpi)
 
 
 def refuse_size(path: Path, width: int, height: int) -> None:
@@ -238,6 +228,8 @@ def upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, int]:
     """Decode the image and turn it upright; also the orientation it was stored with, 1 to 8."""
     # Pillow turns TIFFs itself while it decodes them, and takes the mark away. Asked first of others, it would decode.
     stored = _orientation(image) if image.format == "TIFF" else 1
+    if image.format in ("JPEG", "MPO") and isinstance(image, ImageFile):
+        refuse_many_scans(image.fp)
     # These read headers of further frames while they decode; the others decode in many threads at once.
     with without_warnings() if image.format in ("TIFF", "GIF") else nullcontext():
         image.load()
@@ -257,54 +249,6 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-# What the file says beside the image
-
-
-def _exif_worth_keeping(image: Image.Image, notes: list[str]) -> bytes | None:
-    try:
-        block = _rebuilt(image.getexif())
-    except Exception:  # broken EXIF fails in as many ways as broken images
-        notes.append("broken EXIF data left out")
-        return None
-    if block is not None and len(block) > LONGEST_EXIF:
-        notes.append("EXIF data left out: too long")
-        return None
-    return block
-
-
-def _rebuilt(exif: Image.Exif) -> bytes | None:
-    kept = Image.Exif()
-    for tag in DESCRIPTIVE_TAGS:
-        if tag in exif:
-            kept[tag] = exif[tag]
-    for place in (IFD.Exif, IFD.GPSInfo):
-        entries = {tag: value for tag, value in exif.get_ifd(place).items() if tag not in STALE_EXIF_TAGS}
-        if entries:
-            kept[place] = entries
-    return kept.tobytes() if len(kept) else None
-
-
-def _note_frames(image: Image.Image, notes: list[str]) -> None:
-    try:
-        frames = int(getattr(image, "n_frames", 1))
-    except Exception:  # frames behind a good one may be damaged; they are not read
-        notes.append("first of several frames")
-        return
-    if frames > 1:
-        notes.append(f"first of {frames} frames")
-
-
-def _dpi(image: Image.Image, sideways: bool) -> tuple[float, float] | None:
-    try:
-        across, down = (float(value) for value in image.info["dpi"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
-    # Files without a resolution say 0 or 1.
-    if not (1 < across < math.inf and 1 < down < math.inf):
-        return None
-    return (down, across) if sideways else (across, down)
-
-
 # Errors in words
 
 
@@ -320,6 +264,12 @@ def unreadable(path: Path, error: Exception) -> BadItem:
     """The error that a user sees for what Pillow or the disk raised."""
     if isinstance(error, Image.DecompressionBombError):
         return _too_large(path, f"more than {LARGEST_IMAGE:,} pixels")
+    if isinstance(error, TooManyScans):
+        return BadItem(
+            f"{path} is a JPEG of {error}.",
+            f"JPEGs of up to {MOST_SCANS} scans can be read; a progressive one has about ten.",
+            "Save it again with another program.",
+        )
     if isinstance(error, UnidentifiedImageError):
         known = f"Files of these formats can be read: {', '.join(FORMATS)}."
         remedy = "Open it in another program, save it as PNG or JPEG, and use that file."
