@@ -1,6 +1,6 @@
 """Paths of weights files: extensions and order of preference. Does not import torch."""
 
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 DIFFUSERS_WEIGHTS, DIFFUSERS_SETTINGS = "diffusion_pytorch_model.safetensors", "config.json"
 """The files of a diffusers folder."""
