@@ -68,13 +68,21 @@ def rows_of(facts: Any) -> dict[str, str]:
         "latents": latents(facts),
         "normalization": normalization,
         "padding": padding(facts),
-        "weights": f"{facts.parameters:,} in {' and '.join(facts.dtypes)}",
+        "weights": weights(facts),
         "fingerprint": facts.fingerprint or "not computed",
         "sha256": facts.sha256 or "",
         "config": "\n".join(f"{name} = {tuple(v) if isinstance(v, list) else v}" for name, v in facts.config.items()),
     }
     rows |= {"problems": "\n".join(facts.problems)}
     return {name: value for name, value in rows.items() if value}
+
+
+def weights(facts: Any) -> str:
+    """The number of weights, their number formats and quantizations in the file, and their dtype after loading."""
+    quantized = f", quantized: {' and '.join(facts.quantization)}" if facts.quantization else ""
+    converted = facts.loaded_dtype is not None and list(facts.dtypes) != [facts.loaded_dtype]
+    loaded = f", loaded as {facts.loaded_dtype}" if converted else ""
+    return f"{facts.parameters:,} in {' and '.join(facts.dtypes)}{quantized}{loaded}"
 
 
 def padding(facts: Any) -> str:
@@ -106,7 +114,7 @@ def unrunnable_rows(facts: Any) -> dict[str, str]:
         "format": facts.format + (f", prefix {facts.prefix!r}" if facts.prefix else ""),
         "parts": " and ".join(facts.halves) or "unknown",
         "latents": f"{channels} channels{size}",
-        "weights": f"{facts.parameters:,} in {' and '.join(facts.dtypes)}",
+        "weights": weights(facts),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from vaekit.cache import cached_result
 from vaekit.catalog.tables import knowledge_digest
 
-QUESTION = "inspection 2"
+QUESTION = "inspection 3"
 """The start of the cache key; the number counts changes of the record."""
 
 

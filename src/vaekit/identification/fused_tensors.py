@@ -48,7 +48,7 @@ def present_parts(file: TensorFile, layout: Layout) -> TensorFile:
     def span(name: str) -> Span | None:
         return None if name in parts else file.span(name)
 
-    return TensorFile(file.path, file.format, file.metadata, whole | cut, read, span, file.others)
+    return replace(file, specs=whole | cut, read=read, span=span)
 
 
 def parts_in(file: TensorFile, layout: Layout) -> dict[str, int]:

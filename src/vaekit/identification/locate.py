@@ -8,8 +8,9 @@ from typing import Any
 
 from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, printable, shorten
 from vaekit.families import LAYOUTS, PARTS, Layout, family_of
-from vaekit.formats.open import TensorFile, TensorSpec, open_tensors
+from vaekit.formats.open import TensorFile, TensorSpec, check_readable, open_tensors
 from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, exists
+from vaekit.formats.quantization import without_quantization
 from vaekit.identification.fused_tensors import present_parts
 from vaekit.identification.host_model import host_normalizations
 from vaekit.identification.key_signatures import no_vae, not_runnable
@@ -92,8 +93,10 @@ def locate(file: TensorFile) -> LocatedVAE:
     Raises:
         UnknownVAE: no layout matches enough keys.
         NotRunnable: it is a VAE that vaekit recognizes but cannot run.
+        BadCheckpoint: its weights have a number format or a quantization that cannot be read.
         WrongTensors: the best layout leaves keys unmatched.
     """
+    file = without_quantization(file)
     if read_family(file.metadata) == PARTS.name:
         best, unexpected = locate_with_prefix(file, PARTS.layouts[0], "")
         if unexpected:
@@ -111,8 +114,12 @@ def locate(file: TensorFile) -> LocatedVAE:
     most = max(rank for rank, *_ in counted)
     tied = [locate_with_prefix(view, layout, prefix) for rank, layout, prefix, view in counted if rank == most]
     best, unexpected = closest(tied)
+    refusal = not_runnable(file) if unexpected else None
+    if refusal is not None:
+        raise refusal
+    check_readable(best.file, (*best.names.values(), *best.statistics.values()))
     if unexpected:
-        raise not_runnable(file) or unexpected_tensors_error(file, best.layout, unexpected)
+        raise unexpected_tensors_error(file, best.layout, unexpected)
     return best
 
 

@@ -29,7 +29,7 @@ from vaekit.library.names import locate_vae, names_of
 PACKAGE, HUB_CACHE = "inside vaekit", "the Hub's cache"
 KEEP_EVERY = 2.0
 """Interval in seconds at which new results are cached, so that an interrupted scan is not lost."""
-QUESTION = "listing 2"
+QUESTION = "listing 3"
 """The start of the cache key; the number counts changes of the record."""
 Facts = dict[str, Any]
 
