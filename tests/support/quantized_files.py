@@ -17,7 +17,7 @@ E4M3, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
 def read_file(path: Path) -> tuple[Tensors, dict[str, str]]:
     """The tensors and the metadata of a safetensors file."""
     with safe_open(path, "pt") as file:
-        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a mapping)
+        return {key: file.get_tensor(key).clone() for key in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a mapping)
 
 
 def each_layer(tensors: Mapping[str, Tensor], quantize: Callable[[str, Tensor], Tensors]) -> Tensors:

@@ -296,10 +296,10 @@ def check_halves(new: Identified, own: Identified, kept: dict[str, str]) -> None
 def dtypes_for(
     weights: Mapping[str, Piece], outside: frozenset[str], part: LocatedVAE | None
 ) -> dict[str, torch.dtype]:
-    """The dtype of each new tensor: that of the checkpoint's VAE, except 8-bit types and quantized ones. Normalization
-    statistics keep their full precision."""
+    """The dtype of each new tensor: that of the checkpoint's VAE, or its own if that one has weights in 8 bits.
+    Normalization statistics keep their full precision."""
     specs = {key: part.spec(key) for key in part.names} if part else {}
-    usual = {key: spec.dtype for key, spec in specs.items() if not in_eight_bits(spec)}
+    usual = {} if any(map(in_eight_bits, specs.values())) else {key: spec.dtype for key, spec in specs.items()}
     fallback = next(iter(usual.values()), None)
     return {
         key: piece.dtype if key in outside else usual.get(key, fallback) or piece.dtype
