@@ -290,6 +290,16 @@ def test_a_quantized_vae_computes_what_its_source_does_within_rounding(form: str
     assert (rounded - exact).norm() / (exact - exact.mean()).norm() < 8 * bound
 
 
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
+def test_a_normalization_in_tensors_may_be_in_fp8(dtype: torch.dtype, flux2_vae: VAE, tmp_path: Path) -> None:
+    vaekit.save(flux2_vae, tmp_path / "x.safetensors", layout="ldm")
+    tensors, _ = read_file(tmp_path / "x.safetensors")
+    write(tmp_path / "y", {key: each.to(dtype) if each.is_floating_point() else each for key, each in tensors.items()})
+    normalization = vaekit.inspect(tmp_path / "y", hash=False, measure=False).normalization
+    expected = tensors["bn.running_mean"].to(dtype).double()
+    assert normalization is not None and list(normalization.shift) == expected.tolist()
+
+
 def replace_weights(vae: VAE) -> VAE:
     """Random weights of both signs, at the usual scale."""
     generator = torch.Generator().manual_seed(0)

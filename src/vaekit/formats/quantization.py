@@ -35,6 +35,8 @@ MARKER, FORMAT = "scaled_fp8", "comfy_quant"
 METADATA = "_quantization_metadata"
 LONGEST_FORMAT = 4096
 """The maximum size of a layer's format in bytes."""
+LONGEST_METADATA = 4 << 20
+"""The maximum size of the formats of all layers in characters; those of 500 layers have 50,000."""
 ROTATED_TOGETHER = 256
 """The size of rotated groups, if a file does not state it."""
 CONVROT = "int8 convrot"
@@ -174,7 +176,7 @@ def layer_tensors(names: Iterable[str]) -> dict[str, dict[str, str]]:
 
 def stated_formats(file: TensorFile, layers: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, Any]]:
     """The formats that a file states for its layers, by their names."""
-    stated = json_object(file.metadata.get(METADATA, "")).get("layers")
+    stated = json_object(file.metadata.get(METADATA, "")[:LONGEST_METADATA]).get("layers")
     entries = stated.items() if isinstance(stated, dict) else ()
     formats = {name: entry for name, entry in entries if isinstance(entry, dict)}
     blobs = {name: tensors[FORMAT] for name, tensors in layers.items() if FORMAT in tensors}
