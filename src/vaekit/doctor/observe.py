@@ -116,9 +116,8 @@ def observe(vae: VAE, images: Images | None = None, side: int = SIDE) -> Observa
     else:
         inputs, source = _samples(exact, side, generator)
     flats = in_channels(flat_colors((side, side), FLATS), geometry.channels)
-    extremes = in_channels(
-        torch.cat([*flat_colors((side, side // len(EXTREMES)), EXTREMES)], 2)[None], geometry.channels
-    )
+    stripes = torch.cat([*flat_colors((side, -(-side // len(EXTREMES))), EXTREMES)], 2)
+    extremes = in_channels(stripes[None, :, :, :side], geometry.channels)
     everything = torch.cat([inputs, flats, extremes])
     moments, encoding = run_watched(exact.encoder, "encoder", everything)
     posterior = exact.to_posterior(moments)
