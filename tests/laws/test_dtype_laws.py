@@ -119,7 +119,7 @@ LOADED = {
     "old torch F64": torch.float64,
     "F16 norms, F8": torch.float16,
 }
-FEW = {"F8_E4M3": "tiny", "rotated": "kl"}
+FEW = {"F8_E4M3": "tiny", "rotated": "tiny"}
 """What is driven through the verbs each time, in a VAE of which family."""
 KL_TOO = ("F8_E5M2", "F32 norms, F16", "BF16 norms, F16", "GGUF", "by block", "rotated")
 

@@ -23,6 +23,7 @@ from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
 Fields = dict[str, Any]
+SHORT = {name: QUICK[name] for name in ("inspect", "reconstruct", "encode", "decode", "convert", "bake", "diff")}
 
 
 def odd_fields(config: Config) -> Iterator[tuple[str, Fields]]:
@@ -115,7 +116,10 @@ CONFIGS = EXAMPLES | OTHERS
 CASES = {
     f"{name}: {what}": (name, fields) for name, config in EXAMPLES.items() for what, fields in odd_fields(config)
 } | {f"{name}: plain": (name, {}) for name in CONFIGS}
-SAMPLE = ("kl: 12 image channels", "tiny: 1 latent channels", "vq: odd widths", "burgess: plain")
+SAMPLE = {"tiny: 12 image channels": True, "tiny: 1 latent channels": False, "one pixel: plain": True}
+"""What is tried each time, and whether its file states its config."""
+EXAMINED = tuple(case for case in CASES if case.endswith(": plain") or case.startswith("tiny: "))
+"""What `doctor` examines every night: it takes seconds for each, and a minute for others."""
 
 
 def bench_for(case: str, folder: Path, lpips: Path, stated: bool) -> Bench | None:
@@ -145,7 +149,12 @@ def check(bench: Bench | None, verbs: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", SAMPLE)
 def test_odd_vaes_end_in_no_traceback(case: str, tmp_path: Path, lpips_file: Path) -> None:
-    check(bench_for(case, tmp_path, lpips_file, stated=True), QUICK)
+    check(bench_for(case, tmp_path, lpips_file, SAMPLE[case]), SHORT)
+
+
+@pytest.mark.parametrize("verb", ["doctor", "finetune"])
+def test_images_of_one_pixel_end_in_no_traceback(verb: str, tmp_path: Path, lpips_file: Path) -> None:
+    check(bench_for("one pixel: plain", tmp_path, lpips_file, stated=True), {verb: LONG[verb]})
 
 
 @pytest.mark.nightly
@@ -155,7 +164,11 @@ def test_no_verb_ends_in_a_traceback(
     case: str, stated: bool, tmp_path: Path, lpips_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_test_cards(monkeypatch)
-    check(bench_for(case, tmp_path, lpips_file, stated), VERBS if stated else QUICK)
+    verbs = {name: verb for name, verb in VERBS.items() if stated or name in QUICK}
+    check(
+        bench_for(case, tmp_path, lpips_file, stated),
+        {name: verb for name, verb in verbs.items() if name != "doctor" or case in EXAMINED},
+    )
 
 
 @pytest.mark.nightly
@@ -174,4 +187,4 @@ def test_halves_end_in_no_traceback(
     setattr(vae, other, None)
     metadata = describe(family, vae.config, vae.normalization)
     write_pieces(weights_of(vae, known, vae.config).pieces(layout), bench.vae, metadata, bench.vae)
-    check(bench, {**QUICK, **LONG})
+    check(bench, VERBS)
