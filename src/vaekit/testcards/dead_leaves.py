@@ -25,7 +25,7 @@ BRIGHTNESS, RED_GREEN, BLUE_YELLOW = 0.40, 0.10, 0.15
 al. 1998)."""
 IMAGE = 0.15
 """The share of this variance that is between images, as there are dark and green photographs."""
-SMALLEST = 16
+LEAST_SIDE = 16
 """The minimum side in pixels for drawing leaves."""
 AXES = ((1.0, 1.0, 1.0), (1.0, -1.0, 0.0), (0.5, 0.5, -1.0))
 SHADING, TEXTURE = 0.12, 0.07
@@ -38,8 +38,8 @@ def dead_leaves(count: int, size: tuple[int, int], generator: Generator) -> Imag
     They are in pairs with opposite common colors, so that the mean of a few is close to the mean of many. Images with a
     side below 16 pixels are drawn larger, and averaged.
     """
-    if min(size) < SMALLEST:
-        larger = max(size[0], SMALLEST), max(size[1], SMALLEST)
+    if min(size) < LEAST_SIDE:
+        larger = max(size[0], LEAST_SIDE), max(size[1], LEAST_SIDE)
         return F.adaptive_avg_pool2d(dead_leaves(count, larger, generator), size)
     tints = torch.randn(-(-count // 2), 1, len(AXES), generator=generator)
     pairs = torch.cat([tints, -tints], dim=1).flatten(0, 1)
