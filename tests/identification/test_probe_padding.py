@@ -73,6 +73,12 @@ def test_random_weights_have_no_right_padding(random_vae: RandomVAE, kl_config: 
     assert seen.verdict == UNSURE
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4, 12])
+def test_flat_images_have_the_channels_of_the_vae(channels: int, random_vae: RandomVAE, small_kl: KLConfig) -> None:
+    probe = probe_padding(random_vae(dataclasses.replace(small_kl, image_channels=channels), None), positions=8)
+    assert probe is not None and probe.zeros.border > 0
+
+
 def test_weights_that_are_no_numbers_are_unsure(kl_vae: VAE) -> None:
     with torch.no_grad():
         next(kl_vae.parameters()).fill_(float("nan"))

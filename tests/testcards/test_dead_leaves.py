@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from refusals import refuses
 from torch import Generator, Tensor
 
 from vaekit.testcards.dead_leaves import dead_leaves, one_over_f
@@ -46,9 +45,12 @@ def test_any_number_and_size(count: int, size: tuple[int, int]) -> None:
     assert images.std() > 0.1
 
 
-def test_too_small_a_image_is_refused() -> None:
-    with refuses(ValueError, "16", "8x64"):
-        dead_leaves(1, (8, 64), Generator())
+@pytest.mark.parametrize("size", [(8, 64), (12, 12), (1, 1)])
+def test_a_small_image_is_a_larger_one_averaged(size: tuple[int, int]) -> None:
+    drawn = max(size[0], 16), max(size[1], 16)
+    small, large = (dead_leaves(2, each, Generator().manual_seed(3)) for each in (size, drawn))
+    assert small.shape == (2, 3, *size)
+    torch.testing.assert_close(small.mean((2, 3)), large.mean((2, 3)), atol=0.1, rtol=0)
 
 
 def test_contrast_colors_and_scales_are_those_of_photographs(leaves: Tensor) -> None:

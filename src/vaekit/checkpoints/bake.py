@@ -7,7 +7,7 @@ preserved: names, order, dtypes, metadata, and every byte of every tensor.
 import dataclasses
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from vaekit.checkpoints.extract import not_safetensors, one_checkpoint
 from vaekit.checkpoints.save import SAFETENSORS_ENDINGS
 from vaekit.errors import HalfMissing, NotRunnable, UnknownVAE, WrongTensors, printable, shorten, system_errors
 from vaekit.families import HALVES, Layout, layout_of
-from vaekit.formats.open import TensorFile, open_weights
+from vaekit.formats.open import TensorFile, TensorSpec, open_weights
+from vaekit.formats.quantization import MARKER, metadata_without
 from vaekit.formats.safetensors import raw_header
 from vaekit.formats.safetensors_writer import (
     METADATA_ENTRY,
@@ -116,9 +117,10 @@ def bake(
         refuse_overwriting(target, *file.files, *new.files)
         place = location_of(file, own, new)
         notes = [*place.notes, check_normalization(new, own, place.model, assume_same_normalization)]
-        fitted, removed = fit_to_checkpoint(new, own, place)
+        fitted, replaceable = fit_to_checkpoint(new, own, place)
+        removed = replaceable & file.specs.keys()
         pieces = merge(file, fitted, removed)
-        head = header_for(file, pieces)
+        head = header_for(file, pieces, removed - {piece.name for piece in fitted})
         with atomic_file(target) as temporary:
             write_safetensors(temporary, head, pieces, target, progress)
     replaced = sum(piece.name in file.specs for piece in fitted)
@@ -278,8 +280,18 @@ def fit_to_checkpoint(new: Identified, own: Identified | None, place: VAELocatio
         if part and key in names and same_shape(part.spec(key).shape, piece.shape):
             shape = part.spec(key).shape
         fitted.append(in_dtype(replace(piece, name=place.prefix + new_names[key], shape=shape), dtypes[key]))
-    removed = set(names.values()) - set(kept.values())
-    return join_parts(fitted), {whole_key(name) for name in removed}
+    removed = {whole_key(name) for name in set(names.values()) - set(kept.values())}
+    return join_parts(fitted), removed | scales_of(removed, part)
+
+
+def scales_of(weights: Iterable[str], part: LocatedVAE | None) -> set[str]:
+    """The tensors of a checkpoint that belong to these quantized weights, such as scales and formats, and the marker of
+    a VAE of which none remain."""
+    companions = part.file.companions if part else {}
+    gone = {name for weight in weights for name in companions.get(weight, ())}
+    prefix = part.prefix if part else ""
+    remain = any(name.startswith(prefix) and name not in weights for name in companions)
+    return gone if remain or not gone else gone | {prefix + MARKER}
 
 
 def check_halves(new: Identified, own: Identified, kept: dict[str, str]) -> None:
@@ -308,10 +320,10 @@ def check_halves(new: Identified, own: Identified, kept: dict[str, str]) -> None
 def dtypes_for(
     weights: Mapping[str, Piece], outside: frozenset[str], part: LocatedVAE | None
 ) -> dict[str, torch.dtype]:
-    """The dtype of each new tensor: that of the checkpoint's VAE, except 8-bit types. Normalization statistics keep
-    their full precision."""
+    """The dtype of each new tensor: that of the checkpoint's VAE, or its own if that one has weights in 8 bits.
+    Normalization statistics keep their full precision."""
     specs = {key: part.spec(key) for key in part.names} if part else {}
-    usual = {key: spec.dtype for key, spec in specs.items() if spec.dtype.itemsize > 1}
+    usual = {} if any(map(in_eight_bits, specs.values())) else {key: spec.dtype for key, spec in specs.items()}
     fallback = next(iter(usual.values()), None)
     return {
         key: piece.dtype if key in outside else usual.get(key, fallback) or piece.dtype
@@ -319,11 +331,16 @@ def dtypes_for(
     }
 
 
+def in_eight_bits(spec: TensorSpec) -> bool:
+    """Whether weights are stored in 8 bits, plain or quantized."""
+    return spec.dtype.itemsize == 1 or bool(spec.quantization)
+
+
 def remarks(file: TensorFile, own: Identified | None, new: Identified) -> list[str]:
     """Notes about changed dtypes and omitted content."""
     notes = []
     before, after = (sorted(dtype_names(vae)) if vae else [] for vae in (new, own))
-    if any(name.startswith("float8") for name in after):
+    if own is not None and any(in_eight_bits(part.spec(key)) for part in own.parts for key in part.names):
         notes.append("The checkpoint's own VAE has 8-bit weights, which are too coarse; the new one keeps its dtype.")
     elif own is not None and before != after:
         notes.append(f"The VAE was converted from {' and '.join(before)} to the checkpoint's {' and '.join(after)}.")
@@ -336,7 +353,7 @@ def remarks(file: TensorFile, own: Identified | None, new: Identified) -> list[s
 
 
 def dtype_names(vae: Identified) -> set[str]:
-    return {str(part.spec(key).dtype).removeprefix("torch.") for part in vae.parts for key in part.names}
+    return {part.spec(key).stored_as for part in vae.parts for key in part.names}
 
 
 def merge(file: TensorFile, fitted: list[Piece], removed: set[str]) -> list[Piece]:
@@ -366,11 +383,13 @@ def is_one_safetensors(file: TensorFile) -> bool:
     return file.format == "safetensors" and len(file.files) == 1
 
 
-def header_for(file: TensorFile, pieces: list[Piece]) -> bytes:
-    """The checkpoint's own header if it is still valid, else a new one with its metadata and order."""
+def header_for(file: TensorFile, pieces: list[Piece], removed: Collection[str]) -> bytes:
+    """The checkpoint's own header if it is still valid, else a new one with its metadata and order; the metadata does
+    not state formats of quantized layers whose scales were removed."""
+    metadata = metadata_without(file.metadata, (name.rpartition(".")[0] for name in removed))
     if not is_one_safetensors(file):
-        return header(pieces, file.metadata if file.format == "safetensors" else {"format": "pt"})
-    head, before = header(pieces, file.metadata, file.specs), raw_header(file.path)
+        return header(pieces, metadata if file.format == "safetensors" else {"format": "pt"})
+    head, before = header(pieces, metadata, file.specs), raw_header(file.path)
     return before if entries(before) == entries(head) else head
 
 

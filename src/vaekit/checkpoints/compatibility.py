@@ -7,7 +7,7 @@ import torch
 
 from vaekit.errors import LatentMismatch, WrongTensors, printable
 from vaekit.families import Config
-from vaekit.formats.safetensors_writer import Piece
+from vaekit.formats.safetensors_writer import Piece, computable
 from vaekit.identification.host_model import HostModel
 from vaekit.identification.identify import Identified
 from vaekit.identification.weights import StoredWeights, in_dtype, weights_in
@@ -82,7 +82,8 @@ def is_same_half(new: Identified, own: Identified, half: str) -> bool:
     if one.keys() != other.keys() or any(one[key].shape != other[key].shape for key in one):
         return False
     try:
-        return all(torch.equal(in_dtype(one[key], other[key].dtype).tensor(), other[key].tensor()) for key in one)
+        values = ((in_dtype(one[key], other[key].dtype).tensor(), other[key].tensor()) for key in one)
+        return all(torch.equal(computable(a), computable(b)) for a, b in values)
     except WrongTensors:  # overflow in this dtype: not the same
         return False
 

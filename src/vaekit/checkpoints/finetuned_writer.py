@@ -27,6 +27,7 @@ from vaekit.identification.identify import Identified, identify
 from vaekit.identification.locate import read_settings
 from vaekit.identification.match import match_weights
 from vaekit.identification.resolve import cached_hashes, cached_padding_probe, padded, padding_is_unresolved, resolve
+from vaekit.identification.weight_dtypes import common_dtype, rounds
 from vaekit.identification.weights import StoredWeights, weights_in
 from vaekit.library.upload import RESULT
 from vaekit.vae import VAE
@@ -78,6 +79,19 @@ class BaseModel:
         return tuple(
             sorted({str(each.dtype).removeprefix("torch.") for each in pieces if each.dtype.is_floating_point})
         )
+
+    def written_dtype(self, dtype: torch.dtype | None = None) -> torch.dtype | None:
+        """The dtype of fine-tuned weights; None if each keeps that of the base model.
+
+        A base model in 8 bits, plain or quantized, is written in the dtype that it is loaded in: 8 bits would round
+        most of the training away.
+
+        Args:
+            dtype: the requested one; None for the base model's.
+        """
+        specs = [part.spec(key) for part in self.identified.parts for key in part.names]
+        coarse = any(spec.dtype.is_floating_point and (spec.dtype.itemsize == 1 or spec.quantization) for spec in specs)
+        return common_dtype(spec.dtype for spec in specs) if dtype is None and coarse else dtype
 
     def changes(self, dtype: torch.dtype | None = None) -> dict[str, dict[str, str]]:
         """Changes of the encoder besides training: a padding other than the original, and the
@@ -168,16 +182,6 @@ def with_original_padding(identified: Identified, padding: str | None) -> Identi
     return resolve(named if unclear else identified, network=network)
 
 
-def rounds(old: torch.dtype, new: torch.dtype) -> bool:
-    """Whether converting values from one dtype to another may round them.
-
-    >>> rounds(torch.bfloat16, torch.float16), rounds(torch.float16, torch.float32)
-    (True, False)
-    """
-    before, after = torch.finfo(old), torch.finfo(new)
-    return after.eps > before.eps or after.max < before.max
-
-
 def write_finetuned(
     parent: BaseModel,
     vae: VAE,
@@ -194,7 +198,7 @@ def write_finetuned(
         kept: the native keys of the frozen tensors.
         folder: of the new files; other files in it are kept.
         notes: additional metadata entries.
-        dtype: of the weights; None for the base model's.
+        dtype: of the weights; None for the base model's (see `BaseModel.written_dtype`).
 
     Returns:
         The files, weights first.
@@ -203,7 +207,7 @@ def write_finetuned(
         WrongTensors: a frozen tensor changed, or values would overflow in this dtype.
         CannotWrite: the files cannot be written, e.g. because the disk is full.
     """
-    source = weights_in(parent.identified, dtype)
+    source = weights_in(parent.identified, parent.written_dtype(dtype))
     outside = source.family.outside_nets
     now = {key: tensor.detach().cpu() for key, tensor in vae.state_dict().items()}
     changed = [

@@ -20,7 +20,12 @@ def load(
     models: Sequence[Path] | None = None,
     weights: str | None = None,
 ) -> VAE:
-    """Load a VAE in evaluation mode, in the dtype of its file.
+    """Load a VAE in evaluation mode, in one dtype: that of its file.
+
+    If the file mixes dtypes, it is the narrowest of bfloat16, float16, float32 and float64 that represents all weights
+    exactly: float32 for norms in float32 beside convolutions in float16, and for float16 beside bfloat16. fp8 weights
+    are loaded in the dtype of the others, and in bfloat16 if all are fp8: nothing is computed in 8 bits. Quantized
+    weights, such as scaled fp8 or int8, are multiplied by their scales and loaded as float32; so is GGUF's Q8_0.
 
     If the file's headers do not determine the normalization or the padding (SD1 or SDXL?), its weights are hashed and
     looked up in the catalog. Weights without an entry are probed: their normalization, if they have the shapes of
@@ -42,7 +47,8 @@ def load(
         NotFound, AmbiguousName: no file has this name, or several have; or the latent space is unknown, or the file
             does not hold the weights.
         BadPlan: the padding is unknown, or this family does not support it; or the kind of weights is unknown.
-        BadCheckpoint, UnknownVAE, WrongTensors: see `vaekit.errors`.
+        BadCheckpoint, UnknownVAE, WrongTensors: see `vaekit.errors`. BadCheckpoint names a quantization that cannot be
+            undone, such as bitsandbytes, GPTQ or NVFP4.
     """
     with locate_vae(name_or_path, models) as path:
         network = Network()

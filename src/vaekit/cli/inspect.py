@@ -72,7 +72,7 @@ def rows_of(facts: Any) -> dict[str, Lines]:
         "latents": latents(facts),
         "normalization": normalization,
         "padding": padding(facts),
-        "weights": f"{facts.parameters:,} in {' and '.join(facts.dtypes)}",
+        "weights": weights(facts),
         "taken": taken(facts.selection),
         "fingerprint": facts.fingerprint or "not computed",
         "sha256": facts.sha256 or "",
@@ -85,6 +85,14 @@ def rows_of(facts: Any) -> dict[str, Lines]:
 def taken(selection: Any) -> str:
     """Which of several sets of weights was taken; empty if the file holds one."""
     return "" if selection is None else selection["text"]
+
+
+def weights(facts: Any) -> str:
+    """The number of weights, their number formats and quantizations in the file, and their dtype after loading."""
+    quantized = f", quantized: {' and '.join(facts.quantization)}" if facts.quantization else ""
+    converted = facts.loaded_dtype is not None and list(facts.dtypes) != [facts.loaded_dtype]
+    loaded = f", loaded as {facts.loaded_dtype}" if converted else ""
+    return f"{facts.parameters:,} in {' and '.join(facts.dtypes)}{quantized}{loaded}"
 
 
 def padding(facts: Any) -> str:
@@ -119,7 +127,7 @@ def unrunnable_rows(facts: Any) -> dict[str, Lines]:
         "parts": " and ".join(facts.halves) or "unknown",
         "latents": f"{channels} channels{size}{fewer}",
         "normalization": facts.normalization_source,
-        "weights": f"{facts.parameters:,} in {' and '.join(facts.dtypes)}",
+        "weights": weights(facts),
     }
     return {name: value for name, value in rows.items() if value}
 

@@ -8,9 +8,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Generator, Tensor
-from torch.nn import functional as F
 
 from vaekit.distributions import Posterior
 from vaekit.distributions.base import map_tensors
@@ -22,6 +20,7 @@ from vaekit.nets.vector_quantizer import VectorQuantizer
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.shapes import Images, Latents
+from vaekit.testcards.channels import in_channels
 from vaekit.testcards.color import COLORS, flat_colors
 from vaekit.testcards.dead_leaves import dead_leaves, one_over_f
 from vaekit.vae import VAE, at_item_size
@@ -118,9 +117,8 @@ def observe(vae: VAE, images: Images | None = None, side: int = SIDE) -> Observa
     else:
         inputs, source = _samples(exact, side, generator)
     flats = in_channels(flat_colors((side, side), FLATS), geometry.channels)
-    extremes = in_channels(
-        torch.cat([*flat_colors((side, side // len(EXTREMES)), EXTREMES)], 2)[None], geometry.channels
-    )
+    stripes = torch.cat([*flat_colors((side, -(-side // len(EXTREMES))), EXTREMES)], 2)
+    extremes = in_channels(stripes[None, :, :, :side], geometry.channels)
     everything = torch.cat([inputs, flats, extremes])
     moments, encoding = run_watched(exact.encoder, "encoder", everything)
     posterior = exact.to_posterior(moments)
@@ -191,13 +189,6 @@ def image_side(geometry: Geometry, side: int = SIDE) -> int:
     geometry.require_axes(2, "images")
     factor = geometry.factors[0]
     return geometry.size[0] if geometry.size is not None else factor * max(POSITIONS, math.ceil(side / factor))
-
-
-def in_channels(images: Images, channels: int) -> Float[Tensor, "b _ h w"]:
-    """Convert color images to the channels of a VAE: the mean for grayscale, an opaque alpha channel for RGBA."""
-    if channels <= 3:
-        return images if channels == images.shape[1] else images.mean(dim=1, keepdim=True)
-    return F.pad(images, (0, 0, 0, 0, 0, channels - images.shape[1]), value=1.0)
 
 
 def pooled_psnr(x: Tensor, y: Tensor) -> float:

@@ -48,6 +48,7 @@ DTYPES = {
     "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
     "F8_E5M2": torch.float8_e5m2,
     "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
+    **({"F8_E8M0": torch.float8_e8m0fnu} if "float8_e8m0fnu" in vars(torch) else {}),  # since torch 2.7
     "C64": torch.complex64,
     "I64": torch.int64,
     "I32": torch.int32,
@@ -60,7 +61,7 @@ DTYPES = {
     "BOOL": torch.bool,
 }
 BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F8_E8M0": 8}
-"""The bits of known dtypes that are not read: some are packed, and no VAE uses them."""
+"""The bits of known dtypes that are not read, or not by every version of torch: they are packed or rare."""
 DTYPE_NAME = re.compile("[A-Z][A-Z0-9_]{0,23}")
 """The pattern of dtype names, including future ones."""
 

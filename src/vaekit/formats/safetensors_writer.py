@@ -89,9 +89,9 @@ def converted(values: Tensor, dtype: torch.dtype, name: str) -> Tensor:
     """
     if values.dtype == dtype:
         return values.contiguous()
-    wide = values.float() if values.dtype.itemsize == 1 else values  # torch lacks functions for 8-bit floats
+    wide = computable(values)
     after = wide.to(dtype)
-    if not (after.isinf() & wide.isfinite()).any():
+    if not (wide.isfinite() & ~computable(after).isfinite()).any():
         return after
     largest, dtype_name = wide[wide.isfinite()].abs().max().item(), str(dtype).removeprefix("torch.")
     raise WrongTensors(
@@ -99,6 +99,11 @@ def converted(values: Tensor, dtype: torch.dtype, name: str) -> Tensor:
         f"The largest value in {dtype_name} is {torch.finfo(dtype).max:g}.",
         "Keep this VAE in bf16 or fp32.",
     )
+
+
+def computable(values: Tensor) -> Tensor:
+    """The same values in a dtype that torch computes with: it lacks functions for 8-bit floats."""
+    return values.float() if values.dtype.itemsize == 1 else values
 
 
 def piece_of(file: TensorFile, name: str, new_name: str | None = None) -> Piece:

@@ -5,7 +5,7 @@ import mmap
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,6 +18,10 @@ MOST_AXES = 64
 
 
 MOST_NUMBERS = 2**62
+
+
+MOST_FORMATS = 3
+"""The maximum number of formats that a message names."""
 
 
 MOST_TENSORS = 50_000
@@ -39,6 +43,8 @@ class TensorSpec:
     """The number format in the file, such as "Q8_0", if it is not a torch dtype."""
     readable: bool = True
     """Whether vaekit can read this number format. Files may hold others that are not requested."""
+    quantization: str = ""
+    """The quantization of the stored values, such as "scaled fp8"; empty if they are the values themselves."""
 
     @property
     def stored_as(self) -> str:
@@ -82,6 +88,8 @@ class TensorFile:
     """Whether that dictionary holds averages over training steps rather than plain weights."""
     alternatives: "tuple[TensorFile, ...]" = ()
     """Other dictionaries of the same checkpoint that hold tensors."""
+    companions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The tensors of the file that a tensor presented here is computed from, beside the one of its own name."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -106,10 +114,11 @@ def check_readable(file: TensorFile, names: Iterable[str]) -> None:
     """
     refused = [name for name in names if not file.specs[name].readable]
     if refused:
-        formats = ", ".join(sorted({file.specs[name].stored for name in refused}))
+        formats = ", ".join(sorted({printable(file.specs[name].stored) for name in refused})[:MOST_FORMATS])
         raise BadCheckpoint(
             f"{file.path} stores {len(refused)} of the required tensors as {formats}, such as {printable(refused[0])}.",
-            "vaekit reads F32, F16, BF16 and Q8_0 from GGUF files, and torch's dtypes from safetensors.",
+            "vaekit reads F32, F16, BF16 and Q8_0 from GGUF files; from others torch's dtypes, and fp8 and int8 with "
+            "scales for the whole tensor, rows or blocks, also rotated (convrot).",
             "Get a version whose VAE is stored as F16, BF16 or F32; the other tensors of the file do not matter.",
         )
 

@@ -9,11 +9,12 @@ from vaekit.catalog.entries import model_names
 from vaekit.families import Config, assemble
 from vaekit.identification.identify import Identified
 from vaekit.identification.metadata import read_domain
+from vaekit.identification.weight_dtypes import common_dtype
 from vaekit.vae import VAE, Origin
 
 
 def build(identified: Identified) -> VAE:
-    """The network with the file's tensors, which are memory-mapped, not copied."""
+    """The network with the file's tensors, which are memory-mapped where they have the dtype of the network."""
     return assembled(identified, read_native(identified))
 
 
@@ -41,11 +42,18 @@ class Network:
 
 
 def assembled(identified: Identified, tensors: Mapping[str, Tensor]) -> VAE:
-    """Build the network on the meta device and assign these tensors by native keys, without copying."""
+    """Build the network on the meta device and assign these tensors by native keys.
+
+    All weights get one dtype; see `common_dtype`. Tensors that have it are not copied.
+    """
     with torch.device("meta"):
         vae = assemble(identified.family, identified.config, identified.halves, identified.normalization)
     shapes = {key: tensor.shape for key, tensor in vae.state_dict().items()}
-    shaped = {key: tensor.reshape(shapes[key]) for key, tensor in tensors.items()}
+    dtype = common_dtype(tensor.dtype for tensor in tensors.values())
+    shaped = {
+        key: (tensor.to(dtype) if tensor.is_floating_point() else tensor).reshape(shapes[key])
+        for key, tensor in tensors.items()
+    }
     vae.load_state_dict(shaped, strict=True, assign=True)
     vae.origin = origin(identified)
     return vae.eval()

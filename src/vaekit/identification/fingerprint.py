@@ -116,7 +116,8 @@ def holds(dtype: torch.dtype, part: Tensor) -> bool:
     """Whether a dtype represents every value exactly; integers are counters rather than weights."""
     if part.dtype == dtype or not part.is_floating_point():
         return True
-    return torch.equal(part.to(dtype).to(part.dtype), part)
+    values = part.float() if part.dtype.itemsize == 1 else part  # torch does not compare 8-bit floats
+    return torch.equal(values.to(dtype).to(values.dtype), values)
 
 
 class HalfHash:

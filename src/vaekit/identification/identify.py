@@ -178,6 +178,17 @@ def check_tensors(identified: Identified) -> None:
         ],
     }
     listing = "; ".join(f"{len(keys)} {what}: {shorten(sorted(keys))}" for what, keys in problems.items() if keys)
+    integers = problems["not floating-point"]
+    if integers and not any(keys for what, keys in problems.items() if keys is not integers):
+        formats = ", ".join(
+            sorted({part.spec(key).stored_as for key, part in present.items() if part.names[key] in integers})
+        )
+        raise WrongTensors(
+            f"{len(integers)} weights of the {identified.family.name!r} autoencoder in {identified.path} are stored as "
+            f"{formats}, without scales: {shorten(sorted(integers))}.",
+            "Expected floating-point weights, or int8 with a tensor `weight_scale` beside each.",
+            "Get a version in float16, bfloat16 or float32.",
+        )
     if listing:
         raise (
             not_runnable(identified.parts[0].file)

@@ -11,6 +11,7 @@ from vaekit.catalog.entries import CatalogEntry, Twin
 from vaekit.errors import NotRunnable
 from vaekit.families import HALVES
 from vaekit.formats.open import TensorFile, TensorSpec
+from vaekit.formats.quantization import without_quantization
 from vaekit.geometry import Geometry
 from vaekit.identification.build import Network
 from vaekit.identification.class_names import class_in, naming_the_class, unsupported_class
@@ -21,8 +22,12 @@ from vaekit.identification.locate import gather, locate
 from vaekit.identification.match import WeightMatch, match_weights
 from vaekit.identification.non_finite import BROKEN_WEIGHTS, NonFiniteTensor, non_finite_text
 from vaekit.identification.resolve import cached_hashes, resolved_by, with_probed_normalization, with_probed_padding
+from vaekit.identification.weight_dtypes import common_dtype
 from vaekit.identification.weight_sets import Selection
 from vaekit.normalization import LatentNormalization
+
+COARSE = "float8"
+"""The start of the number formats whose rounding moves weights by 2 to 5 %; that of int8 and q8_0 is below 1 %."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,10 @@ class Inspection:
     parameters: int
     dtypes: tuple[str, ...]
     """The number formats in the file: "float16"; "q8_0" in a GGUF file."""
+    quantization: tuple[str, ...]
+    """The quantizations of its weights that are undone when it is loaded: "scaled fp8", "int8 convrot"."""
+    loaded_dtype: str | None
+    """The one dtype of the weights after loading: "float16"; see `common_dtype`. None for a VAE that cannot run."""
     fingerprint: str | None
     """The fingerprint of the weights, independent of the file; None if no hash was requested."""
     sketches: Mapping[str, str] | None
@@ -96,8 +105,7 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True, weights
             identified = identify_parts(path, tuple(locate(file, weights) for file in files), settings)
     except NotRunnable as refusal:
         return not_run(path, files, settings, refusal)
-    all_specs = (part.spec(key) for part in identified.parts for key in part.names)
-    specs = [spec for spec in all_specs if spec.dtype.is_floating_point]  # all but a batch norm's counter
+    specs = stored_specs(identified)
     hashes = cached_hashes(identified) if hash else None
     match = match_weights(hashes.weights, hashes.sha256) if hashes else WeightMatch()
     identified = resolved_by(identified, match)
@@ -125,6 +133,8 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True, weights
         padding_source=identified.padding_source,
         parameters=sum(math.prod(spec.shape) for spec in specs),
         dtypes=dtypes_of(specs),
+        quantization=quantizations_of(specs),
+        loaded_dtype=str(common_dtype(spec.dtype for spec in specs)).removeprefix("torch."),
         fingerprint=hashes.weights.fingerprint if hashes else None,
         sketches=hashes.weights.sketches if hashes else None,
         sha256=(hashes.sha256 or None) if hashes else None,
@@ -146,7 +156,7 @@ def not_run(path: Path, files: Iterable[TensorFile], settings: Mapping[str, Any]
     Raises:
         NotRunnable: the given error, if none of the files is recognized alone.
     """
-    opened = list(files)
+    opened = list(map(without_quantization, files))
     matches = ((file, *match) for file in opened if (match := match_unsupported(file.specs)))
     named = unsupported_class(settings)
     by_class = (opened[0], named, "") if named and opened else None
@@ -174,6 +184,8 @@ def not_run(path: Path, files: Iterable[TensorFile], settings: Mapping[str, Any]
         padding_source="",
         parameters=sum(math.prod(spec.shape) for spec in specs.values()),
         dtypes=dtypes_of(specs.values()),
+        quantization=quantizations_of(specs.values()),
+        loaded_dtype=None,
         fingerprint=None,
         sketches=None,
         sha256=None,
@@ -196,9 +208,20 @@ def compression(known: UnsupportedFamily, channels: int | None) -> float | None:
     return 3 * known.factor**2 * steps / channels if known.factor and steps and channels else None
 
 
+def stored_specs(identified: Identified) -> list[TensorSpec]:
+    """The descriptions of all weights in their file; a batch norm's counter is none."""
+    specs = (part.spec(key) for part in identified.parts for key in part.names)
+    return [spec for spec in specs if spec.dtype.is_floating_point]
+
+
 def dtypes_of(specs: Iterable[TensorSpec]) -> tuple[str, ...]:
     """The number formats of tensors in their file."""
     return tuple(sorted({spec.stored_as for spec in specs}))
+
+
+def quantizations_of(specs: Iterable[TensorSpec]) -> tuple[str, ...]:
+    """The quantizations of tensors in their file."""
+    return tuple(sorted({spec.quantization for spec in specs} - {""}))
 
 
 def problems(identified: Identified, non_finite: Sequence[NonFiniteTensor] = ()) -> list[str]:
@@ -221,6 +244,9 @@ def problems(identified: Identified, non_finite: Sequence[NonFiniteTensor] = ())
         named = ", ".join(filter(None, (names_beside(part.file.specs, part.beside, part.prefix) for part in parts)))
         what = f": {named}" if named else ""
         problems.append(f"{ignored:,} other tensors of the file are not part of the VAE{what}.")
+    coarse = [name for name in dtypes_of(stored_specs(identified)) if name.startswith(COARSE)]
+    if coarse:
+        problems.append(f"Weights are rounded to {' and '.join(coarse)}, which reduces quality: float16 is better.")
     if not identified.latent_spaces:
         problems += identified.family.assumed(identified.config)
     return problems

@@ -19,7 +19,9 @@ from vaekit.errors import (
     system_errors,
 )
 from vaekit.families import LAYOUTS, PARTS, Layout, family_of
-from vaekit.formats.open import TensorFile, TensorSpec, open_weights
+from vaekit.formats.open import TensorFile, TensorSpec, check_readable, open_weights
+from vaekit.formats.paths import exists
+from vaekit.formats.quantization import without_quantization
 from vaekit.formats.shard_sets import weights_entries
 from vaekit.identification.companions import companion_of, redundant, unmerged
 from vaekit.identification.diagnosis import channels_last, other_quantizer
@@ -136,11 +138,14 @@ def locate(file: TensorFile, weights: str | None = None) -> LocatedVAE:
     Raises:
         UnknownVAE: no layout matches enough keys.
         NotRunnable: it is a VAE that vaekit recognizes but cannot run.
+        BadCheckpoint: its weights have a number format or a quantization that cannot be read.
         WrongTensors: the best layout leaves keys unmatched.
         NotFound: there are no such weights.
         BadPlan: `weights` is another word.
     """
     check_choice(weights)
+    alternatives = tuple(map(without_quantization, file.alternatives))
+    file = replace(without_quantization(file), alternatives=alternatives)
     if read_family(file.metadata) == PARTS.name:
         best, unexpected = locate_with_prefix(file, PARTS.layouts[0], "")
         if unexpected:
@@ -157,10 +162,13 @@ def locate(file: TensorFile, weights: str | None = None) -> LocatedVAE:
     left = [key for key in unexpected if not any(belongs_to(key, other) for other in others)]
     elsewhere = [key for key in file.specs if key.startswith(ADAPTER_OF_VAE)]
     adapter = unmerged(file.path, dict.fromkeys([*left, *elsewhere]), best.prefix)
+    refusal = not_runnable(file) if left or adapter else None
+    if refusal is not None:
+        raise refusal
+    check_readable(best.file, (*best.names.values(), *best.statistics.values()))
     if left or adapter:
         raise (
-            not_runnable(file)
-            or adapter
+            adapter
             or other_quantizer(file.path, left, best.prefix)
             or unexpected_tensors_error(file, best.layout, left)
         )

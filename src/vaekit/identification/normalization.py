@@ -154,7 +154,8 @@ def read_normalization_tensors(
     normalizations = []
     for part in [] if problems else holders:
         read = part.file.read(part.statistics[key] for key in tensors.vectors)
-        normalizations.append(tensors.read({key: read[part.statistics[key]] for key in tensors.vectors}, settings))
+        vectors = {key: read[part.statistics[key]].double() for key in tensors.vectors}  # from any dtype, such as fp8
+        normalizations.append(tensors.read(vectors, settings))
     usable = [each for each in normalizations if each is not None]
     if len(usable) < len(normalizations):
         problems.append("non-finite values, or a negative variance")

@@ -28,6 +28,7 @@ from vaekit.distributions import DiagonalGaussian, Posterior
 from vaekit.distributions.base import map_tensors
 from vaekit.errors import BadItem
 from vaekit.shapes import Images
+from vaekit.testcards.channels import in_channels
 from vaekit.testcards.dead_leaves import dead_leaves
 from vaekit.vae import VAE
 
@@ -81,7 +82,7 @@ def probe_latents(vae: VAE) -> LatentProbe:
 
     Raises:
         HalfMissing: the VAE has no encoder.
-        BadItem: it takes images with other than one or three channels.
+        BadItem: it takes images with other than one, three or four channels.
     """
     exact = probe_inputs(vae)
     images = probe_images(vae)
@@ -114,19 +115,19 @@ def probe_images(vae: VAE) -> Images:
     """The built-in images, in a size and with the channels that the VAE takes.
 
     Raises:
-        BadItem: it takes neither grayscale nor color images.
+        BadItem: it takes neither grayscale nor color images nor RGBA.
     """
     vae.geometry.require_axes(2, "images")
     channels, factor = vae.geometry.channels, vae.geometry.factors[0]
-    if channels not in (1, 3):
+    if channels not in (1, 3, 4):
         raise BadItem(
             f"This VAE takes images of {channels} channels.",
-            "There are built-in images with one and with three channels.",
+            "There are built-in images with one (gray), three (RGB) and four channels (RGBA).",
             "Its latents cannot be measured; specify the normalization instead.",
         )
     side = factor * math.ceil(SIDE / factor)
     colored = dead_leaves(IMAGES, (side, side), Generator().manual_seed(SEED))
-    return colored if channels == 3 else colored.mean(dim=1, keepdim=True)
+    return in_channels(colored, channels)
 
 
 def probe_inputs(vae: VAE) -> VAE:

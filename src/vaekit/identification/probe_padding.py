@@ -16,6 +16,7 @@ from torch import Tensor
 from vaekit.families import assemble, family_with, padding_of
 from vaekit.families.padding import PADDINGS, REFLECT, ZEROS
 from vaekit.identification.probe_latents import probe_inputs
+from vaekit.testcards.channels import in_channels
 from vaekit.testcards.color import COLORS, Color, flat_colors
 from vaekit.vae import VAE
 
@@ -113,7 +114,7 @@ def border_error(vae: VAE, positions: int, colors: Sequence[Color]) -> BorderErr
     """The reconstruction error of flat images at the border and in the middle."""
     factor = vae.geometry.factors[0]
     side = positions * factor
-    images = flat_colors((side, side), colors)
+    images = in_channels(flat_colors((side, side), colors), vae.geometry.channels)
     error = (vae.reconstruct(images) - images).abs() * 127.5
     distance = distance_to_border(side)
     return BorderError(

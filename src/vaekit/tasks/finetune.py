@@ -126,7 +126,8 @@ class FinetuneJob:
     def about(self, files: list[str]) -> About:
         """What the model card states about the run."""
         tuning, request = self.tuning, self.request
-        parent, entry, dtype = tuning.parent, tuning.parent.entry, tuning.options.dtype
+        parent, entry = tuning.parent, tuning.parent.entry
+        dtype = parent.written_dtype(tuning.options.dtype)
         return About(
             request.title or request.out.resolve().name,
             tuning.lineage(),

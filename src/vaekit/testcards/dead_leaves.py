@@ -11,6 +11,7 @@ import math
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional as F
 
 from vaekit.shapes import Images
 
@@ -24,6 +25,8 @@ BRIGHTNESS, RED_GREEN, BLUE_YELLOW = 0.40, 0.10, 0.15
 al. 1998)."""
 IMAGE = 0.15
 """The share of this variance that is between images, as there are dark and green photographs."""
+LEAST_SIDE = 16
+"""The minimum side in pixels for drawing leaves."""
 AXES = ((1.0, 1.0, 1.0), (1.0, -1.0, 0.0), (0.5, 0.5, -1.0))
 SHADING, TEXTURE = 0.12, 0.07
 """The standard deviations of the gradient of light across a leaf (from its middle to its edge), and of its texture."""
@@ -32,13 +35,12 @@ SHADING, TEXTURE = 0.12, 0.07
 def dead_leaves(count: int, size: tuple[int, int], generator: Generator) -> Images:
     """Draw `count` images (b, 3, h, w) in [-1, 1]; deterministic given the state of a CPU generator.
 
-    They are in pairs with opposite common colors, so that the mean of a few is close to the mean of many.
-
-    Raises:
-        ValueError: a side is below 16 pixels.
+    They are in pairs with opposite common colors, so that the mean of a few is close to the mean of many. Images with a
+    side below 16 pixels are drawn larger, and averaged.
     """
-    if min(size) < 16:
-        raise ValueError(f"dead leaves need sides of at least 16 pixels, not {size[0]}x{size[1]}")
+    if min(size) < LEAST_SIDE:
+        larger = max(size[0], LEAST_SIDE), max(size[1], LEAST_SIDE)
+        return F.adaptive_avg_pool2d(dead_leaves(count, larger, generator), size)
     tints = torch.randn(-(-count // 2), 1, len(AXES), generator=generator)
     pairs = torch.cat([tints, -tints], dim=1).flatten(0, 1)
     return torch.stack([_image(size, tint, generator) for tint in pairs[:count]])

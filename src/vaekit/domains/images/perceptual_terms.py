@@ -52,7 +52,18 @@ def perceptual_terms(
 
 
 def rgb_distance(network: LPIPS, x: Tensor, y: Tensor) -> Tensor:
-    """The distances (b,) of images (b, c, h, w) in [-1, 1] as RGB: a single channel is repeated."""
+    """The distances (b,) of images (b, c, h, w) in [-1, 1] as RGB: a single channel is repeated.
+
+    Raises:
+        BadRecipe: the images are too small for the network.
+    """
+    smallest = network.backbone.smallest
+    if min(x.shape[2:]) < smallest:
+        raise BadRecipe(
+            f"The images of the run have {x.shape[3]}x{x.shape[2]} pixels.",
+            f"LPIPS with the network {network.backbone.name} needs {smallest}x{smallest} or more.",
+            "Train on larger images, or with a recipe without a term `lpips`.",
+        )
     return network(as_rgb(x), as_rgb(y))
 
 
