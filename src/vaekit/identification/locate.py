@@ -20,7 +20,6 @@ from vaekit.errors import (
 )
 from vaekit.families import LAYOUTS, PARTS, Layout, family_of
 from vaekit.formats.open import TensorFile, TensorSpec, check_readable, open_weights
-from vaekit.formats.paths import exists
 from vaekit.formats.quantization import without_quantization
 from vaekit.formats.shard_sets import weights_entries
 from vaekit.identification.companions import companion_of, redundant, unmerged
