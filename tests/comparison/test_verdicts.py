@@ -61,8 +61,9 @@ def test_reasons_name_both_sides_and_what_is_not_sure() -> None:
     assert not any(measure in alone for measure in ("PSNR", "LPIPS", "dE2000"))
 
 
-def test_a_difference_is_significant_by_its_test_alone() -> None:
+def test_a_difference_is_significant_by_its_test_and_its_interval() -> None:
     assert significant(comparison("psnr", 2.0, 0.5, 0.05))
+    assert not significant(comparison("psnr", 2.0, 2.5, 0.03))  # one outlier: all signs agree, the interval holds 0
     assert not significant(comparison("psnr", 2.0, 0.5, 0.25))  # an interval of three images proves nothing
     assert not significant(comparison("psnr", 0.0, 0.0, 0.01))
 
