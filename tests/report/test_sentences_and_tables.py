@@ -1,4 +1,4 @@
-"""A law: the sentences, the JSON, the page and the model card of a report agree on which differences are significant."""
+"""A law: sentences, JSON, page and model card of a report agree on which differences are significant."""
 
 import re
 from collections.abc import Mapping
@@ -82,7 +82,9 @@ def test_no_sentence_claims_what_a_table_denies(seed: int) -> None:
         other = order[1] if place == 0 else order[place - 1]
         pair = [one for one in values["comparisons"] if {one["first"], one["second"]} == {judged.name, other}]
         significant = {one["measure"] for one in pair if one["significant"]}
-        assert significant == {one["measure"] for one in pair if one["p"] <= 0.05 and not one["low"] <= 0 <= one["high"]}
+        assert significant == {
+            one["measure"] for one in pair if one["p"] <= 0.05 and not one["low"] <= 0 <= one["high"]
+        }
         assert claimed(judged.reason) == (significant, {one["measure"] for one in pair} - significant)
         lines = page_lines(page, judged.name, other)
         assert len(lines) == len(pair)

@@ -166,8 +166,9 @@ def measured(report: Report) -> str:
     about = (
         f"Means over {count:,} held-out images: encoded, the mode of the posterior "
         f"decoded, rounded to 8 bits; weights as in the file, computed in {computed}. "
-        "Intervals are Student's t over pairs of images; a change is significant if its interval does not contain 0 and "
-        "a paired sign-flip test gives p <= 0.05, which takes at least 6 images. Color shifts are mean changes in levels of 255."
+        "Intervals are Student's t over pairs of images; a change is significant if its interval does not contain 0 "
+        "and a paired sign-flip test gives p <= 0.05, which takes at least 6 images. Color shifts are mean changes in "
+        "levels of 255."
     )
     return "\n".join(table) + "\n\n" + about
 

@@ -1,5 +1,6 @@
 """Clipping: levels of the original that the reconstruction maps to one level at an end of its range."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,10 @@ from vaekit.shapes import Images
 
 AGREED = 0.6
 """The least share of a level's pixels on the plateau for the level to be part of it."""
+MEDIAN_ERROR = 1.2533
+"""The standard error of the median of n values of a normal distribution is this multiple of sigma / sqrt(n)."""
+UNCERTAIN = 0.5
+"""The standard error of a median, in levels, above which it decides nothing."""
 INVISIBLE_LOSS = 4
 """Levels nearer to the plateau than this show no visible loss."""
 
@@ -53,24 +58,30 @@ def plateau(curve: LevelCurve, highlights: bool) -> Plateau:
     """The plateau at the upper or the lower end of a level curve, if there is one.
 
     It starts from the outermost level of the original that has enough pixels and goes inwards as long as each level's
-    median is constant (to 1) and most of its pixels have it: blurred edges and noise scatter a level, clipping does
-    not.
+    median is constant (to 1, and twice the standard error that noise gives it) and most of its pixels are as near to it
+    as noise lets them be: blurred edges scatter a level, clipping does not. Levels with too few pixels for the noise
+    decide nothing: the plateau does not start there, and goes on behind them.
     """
-    count, median, agreed = curve.count, curve.median, curve.agreed
+    count, median, agreed = curve.count, curve.median.tolist(), curve.agreed.tolist()
+    error = (MEDIAN_ERROR * curve.noise / count.clamp(min=1).sqrt()).tolist()
     least = max(6, round(2e-5 * int(count.sum())))
     levels = torch.arange(LOWEST, HIGHEST + 1)
     kept = (count >= least) & (levels >= (LOWEST if highlights else 0)) & (levels <= (255 if highlights else HIGHEST))
     places = kept.nonzero().flatten().tolist()
     if highlights:
         places.reverse()
-    if not places:
-        return NONE
-    level = median[places[0]].item()
-    crushed = []
+    crushed: list[int] = []
+    uncertain: list[int] = []
+    level = math.nan
     for place in places:
-        if abs(median[place].item() - level) > 1 or agreed[place].item() < AGREED:
+        if error[place] > UNCERTAIN:
+            uncertain += [place] if crushed else []
+            continue
+        level = level if crushed else median[place]
+        if agreed[place] < AGREED or abs(median[place] - level) > 1 + 2 * error[place]:
             break
-        crushed.append(place)
+        crushed += [*uncertain, place]
+        uncertain.clear()
     if not crushed:
         return NONE
     first, last = crushed[0] + LOWEST, crushed[-1] + LOWEST
