@@ -45,7 +45,7 @@ LIGHTENS = 0.5
 """Tolerated change of the brightness of grays per level of color change: color spaces preserve different
 lightnesses."""
 COARSE = 0.15
-"""The mean color change by rounding to coarse levels, relative to their step."""
+"""The mean change of colors and contrast by rounding to coarse levels, relative to their step."""
 BAD_EDGE, WIDE_EDGE = 4.0, 72
 """A border with an error above this (in levels) is assumed to be this wide (in pixels); blobs inside are ignored."""
 HALF_RANGE = 10.0
@@ -242,6 +242,7 @@ def _tone(change: ColorChange, bands: Banding, average: float) -> tuple[float, f
     slack = _rounding(bands) + LIGHTENS * _moved(change)
     if spread < HALF_RANGE:
         return _beyond(at_mean, slack), math.nan
+    contrast = 100 * _beyond(rise, COARSE * 2 * _rounding(bands) / spread)
     square = mean**2 + spread**2
     gain = (rise * square + offset * mean) / square
     left_by_gain = math.sqrt(max(0.0, at_mean**2 + (rise * spread) ** 2 - gain**2 * square))
@@ -251,9 +252,9 @@ def _tone(change: ColorChange, bands: Banding, average: float) -> tuple[float, f
     left_by_contrast = abs(offset + rise * pivot)
     left = min(left_by_gain, left_by_offset, left_by_contrast)
     if left > BOTH:
-        return _beyond(at_mean, slack), 100 * rise
+        return _beyond(at_mean, slack), contrast
     if left == left_by_contrast:
-        return 0.0, 100 * rise
+        return 0.0, contrast
     if left == left_by_gain:
         return _beyond(gain * mean, slack) * 127.5 / mean, 0.0
     return _beyond(at_mean, slack), 0.0

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from vaekit.comparison.measure_table import HEADLINES, MEASURES
-from vaekit.comparison.records import Comparison, Defect, Estimate
+from vaekit.comparison.records import FEWEST, Comparison, Defect, Estimate
 from vaekit.metrics.measure import Measure
 
 TABLE = {measure.name: measure for measure in MEASURES}
@@ -52,19 +52,21 @@ def reason_for(
         return "The only candidate."
     place = order.index(name)
     other = order[1] if place == 0 else order[place - 1]
-    ahead, behind, apart, unclear = [], [], [], []
+    ahead, behind, apart, unclear, fewest = [], [], [], [], FEWEST
     for measure in (TABLE[name] for name in HEADLINES):
         for difference in between(name, other, measure.name, comparisons):
             change = f"{measure.title} ({signed(difference.difference, measure.unit)})"
             if not significant(difference):
                 unclear.append(measure.title)
+                fewest = min(fewest, difference.images)
                 continue
             winner = better(difference, measure, measures)
             (apart if winner is None else ahead if winner == name else behind).append(change)
     parts = [f"better in {listed(ahead)}"] if ahead else []
     parts += [f"worse in {listed(behind)}"] if behind else []
     parts += [f"different in {listed(apart)}"] if apart else []
-    parts += [f"no significant difference in {listed(unclear)}"] if unclear else []
+    too_few = f" ({count_of(fewest)}, and at least {FEWEST} are needed)" if fewest < FEWEST else ""
+    parts += [f"no significant difference in {listed(unclear)}{too_few}"] if unclear else []
     mean_rank = "Best mean rank over the images" if place == 0 else "Ranked by its mean rank over the images"
     return f"{mean_rank}. Compared with {other}: {'; '.join(parts)}." if parts else f"{mean_rank}."
 
@@ -80,7 +82,7 @@ def between(name: str, other: str, measure: str, comparisons: Sequence[Compariso
         if one.measure == measure and (one.first, one.second) == (name, other):
             yield one
         elif one.measure == measure and (one.first, one.second) == (other, name):
-            yield Comparison(measure, name, other, -one.difference, -one.high, -one.low, one.p)
+            yield Comparison(measure, name, other, -one.difference, -one.high, -one.low, one.p, one.images)
 
 
 def better(one: Comparison, measure: Measure, measures: Mapping[str, Mapping[str, Estimate]]) -> str | None:
@@ -132,9 +134,10 @@ def detail(value: Values) -> Iterator[str]:
 
 
 def clipping(value: Values) -> Iterator[str]:
-    for name, what in (("highlights_clipped", "highlights"), ("shadows_clipped", "shadows")):
-        if value.get(name, 0.0) >= 0.1:
-            yield f"Clips {value[name]:.1f} % of the pixels in the {what}."
+    shares = {"highlights": value.get("highlights_clipped", 0.0), "shadows": value.get("shadows_clipped", 0.0)}
+    parts = [f"{share:.1f} % of the pixels in the {place}" for place, share in shares.items() if share >= 0.1]
+    if parts:
+        yield f"Clips {listed(parts)}."
 
 
 def contrast(value: Values) -> Iterator[str]:
@@ -178,6 +181,11 @@ def drift(value: Values) -> Iterator[str]:
 def signed(number: float, unit: str) -> str:
     """A difference with its sign, to three significant digits."""
     return f"{number:+.3g}{' ' + unit if unit else ''}"
+
+
+def count_of(images: int) -> str:
+    """A number of images: "3 images"."""
+    return f"{images} image{'' if images == 1 else 's'}"
 
 
 def listed(parts: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import takewhile
 
 import torch
 from jaxtyping import Float
@@ -59,8 +60,8 @@ def plateau(curve: LevelCurve, highlights: bool) -> Plateau:
 
     It starts from the outermost level of the original that has enough pixels and goes inwards as long as each level's
     median is constant (to 1, and twice the standard error that noise gives it) and most of its pixels are as near to it
-    as noise lets them be: blurred edges scatter a level, clipping does not. Levels with too few pixels for the noise
-    decide nothing: the plateau does not start there, and goes on behind them.
+    as noise lets them be: blurred edges scatter a level, clipping does not. Where noise leaves a median uncertain, the
+    levels further in decide what the level of the plateau is.
     """
     count, median, agreed = curve.count, curve.median.tolist(), curve.agreed.tolist()
     error = (MEDIAN_ERROR * curve.noise / count.clamp(min=1).sqrt()).tolist()
@@ -70,20 +71,22 @@ def plateau(curve: LevelCurve, highlights: bool) -> Plateau:
     places = kept.nonzero().flatten().tolist()
     if highlights:
         places.reverse()
-    crushed: list[int] = []
-    uncertain: list[int] = []
-    level = math.nan
-    for place in places:
-        if error[place] > UNCERTAIN:
-            uncertain += [place] if crushed else []
-            continue
-        level = level if crushed else median[place]
-        if agreed[place] < AGREED or abs(median[place] - level) > 1 + 2 * error[place]:
-            break
-        crushed += [*uncertain, place]
-        uncertain.clear()
+    certain = next((i for i, place in enumerate(places) if error[place] <= UNCERTAIN), len(places))
+    if certain == len(places):
+        return NONE
+    level = median[places[certain]]
+
+    def belongs(place: int) -> bool:
+        return agreed[place] >= AGREED and abs(median[place] - level) <= 1 + 2 * error[place]
+
+    crushed = list(takewhile(belongs, places[certain:]))
     if not crushed:
         return NONE
+    outside = list(takewhile(belongs, places[:certain][::-1]))
+    pixels = int(count[outside].sum())
+    off = sum(int(count[place]) * (median[place] - level) for place in outside)
+    if abs(off) <= pixels + 2 * MEDIAN_ERROR * curve.noise * math.sqrt(pixels):  # their mean, too, is on the plateau
+        crushed = [*outside[::-1], *crushed]
     first, last = crushed[0] + LOWEST, crushed[-1] + LOWEST
     inside = [place for place in crushed if abs(place + LOWEST - level) >= INVISIBLE_LOSS]
     share = 100 * int(count[inside].sum()) / int(count.sum()) if inside else 0.0
