@@ -86,8 +86,8 @@ def noise_of(x: Plane, y: Plane) -> float:
     """The standard deviation of the noise of y, given the plane x that it should be; at most `MOST_NOISE`.
 
     With D(r) = |r(i, j) - r(i + 1, j) - r(i, j + 1) + r(i + 1, j + 1)| / 2, in which smooth changes cancel and white
-    noise keeps its standard deviation, it is 1.4826 times the median of D(y - x) over the quarter of the pixels with the
-    least D(x): they have no detail to lose, which would not be noise.
+    noise keeps its standard deviation, it is 1.4826 times the median of D(y - x) over the quarter of the pixels with
+    the least D(x): they have no detail to lose, which would not be noise.
 
     >>> x = torch.linspace(0, 255, 64).expand(64, 64)
     >>> noise_of(x, x * 0.9)
@@ -101,7 +101,7 @@ def noise_of(x: Plane, y: Plane) -> float:
     return min(noise, MOST_NOISE)
 
 
-def _diagonal(plane: Plane) -> Plane:
+def _diagonal(plane: Plane) -> Float[Tensor, "i j"]:
     """Half the diagonal differences of each 2 x 2 pixels, without sign."""
     across = plane[:, :-1] - plane[:, 1:]
     return (across[:-1] - across[1:]).abs() / 2
