@@ -52,7 +52,11 @@ def reason_for(
         return "The only candidate."
     place = order.index(name)
     other = order[1] if place == 0 else order[place - 1]
-    ahead, behind, apart, unclear, fewest = [], [], [], [], FEWEST
+    ahead: list[str] = []
+    behind: list[str] = []
+    apart: list[str] = []
+    unclear: list[str] = []
+    fewest = FEWEST
     for measure in (TABLE[name] for name in HEADLINES):
         for difference in between(name, other, measure.name, comparisons):
             change = f"{measure.title} ({signed(difference.difference, measure.unit)})"

@@ -169,8 +169,9 @@ def _typical_amplitude(level: Levels, values: Levels, precision: Levels, frequen
     """The amplitude of each frequency in most parts of the range; 0 for too few levels."""
     if len(level) < PARTS * LEAST:
         return torch.zeros_like(frequency)
-    parts = zip(*(each.tensor_split(PARTS) for each in (level, values, precision)), strict=True)
-    return torch.stack([_amplitude(*part, frequency) for part in parts]).median(dim=0).values
+    each = torch.arange(len(level)).tensor_split(PARTS)
+    amplitudes = [_amplitude(level[part], values[part], precision[part], frequency) for part in each]
+    return torch.stack(amplitudes).median(dim=0).values
 
 
 def _level_means(x: Tensor, y: Tensor) -> tuple[Levels, Levels, Levels]:
