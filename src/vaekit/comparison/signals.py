@@ -210,7 +210,7 @@ def _off_plateaus(y: Planes, curves: list[LevelCurve]) -> Tensor:
         for highlights in (False, True):
             end = plateau(curve, highlights)
             if end.depth >= DEEP:
-                free &= (plane - end.level).abs() > 1 + 2 * curve.noise
+                free &= (plane - end.level).abs() > 1 + 3 * curve.noise
     return free
 
 

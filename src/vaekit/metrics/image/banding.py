@@ -48,8 +48,9 @@ COUNT_ERROR = 0.2
 """The standard deviation of a level's count relative to those around it if there were no comb."""
 SPIKE = 4.0
 """The largest relative count: a flat background is one level with many pixels."""
-SHORTEST_COMB = 4.5
-"""The least distance between teeth: more contrast leaves gaps at smaller ones."""
+TEETH = (4.5, 18.0)
+"""The distances between teeth for which a comb is searched: more contrast leaves gaps at smaller ones, and histograms
+have waves of 20 levels and more themselves."""
 TOOTHED = 0.5
 """The least amplitude of a comb: 2 without noise, 0.58 with noise of a quarter of the distance between teeth."""
 CERTAIN = 3.0
@@ -122,7 +123,7 @@ def staircase(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> float:
     >>> staircase(x, x + 2 * noise)
     1.0
     """
-    frequency = _frequencies(PERIODS[0])
+    frequency = _frequencies(PERIODS)
     return _lowest(math.pi * frequency * _typical_amplitude(*_level_means(x, y), frequency), STEEP, frequency)
 
 
@@ -138,7 +139,7 @@ def comb(x: Int[Tensor, "256"], y: Int[Tensor, "256"]) -> float:
     >>> round(comb(x, y.int()), 1), comb(x, x)
     (8.0, 1.0)
     """
-    frequency = _frequencies(SHORTEST_COMB)
+    frequency = _frequencies(TEETH)
     waves = _typical_amplitude(*_relative_counts(y), frequency)
     if not (waves >= TOOTHED).any():
         return 1.0
@@ -149,9 +150,9 @@ Levels = Float[Tensor, " levels"]
 Frequencies = Float[Tensor, " frequencies"]
 
 
-def _frequencies(shortest: float) -> Frequencies:
+def _frequencies(periods: tuple[float, float]) -> Frequencies:
     """The frequencies of the search, in cycles per level."""
-    return torch.arange(1 / PERIODS[1], 1 / shortest, RESOLUTION, dtype=torch.float64)
+    return torch.arange(1 / periods[1], 1 / periods[0], RESOLUTION, dtype=torch.float64)
 
 
 def _lowest(size: Frequencies, least: float, frequency: Frequencies) -> float:
