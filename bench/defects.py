@@ -89,7 +89,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--most", type=int, default=12, help="images, spread evenly over the folder")
     parser.add_argument("--side", type=int, default=768)
     parser.add_argument("--cases", default="")
-    parser.add_argument("--noise", default="0,0.5,1,2", help="standard deviations in levels of 255")
+    parser.add_argument("--noise", default="0", help="standard deviations in levels of 255: 0,0.5,1,2")
     parser.add_argument("--bar", action="store_true")
     return parser.parse_args()
 
