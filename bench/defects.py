@@ -1,11 +1,12 @@
 """Plant faults in images and tabulate which defects are named.
 
-    python bench/defects.py FOLDER|skimage [--most 12] [--side 768] [--cases "blur 1,salt"] [--bar]
+    python bench/defects.py FOLDER|skimage [--most 12] [--side 768] [--cases "blur 1,salt"] [--noise 0,0.5,1,2] [--bar]
 
 Each image (its longer side brought to `--side` where it is larger) gets each fault of `planted_faults.py` in each of
-its ways, is rounded to 8 bits, and is evaluated alone. A case passes if exactly the planted defect is named. `--bar`
-keeps only the ten cases that the thresholds must pass. They were fitted on images of scikit-image, photographs and
-drawings, never on Kodak's, which are the test set.
+its ways, is rounded to 8 bits, gets Gaussian noise of each standard deviation in `--noise` (in levels of 255), is
+rounded again, and is evaluated alone. A case passes if exactly the planted defect is named. `--bar` keeps only the ten
+cases that the thresholds must pass. They were fitted on images of scikit-image, photographs and drawings, never on
+Kodak's, which are the test set.
 """
 
 import argparse
@@ -13,18 +14,20 @@ import sys
 import time
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from faults import Pixels, as_file
+from faults import Fault, Pixels, as_file, noise
 from planted_faults import BAR, MORE
 from vaekit.comparison.defects import find_defects
 from vaekit.comparison.signals import signals
 
+Case = tuple[frozenset[str], Mapping[str, Fault]]
+"""The defects to be named, and ways to plant them."""
 OF_SKIMAGE = ("astronaut", "chelsea", "coffee", "rocket")
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 
@@ -34,35 +37,50 @@ def main() -> None:
     table = BAR if options.bar else {**BAR, **MORE}
     if options.cases:
         table = {case: table[case] for case in options.cases.split(",")}
-    named: dict[str, Counter[str]] = defaultdict(Counter)
-    right: dict[str, list[bool]] = defaultdict(list)
-    ways: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    levels = [float(level) for level in options.noise.split(",")]
+    named: dict[tuple[str, float], Counter[str]] = defaultdict(Counter)
+    right: dict[tuple[str, float], list[bool]] = defaultdict(list)
+    ways: dict[tuple[str, str, float], list[bool]] = defaultdict(list)
     seconds = []
     for name, image in images(options):
-        for case, (wanted, faults) in table.items():
-            for way, fault in faults.items():
-                random = np.random.default_rng(zlib.crc32(f"{case} {way} {name}".encode()))
-                planted = as_file(fault(image, random))
-                started = time.process_time()
-                seen = signals(as_images(image), as_images(planted))
-                seconds.append(time.process_time() - started)
-                found = frozenset(defect.name for defect in find_defects([seen]))
-                named[case][", ".join(sorted(found)) or "none"] += 1
-                right[case].append(found == wanted)
-                ways[case, way].append(found == wanted)
-                if found != wanted:
-                    print(f"{case} | {way} | {name}: {sorted(found)} {seen}", file=sys.stderr, flush=True)
-    print(f"{'planted':18} {'right':>12}  named")
-    for case, names in named.items():
-        share = f"{sum(right[case])}/{len(right[case])}"
-        print(f"{case:18} {share:>12}  {'; '.join(f'{name} {count}' for name, count in names.most_common(6))}")
+        for case, way, level, planted in planted_in(image, name, table, levels):
+            wanted = table[case][0]
+            started = time.process_time()
+            seen = signals(as_images(image), as_images(planted))
+            seconds.append(time.process_time() - started)
+            found = frozenset(defect.name for defect in find_defects([seen]))
+            named[case, level][", ".join(sorted(found)) or "none"] += 1
+            right[case, level].append(found == wanted)
+            ways[case, way, level].append(found == wanted)
+            if found != wanted:
+                print(f"{case} | {way} | {name} | {level}: {sorted(found)} {seen}", file=sys.stderr, flush=True)
+    print("correct, by the standard deviation of the noise in levels")
+    print(f"{'planted':18} " + " ".join(f"{level:>9g}" for level in levels) + "  named")
+    for case in table:
+        shares = [f"{sum(right[case, level])}/{len(right[case, level])}" for level in levels]
+        names = sum((named[case, level] for level in levels), Counter()).most_common(6)
+        print(f"{case:18} {' '.join(f'{s:>9}' for s in shares)}  {'; '.join(f'{n} {count}' for n, count in names)}")
     print("\nways that fail")
-    for (case, way), passed in ways.items():
+    for (case, way, level), passed in ways.items():
         if not all(passed):
-            print(f"{case:18} {way:18} {sum(passed)}/{len(passed)}")
-    bar = [np.mean(right[case]) for case in table if case in BAR]
-    print(f"\nthe ten cases, each weighing the same: {100 * np.mean(bar):.1f} %" if bar else "")
+            print(f"{case:18} {way:18} noise {level:<4g} {sum(passed)}/{len(passed)}")
+    bar = [case for case in table if case in BAR]
+    if bar:
+        means = [100 * np.mean([np.mean(right[case, level]) for case in bar]) for level in levels]
+        print("\nthe ten cases, each weighing the same: " + ", ".join(f"{mean:.1f} %" for mean in means))
     print(f"signals of one image: {1000 * np.median(seconds):.0f} ms of processor time")
+
+
+def planted_in(
+    image: Pixels, name: str, table: Mapping[str, Case], levels: Sequence[float]
+) -> Iterator[tuple[str, str, float, Pixels]]:
+    """Each fault in each of its ways, with each level of noise: case, way, level, and what a file keeps of it."""
+    for case, (_, faults) in table.items():
+        for way, fault in faults.items():
+            random = np.random.default_rng(zlib.crc32(f"{case} {way} {name}".encode()))
+            planted = as_file(fault(image, random))
+            for level in levels:
+                yield case, way, level, as_file(noise(level)(planted, random)) if level else planted
 
 
 def parse() -> argparse.Namespace:
@@ -71,6 +89,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--most", type=int, default=12, help="images, spread evenly over the folder")
     parser.add_argument("--side", type=int, default=768)
     parser.add_argument("--cases", default="")
+    parser.add_argument("--noise", default="0", help="standard deviations in levels of 255: 0,0.5,1,2")
     parser.add_argument("--bar", action="store_true")
     return parser.parse_args()
 

@@ -70,6 +70,16 @@ MORE: dict[str, tuple[Fault, set[str]]] = {
 }
 
 
+NOISE = (0, 0.5, 1, 2)
+"""Standard deviations in levels of 255: decoders always add some."""
+
+
+def noisy(y: np.ndarray, level: float) -> np.ndarray:
+    """The 8-bit image with Gaussian noise."""
+    eight = np.round(np.clip(y, 0, 1) * 255) / 255
+    return eight + np.random.default_rng(1).normal(0, level / 255, y.shape) if level else y
+
+
 def as_images(x: np.ndarray) -> torch.Tensor:
     eight = np.round(np.clip(x, 0, 1) * 255) / 255
     return torch.from_numpy(eight).permute(2, 0, 1).unsqueeze(0).float() * 2 - 1
@@ -90,6 +100,30 @@ def test_the_planted_defect_is_named_and_no_other(case: str, image: str) -> None
     x = getattr(skimage.data, image)() / 255
     fault, wanted = {**BAR, **MORE}[case]
     assert named(x, fault(x)) == wanted
+
+
+@pytest.mark.parametrize("case", [*BAR, "sharpened", "corner", "six bits", "dark clipped"])
+def test_noise_hides_no_defect_and_is_none(case: str) -> None:
+    x = skimage.data.coffee()[100:244, 150:294] / 255
+    extra: dict[str, tuple[Fault, set[str]]] = {
+        "six bits": (lambda x: np.floor(x * 255 / 4) * 4 / 255, {"banding"}),
+        "dark clipped": (lambda x: np.maximum(x, 40 / 255), {"clipped"}),
+    }
+    fault, wanted = {**BAR, **MORE, **extra}[case]
+    assert [named(x, noisy(fault(x), level)) for level in NOISE] == [wanted] * len(NOISE)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("level", NOISE)
+@pytest.mark.parametrize("case", [*BAR, *MORE])
+def test_kodak_with_noise(case: str, level: float, shared_data: Path) -> None:
+    files = sorted((shared_data / "images" / "kodak").glob("*.png"))
+    fault, wanted = {**BAR, **MORE}[case]
+    right = []
+    for file in files:
+        x = np.asarray(Image.open(file).convert("RGB")) / 255
+        right.append(named(x, noisy(fault(x), level)) == wanted)
+    assert len(right) == len(files) and sum(right) >= 0.95 * len(right)
 
 
 @pytest.mark.nightly

@@ -61,8 +61,9 @@ def test_reasons_name_both_sides_and_what_is_not_sure() -> None:
     assert not any(measure in alone for measure in ("PSNR", "LPIPS", "dE2000"))
 
 
-def test_a_difference_is_significant_by_its_test_alone() -> None:
+def test_a_difference_is_significant_by_its_test_and_its_interval() -> None:
     assert significant(comparison("psnr", 2.0, 0.5, 0.05))
+    assert not significant(comparison("psnr", 2.0, 2.5, 0.03))  # one outlier: all signs agree, the interval holds 0
     assert not significant(comparison("psnr", 2.0, 0.5, 0.25))  # an interval of three images proves nothing
     assert not significant(comparison("psnr", 0.0, 0.0, 0.01))
 
@@ -105,3 +106,11 @@ def test_defects_come_first() -> None:
     said = verdict({"delta_e": Estimate(1.0), "delta_e_95": Estimate(2.0)}, (grid,))
     assert said[0] == grid.evidence
     assert len(said) == 2
+
+
+def test_too_few_images_are_given_as_the_reason() -> None:
+    means = {"a": {"psnr": Estimate(40.0)}, "b": {"psnr": Estimate(20.0)}}
+    few = Comparison("psnr", "a", "b", 20.0, 19.0, 21.0, 0.25, 3)
+    assert in_order(reason_for("a", ["a", "b"], means, [few]), "no significant difference in PSNR", "3 images", "6")
+    many = Comparison("psnr", "a", "b", 20.0, -1.0, 41.0, 0.25, 12)
+    assert "images," not in reason_for("a", ["a", "b"], means, [many])

@@ -128,6 +128,11 @@ def test_defects_prints_what_was_named() -> None:
     assert re.search(r"^the ten cases, each weighing the same: 100.0 %$", printed, flags=re.MULTILINE)
 
 
+def test_defects_has_a_column_for_each_level_of_noise() -> None:
+    printed = run("defects.py", "skimage", "--most", "1", "--cases", "shadows", "--noise", "0,2")
+    assert re.search(r"^shadows +2/2 +2/2  clipped 4$", printed, flags=re.MULTILINE)
+
+
 def test_codes_prints_a_row_for_each_side(tmp_path: Path) -> None:
     pytest.importorskip("vector_quantize_pytorch", reason="vector-quantize-pytorch is not installed")
     rows = torch.randint(256, (24, 32 * 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -14,6 +14,8 @@ KEY_MEASURES = 5
 
 def print_report(report: "Report") -> None:
     """The ranked table on stdout, and verdicts and notes on stderr."""
+    from vaekit.comparison.verdicts import count_of
+
     keys = [measure for measure in report.measures if measure.key][:KEY_MEASURES]
     rows = []
     for candidate in report.candidates:
@@ -21,11 +23,12 @@ def print_report(report: "Report") -> None:
         values = ["" if estimate is None else f"{estimate.value:.4g}" for estimate in estimates]
         defects = ", ".join(defect.name for defect in candidate.defects) or "none"
         rows.append([str(candidate.rank), candidate.name, *values, defects])
-    title = f"{len(report.candidates[0].images)} images"
+    title = count_of(len(report.candidates[0].images))
     print_table(title, ("rank", "VAE", *(key.title for key in keys), "defects"), rows, left=2)
     for candidate in report.candidates:
-        log(f"{candidate.name}: {' '.join(candidate.verdict)}")
-        log(f"  {candidate.reason}")
+        log(f"{candidate.name}, rank {candidate.rank}. {candidate.reason}")
+        for sentence in candidate.verdict:
+            log(f"  {sentence}")
         for note in candidate.about.get("notes", ()):
             log(f"vaekit: {candidate.name}: {note}")
     for image in report.skipped:

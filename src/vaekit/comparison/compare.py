@@ -232,6 +232,7 @@ def compared(tallies: Sequence[Tally]) -> Iterator[Comparison]:
                         difference.low,
                         difference.high,
                         paired.p,
+                        len(pairs),
                     )
 
 

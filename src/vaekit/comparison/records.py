@@ -11,6 +11,11 @@ from torch import Tensor
 
 from vaekit.metrics.measure import Measure
 
+SIGNIFICANT = 0.05
+"""The largest p-value of a difference that counts as significant."""
+FEWEST = 6
+"""The least number of images that can show a significant difference: of n, the least p of the test is 2 / 2^n."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -50,6 +55,15 @@ class Comparison:
     """The ends of its 95 % interval (Student's t over the pairs)."""
     p: float
     """The p-value of the difference, by a paired sign-flip permutation test."""
+    images: int = FEWEST
+    """The number of images that both were measured on."""
+    significant: bool = field(init=False)
+    """Whether the two candidates differ: p is at most 0.05, and the interval does not contain 0. Every sentence and
+    table of a report takes the decision from here."""
+
+    def __post_init__(self) -> None:
+        apart = self.difference != 0 and not self.low <= 0 <= self.high
+        object.__setattr__(self, "significant", apart and self.p <= SIGNIFICANT)
 
 
 @dataclass(frozen=True)

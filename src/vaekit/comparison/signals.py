@@ -22,7 +22,7 @@ from vaekit.metrics.image.color_change import ColorChange, apply_color_change, c
 from vaekit.metrics.image.droplets import EDGE, count_droplets
 from vaekit.metrics.image.fried import fried_mask
 from vaekit.metrics.image.grid import PERIODS, find_grid
-from vaekit.metrics.image.levels import LOWEST, LevelCurve, Planes, level_curve, to_levels
+from vaekit.metrics.image.levels import LOWEST, LevelCurve, Planes, level_curve, noise_of, to_levels
 from vaekit.metrics.image.sharpness import blur_sigma, boost, equivalent_sigma, filtered, transfer
 from vaekit.shapes import Images
 
@@ -45,7 +45,7 @@ LIGHTENS = 0.5
 """Tolerated change of the brightness of grays per level of color change: color spaces preserve different
 lightnesses."""
 COARSE = 0.15
-"""The mean color change by rounding to coarse levels, relative to their step."""
+"""The mean change of colors and contrast by rounding to coarse levels, relative to their step."""
 BAD_EDGE, WIDE_EDGE = 4.0, 72
 """A border with an error above this (in levels) is assumed to be this wide (in pixels); blobs inside are ignored."""
 HALF_RANGE = 10.0
@@ -120,12 +120,12 @@ def _blank(planes: Planes) -> bool:
 
 
 def _of_planes(x: Planes, y: Planes, usable: Tensor, broken: float) -> Signals:
-    curves = [level_curve(a, b) for a, b in zip(x, y, strict=True)]
+    curves = _level_curves(x, y)
     fried = fried_mask(x.to(torch.uint8), y.to(torch.uint8), curves)
     usable = usable & ~fried
     change = fit_color_change(_as_blurred(x, y), y, _unclipped(x, y, usable, curves))
     expected = apply_color_change(change, x)
-    expected_curves = [level_curve(a, b) for a, b in zip(expected, y, strict=True)]
+    expected_curves = _level_curves(expected, y)
     bands = levels_lost(expected, y, usable)
     clips = [_clip(curve, bands, high) for curve in expected_curves for high in (False, True)]
     clipped = max(clips)
@@ -153,6 +153,10 @@ def _of_planes(x: Planes, y: Planes, usable: Tensor, broken: float) -> Signals:
     )
 
 
+def _level_curves(x: Planes, y: Planes) -> list[LevelCurve]:
+    return [level_curve(a, b, noise_of(a, b)) for a, b in zip(x, y, strict=True)]
+
+
 def _unclipped(x: Planes, y: Planes, usable: Tensor, curves: list[LevelCurve]) -> Tensor:
     """The mask (h, w) of pixels for the fit of a global change: those that are not clipped."""
     free = usable & (x > 2).all(dim=0) & (x < 253).all(dim=0) & (y > 2).all(dim=0) & (y < 253).all(dim=0)
@@ -160,10 +164,10 @@ def _unclipped(x: Planes, y: Planes, usable: Tensor, curves: list[LevelCurve]) -
     for channel, curve in enumerate(curves):
         low, high = plateau(curve, False), plateau(curve, True)
         if high.depth >= DEEP:
-            free = free & (y[channel] < high.level - 1)
+            free = free & (y[channel] < high.level - 1 - 2 * curve.noise)
             straight = straight & free & (x[channel] < KNEE * high.start)
         if low.depth >= DEEP:
-            free = free & (y[channel] > low.level + 1)
+            free = free & (y[channel] > low.level + 1 + 2 * curve.noise)
             straight = straight & free & (255 - x[channel] < KNEE * (255 - low.start))
     for mask in (_inner(straight), straight, free):
         if mask.float().mean() >= ENOUGH:
@@ -206,7 +210,7 @@ def _off_plateaus(y: Planes, curves: list[LevelCurve]) -> Tensor:
         for highlights in (False, True):
             end = plateau(curve, highlights)
             if end.depth >= DEEP:
-                free &= (plane - end.level).abs() > 1
+                free &= (plane - end.level).abs() > 1 + 3 * curve.noise
     return free
 
 
@@ -238,6 +242,7 @@ def _tone(change: ColorChange, bands: Banding, average: float) -> tuple[float, f
     slack = _rounding(bands) + LIGHTENS * _moved(change)
     if spread < HALF_RANGE:
         return _beyond(at_mean, slack), math.nan
+    contrast = 100 * _beyond(rise, COARSE * 2 * _rounding(bands) / spread)
     square = mean**2 + spread**2
     gain = (rise * square + offset * mean) / square
     left_by_gain = math.sqrt(max(0.0, at_mean**2 + (rise * spread) ** 2 - gain**2 * square))
@@ -247,9 +252,9 @@ def _tone(change: ColorChange, bands: Banding, average: float) -> tuple[float, f
     left_by_contrast = abs(offset + rise * pivot)
     left = min(left_by_gain, left_by_offset, left_by_contrast)
     if left > BOTH:
-        return _beyond(at_mean, slack), 100 * rise
+        return _beyond(at_mean, slack), contrast
     if left == left_by_contrast:
-        return 0.0, 100 * rise
+        return 0.0, contrast
     if left == left_by_gain:
         return _beyond(gain * mean, slack) * 127.5 / mean, 0.0
     return _beyond(at_mean, slack), 0.0

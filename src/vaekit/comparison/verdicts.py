@@ -5,11 +5,10 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from vaekit.comparison.measure_table import HEADLINES, MEASURES
-from vaekit.comparison.records import Comparison, Defect, Estimate
+from vaekit.comparison.records import FEWEST, Comparison, Defect, Estimate
+from vaekit.metrics.measure import Measure
 
 TABLE = {measure.name: measure for measure in MEASURES}
-SIGNIFICANT = 0.05
-"""The largest p-value of a difference that counts as significant."""
 
 
 def ranked(values: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
@@ -53,26 +52,32 @@ def reason_for(
         return "The only candidate."
     place = order.index(name)
     other = order[1] if place == 0 else order[place - 1]
-    ahead, behind, unclear = [], [], []
-    for measure in HEADLINES:
-        for difference in between(name, other, measure, comparisons):
-            change = f"{TABLE[measure].title} ({signed(difference.difference, TABLE[measure].unit)})"
+    ahead: list[str] = []
+    behind: list[str] = []
+    apart: list[str] = []
+    unclear: list[str] = []
+    fewest = FEWEST
+    for measure in (TABLE[name] for name in HEADLINES):
+        for difference in between(name, other, measure.name, comparisons):
+            change = f"{measure.title} ({signed(difference.difference, measure.unit)})"
             if not significant(difference):
-                unclear.append(TABLE[measure].title)
-            elif better(measure, measures[name], measures[other]):
-                ahead.append(change)
-            else:
-                behind.append(change)
+                unclear.append(measure.title)
+                fewest = min(fewest, difference.images)
+                continue
+            winner = better(difference, measure, measures)
+            (apart if winner is None else ahead if winner == name else behind).append(change)
     parts = [f"better in {listed(ahead)}"] if ahead else []
     parts += [f"worse in {listed(behind)}"] if behind else []
-    parts += [f"no significant difference in {listed(unclear)}"] if unclear else []
+    parts += [f"different in {listed(apart)}"] if apart else []
+    too_few = f" ({count_of(fewest)}, and at least {FEWEST} are needed)" if fewest < FEWEST else ""
+    parts += [f"no significant difference in {listed(unclear)}{too_few}"] if unclear else []
     mean_rank = "Best mean rank over the images" if place == 0 else "Ranked by its mean rank over the images"
     return f"{mean_rank}. Compared with {other}: {'; '.join(parts)}." if parts else f"{mean_rank}."
 
 
 def significant(difference: Comparison) -> bool:
-    """Whether a difference is significant, by its paired test."""
-    return difference.p <= SIGNIFICANT and difference.difference != 0
+    """Whether a difference is significant, by its interval and its paired test."""
+    return difference.significant
 
 
 def between(name: str, other: str, measure: str, comparisons: Sequence[Comparison]) -> Iterator[Comparison]:
@@ -81,13 +86,30 @@ def between(name: str, other: str, measure: str, comparisons: Sequence[Compariso
         if one.measure == measure and (one.first, one.second) == (name, other):
             yield one
         elif one.measure == measure and (one.first, one.second) == (other, name):
-            yield Comparison(measure, name, other, -one.difference, -one.high, -one.low, one.p)
+            yield Comparison(measure, name, other, -one.difference, -one.high, -one.low, one.p, one.images)
 
 
-def better(measure: str, first: Mapping[str, Estimate], second: Mapping[str, Estimate]) -> bool:
-    """Whether the first of two candidates is nearer to the best value."""
-    one, other = (TABLE[measure].badness(each[measure].value) for each in (first, second))
-    return one < other
+def better(one: Comparison, measure: Measure, measures: Mapping[str, Mapping[str, Estimate]]) -> str | None:
+    """Which of two candidates is better, if they differ; None if no value is better, or both are equally near to it.
+
+    The sign of the difference decides; where the best value is 0 or 1, the distances of the two means from it.
+
+    Args:
+        one: their comparison.
+        measure: the measure.
+        measures: of each candidate, its means.
+    """
+    if measure.better is None or one.difference == 0:
+        return None
+    if measure.better in ("higher", "lower"):
+        return one.first if (one.difference > 0) == (measure.better == "higher") else one.second
+    means = [measures.get(name, {}).get(measure.name) for name in (one.first, one.second)]
+    if means[0] is None or means[1] is None:
+        return None
+    distances = [measure.badness(mean.value) for mean in means if mean is not None]
+    if distances[0] == distances[1]:
+        return None
+    return one.first if distances[0] < distances[1] else one.second
 
 
 def verdict(measures: Mapping[str, Estimate], defects: Sequence[Defect]) -> tuple[str, ...]:
@@ -102,7 +124,7 @@ Values = Mapping[str, float]
 
 
 def color(value: Values) -> Iterator[str]:
-    if "delta_e" in value:
+    if {"delta_e", "delta_e_95"} <= value.keys():
         yield f"Color error: mean {value['delta_e']:.1f} dE2000, 95th percentile {value['delta_e_95']:.1f}."
 
 
@@ -116,9 +138,10 @@ def detail(value: Values) -> Iterator[str]:
 
 
 def clipping(value: Values) -> Iterator[str]:
-    for name, what in (("highlights_clipped", "highlights"), ("shadows_clipped", "shadows")):
-        if value.get(name, 0.0) >= 0.1:
-            yield f"Clips {value[name]:.1f} % of the pixels in the {what}."
+    shares = {"highlights": value.get("highlights_clipped", 0.0), "shadows": value.get("shadows_clipped", 0.0)}
+    parts = [f"{share:.1f} % of the pixels in the {place}" for place, share in shares.items() if share >= 0.1]
+    if parts:
+        yield f"Clips {listed(parts)}."
 
 
 def contrast(value: Values) -> Iterator[str]:
@@ -154,16 +177,19 @@ def text(value: Values) -> Iterator[str]:
 
 
 def drift(value: Values) -> Iterator[str]:
-    if value.get("drift_psnr", 0.0) >= 1 or value.get("drift_color", 0.0) >= 2:
-        yield (
-            f"Eight round trips lose {value['drift_psnr']:.1f} dB and shift a channel by up to "
-            f"{value['drift_color']:.1f} levels."
-        )
+    lost, shift = value.get("drift_psnr", 0.0), value.get("drift_color", 0.0)
+    if lost >= 1 or shift >= 2:
+        yield f"Eight round trips lose {lost:.1f} dB and shift a channel by up to {shift:.1f} levels."
 
 
 def signed(number: float, unit: str) -> str:
     """A difference with its sign, to three significant digits."""
     return f"{number:+.3g}{' ' + unit if unit else ''}"
+
+
+def count_of(images: int) -> str:
+    """A number of images: "3 images"."""
+    return f"{images} image{'' if images == 1 else 's'}"
 
 
 def listed(parts: Sequence[str]) -> str:

@@ -167,7 +167,9 @@ def measured(report: Report) -> str:
     about = (
         f"Means over {count:,} held-out images: encoded, the mode of the posterior "
         f"decoded, rounded to 8 bits; weights as in the file, computed in {computed}. "
-        "Intervals are Student's t over pairs of images. Color shifts are mean changes in levels of 255."
+        "Intervals are Student's t over pairs of images; a change is significant if its interval does not contain 0 "
+        "and a paired sign-flip test gives p <= 0.05, which takes at least 6 images. Color shifts are mean changes in "
+        "levels of 255."
     )
     return "\n".join(table) + "\n\n" + about
 
@@ -178,10 +180,11 @@ def row_title(measure: Measure) -> str:
 
 
 def change_text(change: Comparison | None, digits: int) -> str:
-    """A difference with its interval; empty if there is none."""
+    """A difference with its interval, and whether it is significant; empty if there is none."""
     if change is None:
         return ""
-    return f"{change.difference:+.{digits}f} ({change.low:+.{digits}f} to {change.high:+.{digits}f})"
+    text = f"{change.difference:+.{digits}f} ({change.low:+.{digits}f} to {change.high:+.{digits}f})"
+    return text if change.significant else f"{text}, not significant"
 
 
 def usage(about: About) -> str:

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from vaekit.comparison.records import Comparison, Estimate, Report
-from vaekit.comparison.verdicts import significant
+from vaekit.comparison.records import SIGNIFICANT, Comparison, Estimate, Report
+from vaekit.comparison.verdicts import better
 from vaekit.metrics.measure import Measure
 from vaekit.report.number_format import decimals, interval, number, probability, with_unit
 from vaekit.report.plots import color, one_interval
@@ -115,39 +115,35 @@ def difference(report: Report, named: dict[str, Candidate], one: Comparison, mea
     digits = decimals([Estimate(one.difference, one.low, one.high)])
     up = one.difference >= 0
     higher = one.first if up else one.second
-    better = _better(report, one, measure)
-    if better is None:
+    winner = better(one, measure, {measured.name: measured.measures for measured in report.candidates})
+    if winner is None:
         relation = "by"
     elif measure.better in ("zero", "one"):
         # The test is for the difference, not for which value is nearer to the best: so both are stated.
         relation = f"nearer to {0 if measure.better == 'zero' else 1}, difference"
     else:
-        relation = f"{'higher' if better == higher else 'lower'} by"
+        relation = f"{'higher' if winner == higher else 'lower'} by"
     return {
         "title": measure.title,
-        "significant": significant(one),
+        "significant": one.significant,
         "equal": one.difference == 0,
         "higher": named[higher],
-        "winner": named[better or higher],
-        "won": "better" if better else "higher",
+        "winner": named[winner or higher],
+        "won": "better" if winner else "higher",
         "relation": relation,
         "size": with_unit(number(abs(one.difference), digits), measure.unit),
-        "interval": interval(*((one.low, one.high) if up else (-one.high, -one.low)), digits),
-        "p": probability(one.p),
+        "evidence": evidence(one, digits),
     }
 
 
-def _better(report: Report, one: Comparison, measure: Measure) -> str | None:
-    """The better candidate in a measure; None if no direction is better."""
-    if measure.better is None:
-        return None
-    if measure.better in ("higher", "lower"):
-        return one.first if (one.difference > 0) == (measure.better == "higher") else one.second
-    values = {
-        measured.name: measured.measures[measure.name].value
-        for measured in report.candidates
-        if measure.name in measured.measures
-    }
-    if one.first not in values or one.second not in values:
-        return None
-    return min((one.first, one.second), key=lambda name: measure.badness(values[name]))
+def evidence(one: Comparison, digits: int) -> dict[str, str]:
+    """The interval of a difference, in the direction in which it is positive, and its p-value.
+
+    Where only one of the two denies a difference, it is the only one shown, as it decided.
+    """
+    ends = (one.low, one.high) if one.difference >= 0 else (-one.high, -one.low)
+    shown = {"interval": interval(*ends, digits), "p": probability(one.p)}
+    contains_zero, by_chance = one.low <= 0 <= one.high, one.p > SIGNIFICANT
+    if contains_zero != by_chance:
+        shown["interval" if by_chance else "p"] = ""
+    return shown

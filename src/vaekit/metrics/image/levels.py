@@ -18,6 +18,9 @@ Mask = Tensor
 LOWEST, HIGHEST = -64, 319
 """The range of levels of a prediction. It exceeds 0..255, since a change of tone may push levels past the ends."""
 
+MOST_NOISE = 4.0
+"""The largest standard deviation that counts as noise, in levels; beyond it is lost detail."""
+
 
 def to_levels(x: Tensor) -> Tensor:
     """Convert values in [-1, 1] to levels of 255, float32, not rounded."""
@@ -51,11 +54,20 @@ class LevelCurve:
     median: Float[Tensor, " levels"]
     """Their median level in the reconstruction."""
     agreed: Float[Tensor, " levels"]
-    """The share of them within 1 of the median: 1 where the level alone determines the result."""
+    """The share of them within 1 of the median, or more if there is noise: 1 where the level alone determines the
+    result."""
+    noise: float = 0.0
+    """The standard deviation of the noise of the reconstruction."""
 
 
-def level_curve(x: Plane, y: Plane) -> LevelCurve:
-    """The level curve from a plane x (rounded; levels outside 0..255 allowed) to a plane y of 0..255."""
+def level_curve(x: Plane, y: Plane, noise: float = 0.0) -> LevelCurve:
+    """The level curve from a plane x (rounded; levels outside 0..255 allowed) to a plane y of 0..255.
+
+    Args:
+        x: the original, or a prediction of y.
+        y: the reconstruction.
+        noise: the standard deviation of its noise (`noise_of`).
+    """
     levels = HIGHEST - LOWEST + 1
     before = (x.round().clamp(LOWEST, HIGHEST) - LOWEST).to(torch.int32)
     after = y.round().clamp(0, 255).to(torch.int32)
@@ -63,8 +75,33 @@ def level_curve(x: Plane, y: Plane) -> LevelCurve:
     count = pairs.sum(dim=1)
     running = pairs.cumsum(dim=1)
     median = (2 * running < count.unsqueeze(1)).sum(dim=1).clamp(max=255)
-    near = (median.unsqueeze(1) + torch.arange(-1, 2)).clamp(0, 255)
-    # At an end of the range two of the three are the same level, which counts once.
-    doubled = torch.where((median == 0) | (median == 255), pairs.gather(1, median.unsqueeze(1)).squeeze(1), 0)
-    agreed = (pairs.gather(1, near).sum(dim=1) - doubled) / count.clamp(min=1)
-    return LevelCurve(count, median.float(), agreed)
+    reach = max(1, round(noise))
+    before_each = torch.cat([running.new_zeros(levels, 1), running], dim=1)
+    ends = ((median - reach).clamp(min=0), (median + reach).clamp(max=255) + 1)
+    below, up_to = (before_each.gather(1, end.unsqueeze(1)).squeeze(1) for end in ends)
+    return LevelCurve(count, median.float(), (up_to - below) / count.clamp(min=1), noise)
+
+
+def noise_of(x: Plane, y: Plane) -> float:
+    """The standard deviation of the noise of y, given the plane x that it should be; at most `MOST_NOISE`.
+
+    With D(r) = |r(i, j) - r(i + 1, j) - r(i, j + 1) + r(i + 1, j + 1)| / 2, in which smooth changes cancel and white
+    noise keeps its standard deviation, it is 1.4826 times the median of D(y - x) over the quarter of the pixels with
+    the least D(x): they have no detail to lose, which would not be noise.
+
+    >>> x = torch.linspace(0, 255, 64).expand(64, 64)
+    >>> noise_of(x, x * 0.9)
+    0.0
+    >>> noise = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    >>> round(noise_of(x, x * 0.9 + 2 * noise))
+    2
+    """
+    smooth, detail = _diagonal(y - x), _diagonal(x)
+    noise = 1.4826 * smooth[detail <= detail.flatten().kthvalue(max(1, detail.numel() // 4)).values].median().item()
+    return min(noise, MOST_NOISE)
+
+
+def _diagonal(plane: Plane) -> Float[Tensor, "i j"]:
+    """Half the diagonal differences of each 2 x 2 pixels, without sign."""
+    across = plane[:, :-1] - plane[:, 1:]
+    return (across[:-1] - across[1:]).abs() / 2
