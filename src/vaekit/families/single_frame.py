@@ -24,16 +24,21 @@ class RepeatedFrameConv(nn.Conv3d):
     Args:
         in_channels: of the input.
         out_channels: of the output.
-        size: along each side of the kernel, including time.
+        size: of the kernel along each side, or in time, rows and columns.
         padding: of rows and columns: half the size of the kernel on each side.
         stride: in rows and columns.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, size: int = 3, padding: Padding = "replicate", stride: int = 1
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: int | tuple[int, int, int] = 3,
+        padding: Padding = "replicate",
+        stride: int = 1,
     ) -> None:
         super().__init__(in_channels, out_channels, size)
-        self.around, self.mode, self.step = size // 2, MODES[padding], stride
+        self.around, self.mode, self.step = self.kernel_size[-1] // 2, MODES[padding], stride
 
     def forward(self, x: Tensor) -> Tensor:
         padded = F.pad(x, (self.around,) * 4, self.mode) if self.around else x

@@ -9,7 +9,8 @@ from one_frame import check_engine, check_equal
 from torch import nn
 
 from vaekit import load
-from vaekit.families.cogvideox.net import CogVideoXConfig, SpatialNorm
+from vaekit.families.cogvideox.net import CogVideoXConfig, spatial_norm
+from vaekit.families.kvae.net import SpatialNorm
 
 CONFIG = CogVideoXConfig(3, 4, (32, 64, 64), (64, 64, 32), 1, 2)
 
@@ -33,7 +34,8 @@ def test_the_geometry_of_a_config() -> None:
 @torch.no_grad()
 def test_a_spatial_norm_scales_and_shifts_by_the_latent() -> None:
     torch.manual_seed(0)
-    norm = SpatialNorm(32, 4, enlarge=2)
+    norm = spatial_norm(4, enlarge=2)(32)
+    assert isinstance(norm, SpatialNorm)
     x, z = torch.randn(1, 32, 4, 6), torch.randn(1, 4, 2, 3)
     nearest = z.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     torch.testing.assert_close(norm(x, z), norm.norm_layer(x) * norm.conv_y(nearest) + norm.conv_b(nearest))

@@ -11,8 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from vaekit.families.kl.net import Downsample, Upsample
-from vaekit.families.kvae import net as kvae
-from vaekit.families.kvae.net import group_norm
+from vaekit.families.kvae.net import SpatialNorm, group_norm
 from vaekit.families.single_frame import Level, Middle, Norm, RepeatedFrameConv, run_levels
 from vaekit.geometry import Geometry
 from vaekit.shapes import Images, Latents, Moments
@@ -44,17 +43,9 @@ class CogVideoXConfig:
         return max(len(widths) * blocks for widths, blocks in sides)
 
 
-class SpatialNorm(kvae.SpatialNorm):
-    """KVAE's norm, with projections of the latent that have a time axis."""
-
-    def __init__(self, channels: int, latent_channels: int, enlarge: int) -> None:
-        super().__init__(channels, latent_channels, enlarge)
-        self.conv_y, self.conv_b = (RepeatedFrameConv(latent_channels, channels, 1) for _ in range(2))
-
-
 def spatial_norm(latent_channels: int, enlarge: int) -> Norm:
     """The norms of the decoder at one resolution."""
-    return lambda channels: SpatialNorm(channels, latent_channels, enlarge)
+    return lambda channels: SpatialNorm(channels, latent_channels, enlarge, group_norm, RepeatedFrameConv)
 
 
 def conv3x3(in_channels: int, out_channels: int) -> RepeatedFrameConv:
