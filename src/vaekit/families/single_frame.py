@@ -25,7 +25,7 @@ class RepeatedFrameConv(nn.Conv3d):
         in_channels: of the input.
         out_channels: of the output.
         size: of the kernel along each side, or in time, rows and columns.
-        padding: of rows and columns: half the size of the kernel on each side.
+        padding: of rows and columns, by half the size of an odd kernel; none for a kernel of two.
         stride: in rows and columns.
     """
 
@@ -38,7 +38,7 @@ class RepeatedFrameConv(nn.Conv3d):
         stride: int = 1,
     ) -> None:
         super().__init__(in_channels, out_channels, size)
-        self.around, self.mode, self.step = self.kernel_size[-1] // 2, MODES[padding], stride
+        self.around, self.mode, self.step = (self.kernel_size[-1] - 1) // 2, MODES[padding], stride
 
     def forward(self, x: Tensor) -> Tensor:
         padded = F.pad(x, (self.around,) * 4, self.mode) if self.around else x
