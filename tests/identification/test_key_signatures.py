@@ -91,6 +91,16 @@ LTX = {
     "per_channel_statistics.mean-of-means": (128,),
     "decoder.last_time_embedder.timestep_embedder.linear_1.weight": (512, 256),
 }
+RAE = {
+    "decoder.trainable_cls_token": (1, 1, 1152),
+    "decoder.decoder_embed.weight": (1152, 768),
+    "decoder.decoder_embed.bias": (1152,),
+} | {f"decoder.decoder_layers.{i}.attention.to_q.weight": (1152, 1152) for i in range(8)}
+SIGLIP = {"encoder.vision_model.embeddings.patch_embedding.weight": (768, 3, 16, 16)}
+MAE = {
+    "encoder.embeddings.patch_embeddings.projection.weight": (768, 3, 16, 16),
+    "encoder.layers.0.layernorm_before.weight": (768,),
+}
 LTX_CLASS = partial(diffusers.AutoencoderKLLTXVideo, timestep_conditioning=True)
 RECOGNISED: dict[str, tuple[str, int | None, int | None, Callable[[], Shapes]]] = {
     "ConsistencyDecoder": (
@@ -127,6 +137,8 @@ RECOGNISED: dict[str, tuple[str, int | None, int | None, Callable[[], Shapes]]] 
     "LTX": ("LTX-Video 0.9.1 to 0.9.8", 128, 32, lambda: LTX),
     "LTX in diffusers": ("LTX-Video 0.9.1 to 0.9.8", 128, 32, lambda: shapes_of(LTX_CLASS)),
     "Mochi": ("Mochi 1", 12, 8, lambda: MOCHI_DECODER),
+    "RAE with SigLIP 2": ("RAE with SigLIP 2 or MAE", 768, 16, lambda: RAE | SIGLIP),
+    "RAE with MAE": ("RAE with SigLIP 2 or MAE", 768, 16, lambda: RAE | MAE),
     "HunyuanVideo": ("HunyuanVideo", 16, 8, lambda: shapes_of(diffusers.AutoencoderKLHunyuanVideo)),
     "MoVQ": ("MoVQ (Kandinsky 2)", 4, 8, lambda: shapes_of(movq)),
     "sound": ("ACE-Step (music)", None, None, lambda: weights("vocoder.backbone.channel_layers.0.0.bias")),
@@ -136,6 +148,10 @@ RECOGNISED: dict[str, tuple[str, int | None, int | None, Callable[[], Shapes]]] 
 NEWER = {
     "AutoencoderKLHunyuanVideo15": ("HunyuanVideo 1.5 / HunyuanImage refiner", 32),
     "AutoencoderKLHunyuanImageRefiner": ("HunyuanVideo 1.5 / HunyuanImage refiner", 32),
+    "AutoencoderKLLTX2Video": ("LTX-Video", 128),
+    "AutoencoderKLMochi": ("Mochi 1 in diffusers' layout", 12),
+    "Kandinsky6SRVAE": ("Kandinsky 6", 64),
+    "AutoencoderRAE": ("RAE (representation autoencoder)", 768),
     "AutoencoderKLKVAE": ("KVAE 2-D (Kandinsky)", 16),
     "AutoencoderKLKVAEVideo": ("KVAE 3-D (Kandinsky)", 16),
     "AutoencoderKLAllegro": ("Allegro", 4),

@@ -51,11 +51,15 @@ def test_the_config_is_read_off_the_shapes() -> None:
     assert detect_rae(SHAPES) == CONFIG
     decoder = detect_rae(half_of(SHAPES, "decoder"))
     assert decoder == replace(CONFIG, encoder_layers=12, encoder_hidden=256, encoder_positions=37)
+    encoder = detect_rae(half_of(SHAPES, "encoder"))
+    assert encoder is not None
+    assert (encoder.encoder_hidden, encoder.encoder_positions, encoder.latent_channels) == (96, 5, 64)
+    assert (encoder.decoder_width, encoder.decoder_layers, encoder.patch) == (1152, 28, 16)
 
 
 def test_near_misses_are_none() -> None:
     assert detect_rae({}) is None
-    assert detect_rae(half_of(SHAPES, "encoder")) is None
+    assert detect_rae(half_of(SHAPES, "encoder") | {"encoder.cls_token": (1, 1, 60)}) is None
     assert detect_rae(SHAPES | {"decoder.pred.bias": (700,)}) is None
     assert detect_rae(SHAPES | {"decoder.embed.weight": (32, 60)}) is None
 

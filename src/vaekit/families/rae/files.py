@@ -16,6 +16,13 @@ from vaekit.normalization import LatentNormalization
 NAME = "AutoencoderRAE"
 PUBLISHED_HEADS, PUBLISHED_GRID, PUBLISHED_LAYERS, PUBLISHED_REGISTERS = 16, 16, 12, 4
 PUBLISHED_PATCH, PUBLISHED_POSITIONS = 14, 37
+PUBLISHED_DECODER = {
+    "decoder.cls_token": (1, 1, 1152),
+    "decoder.pred.bias": (768,),
+    "decoder.layers.27.fc1.bias": (4096,),
+    "decoder.layers.0.fc1.bias": (4096,),
+}
+"""Shapes of the published decoder."""
 STATISTICS = {"pixel_mean": "encoder_mean", "pixel_std": "encoder_std"} | {
     name: f"_{name}" for name in ("latents_mean", "latents_std")
 }
@@ -57,6 +64,10 @@ def names(projections: dict[str, str]) -> Rules:
 
 def detect_rae(shapes: Shapes) -> RAEConfig | None:
     """The configuration of a representation autoencoder; what a half does not determine is as published."""
+    token = first_shape(shapes, "encoder.cls_token")
+    if token is not None and "decoder.embed.weight" not in shapes:
+        width = PUBLISHED_DECODER["decoder.cls_token"][2]
+        shapes = {**shapes, **PUBLISHED_DECODER, "decoder.embed.weight": (width, token[-1])}
     embed, pred = first_shape(shapes, "decoder.embed.weight"), first_shape(shapes, "decoder.pred.bias")
     hidden = first_shape(shapes, "decoder.layers.0.fc1.bias", "decoder.layers.0.fc1.weight")
     kernel = first_shape(shapes, "encoder.projection.weight")
