@@ -36,7 +36,7 @@ def test_a_convolution_over_a_list_of_frames_is_causal(count: int) -> None:
     frames = [torch.randn(1, 3, 4, 6) for _ in range(count)]
     video = F.pad(torch.stack(frames, dim=2), (1, 1, 1, 1, 2, 0), "replicate")
     expected = F.conv3d(video, layer.weight, layer.bias).unbind(2)
-    for ours, theirs in zip(layer(frames), expected, strict=True):
+    for ours, theirs in zip(layer.over(frames), expected, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 

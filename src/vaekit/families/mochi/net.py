@@ -67,7 +67,8 @@ class FramesConv(nn.Conv3d):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3)
 
-    def forward(self, frames: Sequence[Tensor]) -> list[Tensor]:
+    def over(self, frames: Sequence[Tensor]) -> list[Tensor]:
+        """Each frame convolved with the two before it."""
         around = [F.pad(frame, (1, 1, 1, 1), "replicate") for frame in frames]
         weight = self.weight.transpose(1, 2).flatten(1, 2)
         first = F.conv2d(around[0], self.weight.sum(2), self.bias)
@@ -86,8 +87,8 @@ class ResidualBlock(nn.Module):
         self.conv2 = FramesConv(channels, channels)
 
     def forward(self, frames: Sequence[Tensor]) -> list[Tensor]:
-        h = self.conv1([F.silu(self.norm1(frame)) for frame in frames])
-        h = self.conv2([F.silu(self.norm2(frame)) for frame in h])
+        h = self.conv1.over([F.silu(self.norm1(frame)) for frame in frames])
+        h = self.conv2.over([F.silu(self.norm2(frame)) for frame in h])
         return [frame + change for frame, change in zip(frames, h, strict=True)]
 
 
@@ -164,7 +165,9 @@ class UpLevel(DecoderBlocks):
 def fourier_features(x: Tensor) -> Tensor:
     """Pixels, and sines and cosines of them at two frequencies; computed in fp32 at least."""
     exact = x.to(torch.promote_types(x.dtype, torch.float32))
-    scaled = torch.stack([exact * (2.0**octave * 2 * math.pi) for octave in OCTAVES], dim=2).flatten(1, 2)
+    frequencies = [2.0**octave * 2 * math.pi for octave in OCTAVES] * x.shape[1]
+    by_channel = torch.tensor(frequencies, dtype=exact.dtype, device=x.device).view(-1, 1, 1)
+    scaled = exact.repeat_interleave(len(OCTAVES), dim=1) * by_channel
     return torch.cat((exact, torch.sin(scaled), torch.cos(scaled)), dim=1).to(x.dtype)
 
 
