@@ -99,7 +99,10 @@ class Block(nn.Module):
 
 
 class Statistics(nn.Module):
-    """Mean and standard deviation of the encoder's pixels in 0..1, and of latents."""
+    """Mean and standard deviation of the encoder's pixels in 0..1, and of latents.
+
+    They are converted to the dtype and device of what they apply to: one half may be moved without the other.
+    """
 
     def __init__(self, config: RAEConfig) -> None:
         super().__init__()
@@ -114,19 +117,19 @@ class Statistics(nn.Module):
 
     def pixels_to_features(self, x: Images) -> Tensor:
         """Images in [-1, 1] to the encoder's input."""
-        return ((x + 1) / 2 - self.pixel_mean) / self.pixel_std
+        return ((x + 1) / 2 - self.pixel_mean.to(x)) / self.pixel_std.to(x)
 
     def features_to_pixels(self, x: Tensor) -> Images:
         """The inverse of `pixels_to_features`."""
-        return (x * self.pixel_std + self.pixel_mean) * 2 - 1
+        return (x * self.pixel_std.to(x) + self.pixel_mean.to(x)) * 2 - 1
 
     def normalized(self, z: Tensor) -> Latents:
         """Latents of the encoder to those that are decoded."""
-        return (z - self.latents_mean) / (self.latents_std + STATISTICS_EPSILON)
+        return (z - self.latents_mean.to(z)) / (self.latents_std.to(z) + STATISTICS_EPSILON)
 
     def denormalized(self, z: Latents) -> Tensor:
         """The inverse of `normalized`."""
-        return z * (self.latents_std + STATISTICS_EPSILON) + self.latents_mean
+        return z * (self.latents_std.to(z) + STATISTICS_EPSILON) + self.latents_mean.to(z)
 
 
 class Encoder(nn.Module):
