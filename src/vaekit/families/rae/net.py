@@ -157,8 +157,8 @@ class Encoder(nn.Module):
         side = grid * self.config.encoder_patch
         resized = x if x.shape[-1] == side else F.interpolate(x, size=(side, side), mode="bicubic")
         h = self.projection(statistics.pixels_to_features(resized)).flatten(2).transpose(1, 2) + self._positions()
-        first = (self.cls_token + self.position_embeddings[:, :1]).expand(len(h), -1, -1)
-        tokens = self.layers(torch.cat((first, self.register_tokens.expand(len(h), -1, -1), h), dim=1))
+        first = (self.cls_token + self.position_embeddings[:, :1]).expand(h.shape[0], -1, -1)
+        tokens = self.layers(torch.cat((first, self.register_tokens.expand(h.shape[0], -1, -1), h), dim=1))
         features = F.layer_norm(tokens[:, 1 + self.config.registers :], (tokens.shape[2],), eps=ENCODER_EPSILON)
         return statistics.normalized(features.transpose(1, 2).unflatten(2, (grid, grid)))
 
@@ -206,7 +206,7 @@ class Decoder(nn.Module):
         config = self.config
         h = self.embed(self.statistics.denormalized(z).flatten(2).transpose(1, 2))
         h = h + position_embeddings(config.decoder_width, config.grid).to(h)
-        h = self.layers(torch.cat((self.cls_token.expand(len(h), -1, -1), h), dim=1))
+        h = self.layers(torch.cat((self.cls_token.expand(h.shape[0], -1, -1), h), dim=1))
         squares = self.pred(self.norm(h))[:, 1:].transpose(1, 2).unflatten(2, (config.grid, config.grid))
         # Pixels are slower than color channels in the squares.
         channels_first = squares.unflatten(1, (-1, config.image_channels)).transpose(1, 2).flatten(1, 2)
