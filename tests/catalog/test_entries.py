@@ -234,7 +234,7 @@ def largest_difference(a: LatentNormalization, b: LatentNormalization, channels:
 
 
 def test_known_latent_spaces_differ_by_far_more_than_rounding() -> None:
-    """What `TOLERANCE` is compared with: of the same number of channels, two are equal or at least 9 % apart."""
+    """What `TOLERANCE` is compared with: of the same number of channels, two are equal or at least 3.5 % apart."""
     known = [
         (space.name, space.match["latent_channels"], space.normalization)
         for space in latent_spaces()
@@ -245,6 +245,6 @@ def test_known_latent_spaces_differ_by_far_more_than_rounding() -> None:
         if channels == as_many and a != b:
             assert not a.is_close(b, channels=channels) and not b.is_close(a, channels=channels), (name, other)
             apart[name, other] = largest_difference(a, b, channels)
-    assert min(apart.values()) > 0.09 > 11 * TOLERANCE
+    assert min(apart.values()) > 0.035 > 4 * TOLERANCE
     assert apart["SD1 / SD2", "SDXL"] == pytest.approx(0.285, abs=1e-3)
     assert ("SD3 / SD3.5", "FLUX.1") in apart

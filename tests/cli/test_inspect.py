@@ -12,7 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import vaekit
 from vaekit.catalog import tables
+from vaekit.families import assemble, family_of
+from vaekit.families.rae.net import RAEConfig
 
 Run = Callable[..., Any]
 
@@ -150,3 +153,11 @@ def test_other_facts_of_the_same_size_give_another_answer(
     monkeypatch.setattr(tables, "digest", lambda: other)
     assert run("inspect", vae_file).code == 0
     assert len(looked) == 2
+
+
+def test_a_latent_map_of_items_of_one_size(run: Run, tmp_path: Path) -> None:
+    """Not a vector: representation autoencoders have positions, though images of one size."""
+    config = RAEConfig(3, 64, 1, 96, 14, 3, 4, 32, 1, 48, 16, 16, 4, (1,))
+    vaekit.save(assemble(family_of("rae"), config), tmp_path / "rae.safetensors", "native")
+    said = run("inspect", tmp_path / "rae.safetensors")
+    assert "64 channels at 1/16 size, for items of size 64x64 only" in " ".join(said.out.split())

@@ -5,7 +5,7 @@ import functools
 
 import pytest
 import torch
-from family_examples import EXAMPLES
+from family_examples import EXAMPLES, PUBLISHED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -98,6 +98,7 @@ CONFIGS: dict[str, list[Config]] = {
     "wan": [*WAN_CONFIGS],
     "wan2.2": [wan22_config(config) for config in WAN_CONFIGS],
     "hunyuan-image": [*HUNYUAN_CONFIGS],
+    "ltx": [PUBLISHED["LTX-Video 0.9.0"]],
 }
 
 

@@ -106,7 +106,8 @@ def inputs(vae: VAE, half: str) -> list[Tensor]:
     """Latents or images of several sizes."""
     step = vae.config.geometry.factors[0] if half == "encoder" else 1
     channels = vae.config.geometry.channels if half == "encoder" else vae.config.geometry.latent_channels
-    sizes = [(b, 1, 1) for b, _, _ in SIZES] if vae.config.geometry.size else SIZES
+    fixed = vae.config.geometry.latent_shape
+    sizes = [(b, *fixed[1:]) for b, _, _ in SIZES] if fixed else SIZES
     generator = torch.Generator().manual_seed(1)
     return [torch.rand(b, channels, step * i, step * j, generator=generator) * 2 - 1 for b, i, j in sizes]
 

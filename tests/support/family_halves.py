@@ -33,6 +33,8 @@ class Half:
     """Channels of its input."""
     factor: int
     """Rows of its input for each of the latent."""
+    least: int = 1
+    """The minimum number of rows and of columns of the latent."""
 
     def input(self, h: int, w: int, seed: int = 0) -> Tensor:
         """A random input for a latent of h rows and w columns."""
@@ -50,14 +52,14 @@ def random_half(name: str, side: str) -> Half:
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(torch.randn_like(weight) * 0.02)  # biases of zero would hide what the padding does
-    return half_of(network, channels, factor)
+    return half_of(network, channels, factor, shape.least_positions)
 
 
-def half_of(network: nn.Module, channels: int, factor: int = 1) -> Half:
+def half_of(network: nn.Module, channels: int, factor: int = 1, least: int = 1) -> Half:
     """Any network, traced in its own dtype."""
     dtype = next(network.parameters()).dtype
     watched = trace(network, lambda h, w: torch.zeros(1, channels, factor * h, factor * w, dtype=dtype))
-    return Half(network, watched, channels, factor)
+    return Half(network, watched, channels, factor, least)
 
 
 def streamed(

@@ -110,6 +110,8 @@ def latents(facts: Any) -> str:
         return f"latent vector of {geometry.latent_channels} values for items of {geometry.channels}: {fewer}"
     if geometry.size is not None:
         size = size_text(geometry.size)
+        if geometry.size != geometry.factors:  # more than one position
+            return f"{geometry.latent_text}, for items of size {size} only: {fewer}"
         return f"latent vector of {geometry.latent_channels} values for items of size {size} only: {fewer}"
     return f"{geometry.latent_text}: {fewer}"
 

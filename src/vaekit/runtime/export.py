@@ -51,13 +51,13 @@ class Half:
     step: int
     """Input positions per latent position: the factor for an encoder, 1 for a decoder."""
     least: int
-    """The minimum number of rows and columns of the latent."""
+    """The minimum number of rows and columns of the latent, or its only one."""
     one_size: bool
-    """Whether the latent has a single position."""
+    """Whether the latent has one size, which is square."""
 
     def example(self, batch: int, rows: int, columns: int) -> Tensor:
         """An input for a latent of this size: reproducible, uniform pixels or normal latents."""
-        size = (1, 1) if self.one_size else (max(self.least, rows), max(self.least, columns))
+        size = (self.least, self.least) if self.one_size else (max(self.least, rows), max(self.least, columns))
         shape = (batch, self.channels, *(self.step * side for side in size))
         generator = torch.Generator().manual_seed(0)
         if self.name == "encoder":
@@ -169,7 +169,8 @@ def half_of(vae: VAE, name: str) -> Half:
         raise half_missing(name, next(other for other in HALVES if other != name))
     geometry = vae.geometry
     geometry.require_axes(2, "images")
-    least, one_size = geometry.least_positions, geometry.size is not None
+    one_size = geometry.latent_shape is not None
+    least = geometry.latent_shape[1] if geometry.latent_shape else geometry.least_positions
     if name == "encoder":
         factor = geometry.factors[0]
         return Half(name, "pixels", "moments", PixelsToMoments(vae), geometry.channels, factor, least, one_size)

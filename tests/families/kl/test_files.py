@@ -1,17 +1,22 @@
 """Files of KL autoencoders: names, detection, and the settings of diffusers."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import diffusers
 import pytest
 import torch
 from refusals import refuses
+from safetensors.torch import load_file, save_file
 from shapes_of_configs import assert_names, native_shapes
 
+from vaekit import load, save
 from vaekit.errors import WrongTensors
 from vaekit.families import layout_of
 from vaekit.families.kl.files import FAMILY, detect_kl, settings
 from vaekit.families.kl.net import KLConfig
 from vaekit.families.normalization import MEAN
+from vaekit.identification.identify import identify
 from vaekit.normalization import LatentNormalization
 
 CONFIG = KLConfig(3, 4, 4, (32, 64), (32, 64), 1, 2, (1,), (1,), True, True, True, 32)
@@ -97,3 +102,27 @@ def test_statistics_stand_beside_the_weights_of_flux2_alone() -> None:
     assert torch.equal(FAMILY.normalization_tensors_for(CONFIG, FLUX2)[MEAN], torch.zeros(16))
     assert FAMILY.normalization_tensors_for(CONFIG, SD1) == {}
     assert FAMILY.paddings == ("zeros", "reflect")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("statistics", [True, False])
+def test_the_small_decoder_of_flux2_as_a_bare_file(tmp_path: Path, statistics: bool) -> None:
+    """Its published file `small_decoder.safetensors` holds the decoder alone, without the prefix "decoder."."""
+    torch.manual_seed(0)
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    widths = {"block_out_channels": (64, 128), "decoder_block_out_channels": (32, 96)}
+    theirs = diffusers.AutoencoderKLFlux2(**widths, **blocks, layers_per_block=1).eval()
+    theirs.bn.running_mean.copy_(torch.randn(128))
+    theirs.save_pretrained(tmp_path / "whole")
+    save(load(tmp_path / "whole"), tmp_path / "whole.safetensors", "native")
+    native = load_file(tmp_path / "whole.safetensors")
+    kept = ("decoder.", "bn.") if statistics else ("decoder.",)
+    bare = {key.removeprefix("decoder."): tensor for key, tensor in native.items() if key.startswith(kept)}
+    save_file(bare, tmp_path / "small_decoder.safetensors")
+    identified = identify(tmp_path / "small_decoder.safetensors")
+    assert (identified.layout, identified.halves) == ("bare-decoder", ("decoder",))
+    assert identified.config.decoder_widths == (32, 96)
+    ours = load(tmp_path / "small_decoder.safetensors")
+    assert (ours.normalization is not None) == statistics
+    z = torch.randn(1, 32, 5, 6)
+    assert (ours.decode(z) - theirs.decode(z).sample).abs().max() <= 1e-4

@@ -100,5 +100,11 @@ def test_settings_of_diffusers() -> None:
     assert (result["base_dim"], result["decoder_base_dim"], result["dim_mult"]) == (8, 24, [1, 2, 2])
     assert result["scale_factor_spatial"] == 8
     assert settings(replace(config, image_channels=4, patch=1), None)["patch_size"] is None
-    with refuses(WrongTensors, "AutoencoderKLWan"):
-        settings(ALPHA, None)
+
+
+def test_settings_of_the_class_for_images() -> None:
+    result = settings(ALPHA, None)
+    assert result["_class_name"] == "AutoencoderKLQwenImage21"
+    assert (result["in_channels"], result["out_channels"], result["patch_size"]) == (4, 4, None)
+    with refuses(WrongTensors, "AutoencoderKLQwenImage21"):
+        settings(replace(ALPHA, patch=2), None)

@@ -6,6 +6,7 @@ from typing import Any
 import diffusers
 import pytest
 import torch
+from one_frame import check_layouts
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -112,6 +113,8 @@ def test_qwen_image_2_1_is_of_this_shape(tmp_path: Path) -> None:
     assert isinstance(ours.config, Wan22Config)
     assert (ours.config.geometry.channels, ours.config.patch, ours.config.temporal) == (4, 1, False)
     check_equal(ours, theirs, channels=4)
+    opened = check_layouts(tmp_path / "theirs", tmp_path, ("native", "original"), "AutoencoderKLQwenImage21")
+    check_equal(ours, opened, channels=4)
 
 
 def test_squares_count_columns_slower_than_rows() -> None:

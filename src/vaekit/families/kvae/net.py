@@ -53,20 +53,38 @@ class KVAEConfig:
         return max(len(widths) * blocks for widths, blocks in sides)
 
 
+Norm = Callable[[int], nn.Module]
+"""Creates a norm for a number of channels."""
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """The norm of the encoder."""
+    return nn.GroupNorm(NORM_GROUPS, channels, eps=NORM_EPSILON)
+
+
 class SpatialNorm(nn.Module):
-    """GroupNorm, then y * x + b with y and b from the latent at the same position.
+    """A norm, then y * x + b with y and b from the latent at the same position.
 
     Args:
         channels: of the map.
         latent_channels: of the latent.
         enlarge: positions of the map per latent position along one side.
+        norm: creates the norm.
+        projection: creates the 1x1 convolutions of the latent, from its channels, those of the map, and 1.
     """
 
-    def __init__(self, channels: int, latent_channels: int, enlarge: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        latent_channels: int,
+        enlarge: int,
+        norm: Norm = group_norm,
+        projection: Callable[[int, int, int], nn.Module] = nn.Conv2d,
+    ) -> None:
         super().__init__()
-        self.norm_layer = nn.GroupNorm(NORM_GROUPS, channels, eps=NORM_EPSILON)
-        self.conv_y = nn.Conv2d(latent_channels, channels, 1)
-        self.conv_b = nn.Conv2d(latent_channels, channels, 1)
+        self.norm_layer = norm(channels)
+        self.conv_y = projection(latent_channels, channels, 1)
+        self.conv_b = projection(latent_channels, channels, 1)
         self.enlarge = enlarge
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
@@ -75,15 +93,6 @@ class SpatialNorm(nn.Module):
 
     def _repeated(self, x: Tensor) -> Tensor:
         return F.interpolate(x, scale_factor=float(self.enlarge), mode="nearest") if self.enlarge > 1 else x
-
-
-Norm = Callable[[int], nn.Module]
-"""Creates a norm for a number of channels."""
-
-
-def group_norm(channels: int) -> nn.GroupNorm:
-    """The norm of the encoder."""
-    return nn.GroupNorm(NORM_GROUPS, channels, eps=NORM_EPSILON)
 
 
 def spatial_norm(latent_channels: int, enlarge: int) -> Norm:

@@ -27,6 +27,16 @@ from vaekit.shapes import Images, Latents, Moments
 
 
 @dataclass(frozen=True)
+class Axes:
+    """The axes of a network's tensors: for videos, or for images."""
+
+    time: bool
+    """Whether kernels have a time axis."""
+    norms: int
+    """Axes of size 1 after the channels of the norms between convolutions."""
+
+
+@dataclass(frozen=True)
 class WanConfig:
     """The shape of a Wan 2.1 autoencoder. Levels are listed in the order in which they run, in either half."""
 
@@ -69,6 +79,11 @@ class WanConfig:
         return max(len(widths) * blocks for widths, blocks in sides)
 
     @property
+    def axes(self) -> Axes:
+        """The axes of tensors; copies pruned for images have lost that of time everywhere."""
+        return Axes(self.temporal, 3 if self.temporal else 2)
+
+    @property
     def decoder_time_levels(self) -> tuple[int, ...]:
         """Levels of the decoder that also double the number of frames at their end."""
         return tuple(sorted(len(self.encoder_widths) - 2 - i for i in self.time_levels))
@@ -109,22 +124,17 @@ class RMSNorm(nn.Module):
         return F.normalize(exact, dim=1).to(x.dtype) * (self.gamma.view(-1, 1, 1) * math.sqrt(x.shape[1]))
 
 
-def frame_norm(channels: int, temporal: bool) -> RMSNorm:
-    """A norm over frames (c, 1, 1, 1), or over images (c, 1, 1)."""
-    return RMSNorm(channels, 3 if temporal else 2)
-
-
 class ResidualBlock(nn.Module):
     """x + conv(silu(norm(conv(silu(norm(x)))))), with a 1x1 convolution on the shortcut where the width changes."""
 
-    def __init__(self, in_channels: int, out_channels: int, temporal: bool) -> None:
+    def __init__(self, in_channels: int, out_channels: int, axes: Axes) -> None:
         super().__init__()
-        self.norm1 = frame_norm(in_channels, temporal)
-        self.conv1 = conv(in_channels, out_channels, 3, temporal)
-        self.norm2 = frame_norm(out_channels, temporal)
-        self.conv2 = conv(out_channels, out_channels, 3, temporal)
+        self.norm1 = RMSNorm(in_channels, axes.norms)
+        self.conv1 = conv(in_channels, out_channels, 3, axes.time)
+        self.norm2 = RMSNorm(out_channels, axes.norms)
+        self.conv2 = conv(out_channels, out_channels, 3, axes.time)
         same = in_channels == out_channels
-        self.shortcut = nn.Identity() if same else conv(in_channels, out_channels, 1, temporal)
+        self.shortcut = nn.Identity() if same else conv(in_channels, out_channels, 1, axes.time)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
@@ -150,11 +160,11 @@ class Attention(nn.Module):
 class Middle(nn.Module):
     """Two residual blocks at the lowest resolution, with attention between them."""
 
-    def __init__(self, channels: int, temporal: bool) -> None:
+    def __init__(self, channels: int, axes: Axes) -> None:
         super().__init__()
-        self.block_1 = ResidualBlock(channels, channels, temporal)
+        self.block_1 = ResidualBlock(channels, channels, axes)
         self.attn_1 = Attention(channels)
-        self.block_2 = ResidualBlock(channels, channels, temporal)
+        self.block_2 = ResidualBlock(channels, channels, axes)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.block_2(self.attn_1(self.block_1(x)))
@@ -163,28 +173,26 @@ class Middle(nn.Module):
 class Downsample(kl.Downsample):
     """Halve the resolution; stores the convolution over time if frames are halved, too."""
 
-    def __init__(self, channels: int, time: bool, temporal: bool) -> None:
+    def __init__(self, channels: int, time: bool, axes: Axes) -> None:
         super().__init__(channels)
-        self.time_conv = time_conv(channels, channels, temporal) if time else nn.Identity()
+        self.time_conv = time_conv(channels, channels, axes.time) if time else nn.Identity()
 
 
 class Upsample(kl.Upsample):
     """Double the resolution; stores the convolution over time if frames are doubled, too."""
 
-    def __init__(self, channels: int, out_channels: int, time: bool, temporal: bool) -> None:
+    def __init__(self, channels: int, out_channels: int, time: bool, axes: Axes) -> None:
         super().__init__(channels, out_channels)
-        self.time_conv = time_conv(channels, 2 * channels, temporal) if time else nn.Identity()
+        self.time_conv = time_conv(channels, 2 * channels, axes.time) if time else nn.Identity()
 
 
 class Level(nn.Module):
     """Residual blocks at one resolution, then a change of resolution, except in the last level of a half."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, count: int, temporal: bool, resample: nn.Module | None
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, count: int, axes: Axes, resample: nn.Module | None) -> None:
         super().__init__()
         widths = [in_channels] + [out_channels] * count
-        self.block = nn.Sequential(*(ResidualBlock(a, b, temporal) for a, b in pairwise(widths)))
+        self.block = nn.Sequential(*(ResidualBlock(a, b, axes) for a, b in pairwise(widths)))
         self.resample = nn.Identity() if resample is None else resample
 
     def forward(self, x: Tensor) -> Tensor:
@@ -194,9 +202,9 @@ class Level(nn.Module):
 def down_levels(config: WanConfig) -> list[Level]:
     """The levels of an encoder."""
     widths = config.encoder_widths
-    ends = [Downsample(width, i in config.time_levels, config.temporal) for i, width in enumerate(widths[:-1])]
+    ends = [Downsample(width, i in config.time_levels, config.axes) for i, width in enumerate(widths[:-1])]
     return [
-        Level(before, width, config.encoder_blocks, config.temporal, end)
+        Level(before, width, config.encoder_blocks, config.axes, end)
         for before, width, end in zip((widths[0], *widths), widths, [*ends, None], strict=False)
     ]
 
@@ -210,11 +218,11 @@ def up_levels(config: WanConfig, passed_on: Sequence[int]) -> list[Level]:
     """
     widths, times = config.decoder_widths, config.decoder_time_levels
     ends = [
-        Upsample(width, out, i in times, config.temporal)
+        Upsample(width, out, i in times, config.axes)
         for i, (width, out) in enumerate(zip(widths[:-1], passed_on, strict=True))
     ]
     return [
-        Level(before, width, config.decoder_blocks, config.temporal, end)
+        Level(before, width, config.decoder_blocks, config.axes, end)
         for before, width, end in zip([widths[0], *passed_on], widths, [*ends, None], strict=True)
     ]
 
@@ -228,8 +236,8 @@ class Encoder(nn.Module):
         widths, moments = config.encoder_widths, 2 * config.latent_channels
         self.conv_in = conv(config.pixel_channels, widths[0], 3, config.temporal)
         self.levels = nn.Sequential(*levels)
-        self.mid = Middle(widths[-1], config.temporal)
-        self.norm_out = frame_norm(widths[-1], config.temporal)
+        self.mid = Middle(widths[-1], config.axes)
+        self.norm_out = RMSNorm(widths[-1], config.axes.norms)
         self.conv_out = conv(widths[-1], moments, 3, config.temporal)
         self.quant_conv = conv(moments, moments, 1, config.temporal)
 
@@ -248,9 +256,9 @@ class Decoder(nn.Module):
         widths, latent = config.decoder_widths, config.latent_channels
         self.post_quant_conv = conv(latent, latent, 1, config.temporal)
         self.conv_in = conv(latent, widths[0], 3, config.temporal)
-        self.mid = Middle(widths[0], config.temporal)
+        self.mid = Middle(widths[0], config.axes)
         self.levels = nn.Sequential(*levels)
-        self.norm_out = frame_norm(widths[-1], config.temporal)
+        self.norm_out = RMSNorm(widths[-1], config.axes.norms)
         self.conv_out = conv(widths[-1], config.upscale**2 * config.pixel_channels, 3, config.temporal)
 
     def forward(self, z: Latents) -> Images:

@@ -1,9 +1,10 @@
 """Wan 2.2 (5B), and Qwen-Image 2.1 with the same architecture: names of Wan 2.1 with numbered levels."""
 
+import dataclasses
 from typing import Any
 
 from vaekit.distributions import DiagonalGaussian, Laplace
-from vaekit.families.family import Family, Shapes
+from vaekit.families.family import Family, Shapes, refuse_obstacles
 from vaekit.families.layout import Layout, leaves, same_names
 from vaekit.families.wan.files import (
     DIFFUSERS_RESIDUAL,
@@ -17,6 +18,7 @@ from vaekit.families.wan22 import net as wan22
 from vaekit.families.wan22.net import Wan22Config
 from vaekit.normalization import LatentNormalization
 
+IMAGES = "AutoencoderKLQwenImage21"
 MOST_PIXEL_CHANNELS = 4
 """The maximum number of channels of an image (RGBA); more channels are squares of pixels."""
 
@@ -62,12 +64,27 @@ def can_be_built(config: Wan22Config) -> bool:
 
 
 def settings(config: Wan22Config, normalization: LatentNormalization | None) -> dict[str, Any]:
-    """The `config.json` of AutoencoderKLWan with shortcuts."""
+    """The `config.json` of AutoencoderKLWan with shortcuts, or of AutoencoderKLQwenImage21 for kernels without time."""
+    if not config.temporal:
+        return of_images(config, normalization)
     return wan_settings(config, normalization) | {
         "in_channels": config.pixel_channels,
         "out_channels": config.pixel_channels,
         "is_residual": True,
         "patch_size": config.patch if config.patch > 1 else None,
+    }
+
+
+def of_images(config: Wan22Config, normalization: LatentNormalization | None) -> dict[str, Any]:
+    """The `config.json` of AutoencoderKLQwenImage21."""
+    refuse_obstacles(IMAGES, {"squares of pixels as channels": config.patch > 1}, '"original" or "native"')
+    shared = wan_settings(dataclasses.replace(config, temporal=True), normalization)
+    return shared | {
+        "_class_name": IMAGES,
+        "in_channels": config.image_channels,
+        "is_residual": True,
+        "out_channels": config.image_channels,
+        "patch_size": None,
     }
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.families.wan import net as wan
-from vaekit.families.wan.net import WanConfig, down_levels, up_levels
+from vaekit.families.wan.net import Axes, WanConfig, down_levels, up_levels
 from vaekit.shapes import Images, Latents, Moments
 
 
@@ -27,6 +27,11 @@ class Wan22Config(WanConfig):
     @property
     def pixel_patch(self) -> int:
         return self.patch
+
+    @property
+    def axes(self) -> Axes:
+        """The axes of tensors; Qwen-Image 2.1 has none for time except in its norms."""
+        return Axes(self.temporal, 3)
 
 
 class AverageDown(nn.Module):

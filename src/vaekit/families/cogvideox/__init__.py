@@ -1,0 +1,1 @@
+"""The cogvideox family."""

@@ -1,0 +1,1 @@
+"""The hunyuan_video family."""

@@ -1,0 +1,1 @@
+"""The kandinsky6_sr family."""
