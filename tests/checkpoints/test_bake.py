@@ -208,7 +208,7 @@ def test_a_vae_that_cannot_be_run_is_not_taken_for_absent(
     checkpoints = {
         "Stable Video Diffusion": svd_shapes,
         "Stable Cascade stage A": {**SD1_SIGN, "vae.vquantizer.codebook.weight": (8192, 4)},
-        "CogVideoX": {**FLUX_SIGN, "vae.decoder.mid_block.resnets.0.norm1.conv_b.conv.weight": (512, 16, 1, 1, 1)},
+        "VidTok": {**FLUX_SIGN, "vae.decoder.up_temporal.1.block.0.conv1.conv.weight": (512, 512, 3, 1, 1)},
     }
     vae, out = (
         sparse_file("vae.safetensors", sd_shapes(4), normalization_metadata(0.18215)),
