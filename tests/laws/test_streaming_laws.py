@@ -1,7 +1,10 @@
 """A network run slab by slab, in whatever memory, gives what it gives as a whole: every family, any size."""
 
+from operator import itemgetter
+
 import pytest
 import torch
+from family_examples import daily
 from family_halves import HALVES, Half, half_of, random_half, streamed
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -10,7 +13,7 @@ from torch import Tensor, nn
 from vaekit.runtime.streaming.lowering_rules import lower
 
 
-@pytest.fixture(scope="module", params=HALVES, ids=" ".join)
+@pytest.fixture(scope="module", params=daily(HALVES, itemgetter(0)), ids=" ".join)
 def half(request: pytest.FixtureRequest) -> Half:
     return random_half(*request.param)
 

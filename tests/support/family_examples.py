@@ -4,9 +4,12 @@
 """
 
 import importlib.util
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import pytest
 from shapes_of_configs import family_name
 
 from vaekit.families import Config
@@ -23,6 +26,16 @@ def module_at(path: Path) -> ModuleType:
 MODULES = [module_at(path) for path in sorted((Path(__file__).parents[1] / "families").glob("*/example.py"))]
 EXAMPLES: dict[str, Config] = {family_name(module.EXAMPLE): module.EXAMPLE for module in MODULES}
 """One small config of each family, by the family's name."""
+DAILY = frozenset({"kl", "tiny", "vq", "dcae", "wan", "kvae", "ltx"})
+"""The families that laws cover in every run; the others follow in nightly ones. These have every kind of step of the
+streaming engine. Each family's own tests compare it with its original."""
+
+
+def daily(cases: Iterable[Any], family: Callable[[Any], str] = str) -> list[Any]:
+    """Parameters of a test: the cases of other families than those of `DAILY` are nightly."""
+    return [case if family(case) in DAILY else pytest.param(case, marks=pytest.mark.nightly) for case in cases]
+
+
 PUBLISHED: dict[str, Config] = {
     name: config for module in MODULES for name, config in vars(module).get("PUBLISHED", {}).items()
 }
