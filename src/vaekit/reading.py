@@ -66,17 +66,22 @@ def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
         refuse_irregular(Path(path).stat(), path)
     except ValueError as error:
         raise Unreadable(errno.EINVAL, "its name contains a NUL character", os.fspath(path)) from error
-    number = os.open(path, os.O_RDONLY | WAITS_NOT)
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115  the caller closes it
     try:
-        status = os.fstat(number)
+        status = os.fstat(file.fileno())
         refuse_irregular(status, path)  # it may have been replaced in between
     except OSError:
-        os.close(number)
+        file.close()
         raise
     if status.st_size == 0:
-        os.close(number)
+        file.close()
         return open(os.devnull, "rb")
-    return open(number, "rb")
+    return file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting for the other end of a pipe."""
+    return os.open(path, flags | WAITS_NOT)
 
 
 def refuse_irregular(status: os.stat_result, path: str | os.PathLike[str]) -> None:

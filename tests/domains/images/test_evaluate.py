@@ -168,7 +168,7 @@ def test_every_family_has_its_prior(family_examples: dict[str, object]) -> None:
         if vae.encoder is None:
             continue
         kinds = {"vq": UniformCodes, "joint": NormalAndUniform}
-        points = {"tiny", "approx", "dcae"}
+        points = {"tiny", "approx", "dcae", "rae"}
         prior = vae.prior
         assert prior is None if name in points else isinstance(prior, kinds.get(name, StandardNormal)), name
 

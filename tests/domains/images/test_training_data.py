@@ -21,7 +21,7 @@ from vaekit.domains.images.lazy import LazyImages
 from vaekit.domains.images.preparation import Preparation, preparation_from
 from vaekit.domains.images.read import opened as decodable
 from vaekit.domains.images.training_data import TrainingData, available_cores, open_training_data
-from vaekit.errors import BadRecipe, NotFound, NoTrainingData
+from vaekit.errors import BadRecipe, NoTrainingData
 from vaekit.training.data import Stream, Tensors, ahead
 
 
@@ -183,7 +183,7 @@ def test_empty_folders_and_single_images(tmp_path: Path) -> None:
 
 def test_a_link_to_itself_for_data(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(NotFound):
+    with refuses(NoTrainingData, "loop"):
         opened(tmp_path / "loop", SkipLog(tmp_path / "run" / "skipped.txt"))
 
 

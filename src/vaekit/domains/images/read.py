@@ -168,9 +168,9 @@ def refuse_non_files(path: Path) -> None:
     """Raise what `read_image` does for what is no file, or an empty one."""
     try:
         status = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a NUL in the name
         raise not_found(path) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise unreadable(path, error) from error
     if stat.S_ISDIR(status.st_mode):
         raise BadItem(f"{path} is a folder.", "An image file was expected.", "Name an image inside it.")
