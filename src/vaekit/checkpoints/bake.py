@@ -33,6 +33,7 @@ from vaekit.formats.safetensors_writer import (
     piece_of,
     write_safetensors,
 )
+from vaekit.formats.tensor_file import dtype_name
 from vaekit.identification.companions import companion_of
 from vaekit.identification.fused_tensors import join_parts, whole_key
 from vaekit.identification.host_model import HostModel, host_model_of, host_models
@@ -132,7 +133,7 @@ def bake(
         prefix=place.prefix,
         layout=place.layout.name,
         halves=new.halves,
-        dtypes=tuple(sorted({str(piece.dtype).removeprefix("torch.") for piece in fitted})),
+        dtypes=tuple(sorted({dtype_name(piece.dtype) for piece in fitted})),
         replaced=replaced,
         added=len(fitted) - replaced,
         removed=len(removed - {piece.name for piece in fitted}),

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from vaekit.formats.dequantization import can_rotate, dequantized, scale_shape
-from vaekit.formats.tensor_file import Span, TensorFile, TensorSpec
+from vaekit.formats.tensor_file import Span, TensorFile, TensorSpec, dtype_name
 
 SCALES = ("weight_scale", "scale_weight", "weight_scale_inv")
 """The factors of a layer's weights."""
@@ -235,7 +235,7 @@ def scaled_layer(
         return unreadable(stored, spec, f"{kind} with scales of shape {list(factors.shape)} for {list(spec.shape)}")
     if rotated and not can_rotate(spec.shape, group):
         return unreadable(stored, spec, f"{kind} with groups of {group} in {list(spec.shape)}")
-    described = TensorSpec(spec.shape, torch.float32, str(dtype).removeprefix("torch."), quantization=kind)
+    described = TensorSpec(spec.shape, torch.float32, dtype_name(dtype), quantization=kind)
     return QuantizedLayer(stored, scale, dtype, block, group, described)
 
 

@@ -49,7 +49,7 @@ class TensorSpec:
     @property
     def stored_as(self) -> str:
         """The name of the number format in the file: "float16", "q8_0"."""
-        return (self.stored or str(self.dtype).removeprefix("torch.")).lower()
+        return (self.stored or dtype_name(self.dtype)).lower()
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ class Span:
     path: Path
     start: int
     length: int
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """The name of a dtype: "float16"."""
+    return str(dtype).removeprefix("torch.")
 
 
 def no_span(_: str) -> Span | None:

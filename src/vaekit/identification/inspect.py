@@ -12,6 +12,7 @@ from vaekit.errors import NotRunnable
 from vaekit.families import HALVES
 from vaekit.formats.open import TensorFile, TensorSpec
 from vaekit.formats.quantization import without_quantization
+from vaekit.formats.tensor_file import dtype_name
 from vaekit.geometry import Geometry
 from vaekit.identification.build import Network
 from vaekit.identification.class_names import class_in, naming_the_class, unsupported_class
@@ -134,7 +135,7 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True, weights
         parameters=sum(math.prod(spec.shape) for spec in specs),
         dtypes=dtypes_of(specs),
         quantization=quantizations_of(specs),
-        loaded_dtype=str(common_dtype(spec.dtype for spec in specs)).removeprefix("torch."),
+        loaded_dtype=dtype_name(common_dtype(spec.dtype for spec in specs)),
         fingerprint=hashes.weights.fingerprint if hashes else None,
         sketches=hashes.weights.sketches if hashes else None,
         sha256=(hashes.sha256 or None) if hashes else None,

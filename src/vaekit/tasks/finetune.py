@@ -16,6 +16,7 @@ from vaekit.comparison.image_sources import images_in
 from vaekit.comparison.records import Report
 from vaekit.domains.images.finetune import FinetuneOptions, Finetuning, prepare_finetuning, write_held_out
 from vaekit.domains.recipes import recipe as find_recipe
+from vaekit.formats.tensor_file import dtype_name
 from vaekit.identification.build import build
 from vaekit.library.names import locate_vae
 from vaekit.library.upload import weights_files
@@ -134,12 +135,13 @@ class FinetuneJob:
             dict(tuning.run.recipe.table),
             files,
             parent.layout,
-            [str(dtype).removeprefix("torch.")] if dtype else parent.dtypes,
+            [dtype_name(dtype)] if dtype else parent.dtypes,
             request.license or (entry.license if entry and entry.license != "unknown" else ""),
-            "as told by those who trained it" if request.license else "as that of its parent",
+            "as stated by those who trained it" if request.license else "as that of its parent",
             entry.maker if entry else "",
             getattr(parent.identified.config, "padding", ""),
             bool(tuning.run.schedule.averages),
+            parent.diffusers_class,
         )
 
 
