@@ -26,6 +26,7 @@ from torch import Tensor
 
 from vaekit.formats.dequantization import can_rotate, dequantized, scale_shape
 from vaekit.formats.tensor_file import Span, TensorFile, TensorSpec, dtype_name
+from vaekit.json import json_object
 
 SCALES = ("weight_scale", "scale_weight", "weight_scale_inv")
 """The factors of a layer's weights."""
@@ -188,15 +189,6 @@ def stated_formats(file: TensorFile, layers: Mapping[str, Mapping[str, str]]) ->
 def is_short_text(spec: TensorSpec) -> bool:
     """Whether a tensor can be the JSON text of a layer's format."""
     return spec.dtype == torch.uint8 and spec.readable and len(spec.shape) == 1 and spec.shape[0] <= LONGEST_FORMAT
-
-
-def json_object(text: str | bytes) -> dict[str, Any]:
-    """A JSON object; empty if the text is none."""
-    try:
-        value = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def packed_layer(file: TensorFile, name: str, tensors: Mapping[str, str]) -> QuantizedLayer | None:

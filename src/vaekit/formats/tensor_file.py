@@ -4,8 +4,9 @@ import math
 import mmap
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -30,6 +31,10 @@ MOST_TENSORS = 50_000
 
 LONGEST_NAME = 500
 """The maximum length of a tensor name; real names have fewer than 150 characters."""
+
+
+MOST_EXAMINED, LONGEST_EXAMINED = 20_000, 200
+"""See `examined`."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,12 @@ class TensorFile:
     def files(self) -> tuple[Path, ...]:
         """Every file that is read: this one, and the shards."""
         return tuple(dict.fromkeys((self.path, *self.shards)))
+
+
+def examined(names: Iterable[str]) -> Iterator[str]:
+    """The names that are compared with patterns: longer ones and further ones are ignored, which bounds the time that a
+    hostile file takes."""
+    return (name for name in islice(names, MOST_EXAMINED) if len(name) <= LONGEST_EXAMINED)
 
 
 def damaged(path: Path, reason: str) -> BadCheckpoint:

@@ -49,7 +49,7 @@ def companion_of(key: str, shape: tuple[int, ...]) -> Companion | None:
     return next((known for known in listed("companion") if known.matches(key, shape)), None)
 
 
-def names_beside(specs: Mapping[str, TensorSpec], beside: Iterable[str], prefix: str) -> str:
+def named_companions(specs: Mapping[str, TensorSpec], beside: Iterable[str], prefix: str) -> str:
     """What the tensors beside a VAE are, with their number: "a discriminator (12), others (3)"."""
     counts: Counter[str] = Counter()
     for key in beside:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 
 from vaekit.domains.images.read import RGBA
-from vaekit.runtime.engine import Engine, check_items
+from vaekit.runtime.engine import Engine
+from vaekit.runtime.item_sizes import check_items
 from vaekit.runtime.memory import free_memory
 
 READING = 24
