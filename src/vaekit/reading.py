@@ -30,8 +30,8 @@ KINDS = (
     (stat.S_ISCHR, errno.ESPIPE, "it is a device"),
     (stat.S_ISBLK, errno.ESPIPE, "it is a block device"),
 )
-"""What a path may be instead of a regular file."""
-WAITS_NOT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+"""The kinds of paths other than regular files."""
+NON_BLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
 
 def refuse_beyond_memory(nbytes: int, path: str | os.PathLike[str]) -> None:
@@ -66,7 +66,7 @@ def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
         refuse_irregular(Path(path).stat(), path)
     except ValueError as error:
         raise Unreadable(errno.EINVAL, "its name contains a NUL character", os.fspath(path)) from error
-    number = os.open(path, os.O_RDONLY | WAITS_NOT)
+    number = os.open(path, os.O_RDONLY | NON_BLOCKING)
     try:
         status = os.fstat(number)
         refuse_irregular(status, path)  # it may have been replaced in between

@@ -18,7 +18,7 @@ from vaekit.library.names import locate_vae
 
 EQUAL, CLOSE, DIFFERENT, MISSING = "equal", "close", "different", "missing"
 CLOSE_RELATIVE = 2**-8
-"""Of a value: one unit in the last place of bfloat16. What was rounded to a half precision differs by less."""
+"""Relative to a value: one unit in the last place of bfloat16. Rounding to half precision changes values by less."""
 CLOSE_ABSOLUTE = 2**-24
 """Added to it, for values below the normal range of float16 (whose subnormal numbers are that far apart)."""
 

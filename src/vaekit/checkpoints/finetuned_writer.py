@@ -113,7 +113,7 @@ class BaseModel:
         if before != after:
             changes["padding"] = {"before": before, "after": after}
         rounded = [name for name in self.dtypes if dtype is not None and rounds(getattr(torch, name), dtype)]
-        if rounded:
+        if dtype is not None and rounded:
             changes["dtype"] = {"before": " and ".join(rounded), "after": dtype_name(dtype)}
         return changes
 

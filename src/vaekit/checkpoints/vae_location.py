@@ -20,7 +20,7 @@ OTHER_MODULES = ("model.diffusion_model.", "cond_stage_model.", "conditioner.", 
 
 @dataclass(frozen=True)
 class VAELocation:
-    """Where the VAE is located in a checkpoint, or belongs."""
+    """The location of the VAE in a checkpoint, present or to be added."""
 
     layout: Layout
     prefix: str

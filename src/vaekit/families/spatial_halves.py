@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from vaekit.families.kvae.net import SpatialNorm
 from vaekit.families.levels import LevelsConfig
-from vaekit.families.single_frame import Level, Middle, Norm, RepeatedFrameConv, run_levels
+from vaekit.families.single_frame import Level, Middle, Norm, Padding, RepeatedFrameConv, run_levels
 from vaekit.shapes import Images, Latents, Moments
 
-PADDING = "zeros"
+PADDING: Padding = "zeros"
 
 
 def conv3x3(in_channels: int, out_channels: int) -> RepeatedFrameConv:

@@ -50,7 +50,7 @@ def companion_of(key: str, shape: tuple[int, ...]) -> Companion | None:
 
 
 def named_companions(specs: Mapping[str, TensorSpec], beside: Iterable[str], prefix: str) -> str:
-    """What the tensors beside a VAE are, with their number: "a discriminator (12), others (3)"."""
+    """The names of the companions of a VAE with their numbers of tensors: "a discriminator (12), others (3)"."""
     counts: Counter[str] = Counter()
     for key in beside:
         found = companion_of(key.removeprefix(prefix), specs[key].shape)

@@ -30,12 +30,12 @@ TRAINING_STATE = re.compile(
 VAE_NAME = re.compile(r"(^|[^a-z])(vae|vqvae|vqgan|movq|autoencoder\w*|first_stage\w*|ae)([^a-z]|$)", re.IGNORECASE)
 STEP = re.compile(r"\d+")
 Explanation = tuple[str, str]
-"""What a folder is, a phrase; and what to do, a sentence."""
+"""The kind of a folder, a phrase; and the remedy, a sentence."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder and what is below it, up to some depth."""
+    """A folder and its content, up to some depth."""
 
     path: Path
 

@@ -193,7 +193,7 @@ def without_average(name: str) -> str:
 
 
 def marks_in(names: Iterable[str]) -> list[str]:
-    """The first parts of names that say that they are of averages: "encoder_ema", "decoder_ema"."""
+    """The first parts of names that state averages: "encoder_ema", "decoder_ema"."""
     parts = dict.fromkeys(part for name in names for part in name.split(".")[:-1] if averaging(part))
     return list(islice(parts, 4))
 

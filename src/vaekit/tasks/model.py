@@ -36,7 +36,7 @@ class OpenModel:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Which weights, for records of what was done with them."""
+        """The name and fingerprint of the weights, for records of results."""
         return {"fingerprint": self.origin.fingerprint, "family": self.origin.family}
 
 
