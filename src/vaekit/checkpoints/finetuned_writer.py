@@ -297,8 +297,3 @@ def changed_error(keys: Sequence[str]) -> WrongTensors:
         "Expected frozen tensors to stay identical bit for bit. Nothing was written.",
         "This is a bug in vaekit: please report it.",
     )
-
-
-def frozen_names(vae: VAE, frozen: Sequence[str]) -> frozenset[str]:
-    """The native keys of all tensors of these modules."""
-    return frozenset(key for key in vae.state_dict() if any(key.startswith(f"{name}.") for name in frozen))

@@ -17,11 +17,11 @@ class OpenModel:
 
     engine: Engine
     domain: Domain
-    """Of its items."""
+    """The domain of its items."""
     schema: Schema
-    """Of its items."""
+    """The schema of its items."""
     items: ItemFiles
-    """Their files."""
+    """Reads and writes files of its items."""
 
     @property
     def notes(self) -> tuple[str, ...]:
