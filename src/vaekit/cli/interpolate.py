@@ -1,4 +1,4 @@
-"""`vaekit interpolate`: change one item into another."""
+"""`vaekit interpolate`: items between items."""
 
 from pathlib import Path
 from typing import Annotated

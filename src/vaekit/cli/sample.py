@@ -1,4 +1,4 @@
-"""`vaekit sample`: make items from a prior."""
+"""`vaekit sample`: items from a prior."""
 
 from pathlib import Path
 from typing import Annotated

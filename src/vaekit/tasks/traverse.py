@@ -16,7 +16,7 @@ from vaekit.tasks.record import write_record
 NAME = "traversal"
 """The start of the names of files."""
 DEFAULT_AXES = 10
-"""Axes that are shown if none is chosen, at most."""
+"""The maximum number of axes if none is chosen."""
 
 
 @dataclass(frozen=True)
