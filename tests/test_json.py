@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaekit.json import dumps, number, plain
+from vaekit.json import dumps, json_object, number, plain
 
 
 @dataclass(frozen=True)
@@ -90,3 +90,9 @@ def test_finite_values_keep_every_bit() -> None:
 
 def test_names_that_are_not_utf8_are_written() -> None:
     assert dumps({"caf\udce9": Path("caf\udce9")}).encode() == '{\n  "caf\ufffd": "caf\ufffd"\n}'.encode()
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[1]", "3", b"\xff", "[" * 100_000])
+def test_anything_else_than_an_object_is_empty(text: str | bytes | None) -> None:
+    assert json_object(text) == {}
+    assert json_object('{"a": [1]}') == {"a": [1]}

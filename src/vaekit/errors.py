@@ -59,7 +59,7 @@ REMEDIES = {
     errno.E2BIG: "Check that this is the file that is meant.",
     errno.EMFILE: "Close files, or raise the limit of open files (ulimit -n).",
 }
-"""What to do about errors of reading, by the system's number."""
+"""Remedies for errors of reading, by the system's error number."""
 LONGEST_PATH = 400
 """Characters of a path in a message."""
 CONTROL = re.compile(
@@ -245,7 +245,7 @@ def _escaped(match: "re.Match[str]") -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Why the system refused, in its own words, without the name of the file."""
+    """The reason that the system states, without the name of the file."""
     if isinstance(error, MemoryError):
         return "it does not fit into memory"
     return (isinstance(error, OSError) and error.strerror) or printable(str(error)) or type(error).__name__
@@ -257,12 +257,12 @@ def _shown(path: str) -> str:
 
 
 def remedy_for(error: OSError) -> str:
-    """What to do about an error of reading, as a sentence."""
+    """The remedy for an error of reading, a sentence."""
     return REMEDIES.get(error.errno or 0, "Check the file or folder and its disk.")
 
 
 def of_system(error: OSError | MemoryError) -> VaekitError:
-    """The error for one that the operating system, or Python on its behalf, raises. Raise it `from error`."""
+    """Convert an error of the operating system, or of Python on its behalf. Raise the result `from error`."""
     if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
         return OutOfMemory(
             "The memory of this machine is not sufficient.",

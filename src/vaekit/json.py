@@ -83,6 +83,15 @@ def plain(value: Any) -> Any:
     return encodable(str(value))
 
 
+def json_object(text: str | bytes | None) -> dict[str, Any]:
+    """The object in a JSON text; empty if the text holds none, or is damaged."""
+    try:
+        value = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A hook for `json.loads` that rejects duplicate names in an object, which readers resolve differently.
 

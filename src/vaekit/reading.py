@@ -30,8 +30,8 @@ KINDS = (
     (stat.S_ISCHR, errno.ESPIPE, "it is a device"),
     (stat.S_ISBLK, errno.ESPIPE, "it is a block device"),
 )
-"""What a path may be instead of a regular file."""
-WAITS_NOT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+"""The kinds of paths other than regular files."""
+NON_BLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
 
 def refuse_beyond_memory(nbytes: int, path: str | os.PathLike[str]) -> None:
@@ -66,7 +66,7 @@ def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
         refuse_irregular(Path(path).stat(), path)
     except ValueError as error:
         raise Unreadable(errno.EINVAL, "its name contains a NUL character", os.fspath(path)) from error
-    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115  the caller closes it
+    file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115  the caller closes it
     try:
         status = os.fstat(file.fileno())
         refuse_irregular(status, path)  # it may have been replaced in between
@@ -79,9 +79,9 @@ def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
     return file
 
 
-def _open_at_once(path: str, flags: int) -> int:
+def _open_without_waiting(path: str, flags: int) -> int:
     """Open a file without waiting for the other end of a pipe."""
-    return os.open(path, flags | WAITS_NOT)
+    return os.open(path, flags | NON_BLOCKING)
 
 
 def refuse_irregular(status: os.stat_result, path: str | os.PathLike[str]) -> None:

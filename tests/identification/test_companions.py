@@ -13,7 +13,7 @@ from torch import Tensor
 import vaekit
 from vaekit.errors import UnknownVAE, WrongTensors
 from vaekit.formats.open import open_tensors
-from vaekit.identification.companions import companion_of, listed, names_beside
+from vaekit.identification.companions import companion_of, listed, named_companions
 from vaekit.identification.locate import locate
 from vaekit.library.inspect import inspect
 from vaekit.vae import VAE
@@ -194,7 +194,7 @@ def test_companions_in_pickles_and_their_names(kl_vae: VAE, tmp_path: Path) -> N
     torch.save(content, tmp_path / "x.ckpt")
     found = locate(open_tensors(tmp_path / "x.ckpt"))
     assert sorted(found.beside) == ["discriminator.x.y", "loss.logvar"]
-    assert names_beside(found.file.specs, found.beside, "") == (
+    assert named_companions(found.file.specs, found.beside, "") == (
         "a discriminator (1), parameters of the training loss (1)"
     )
-    assert names_beside(found.file.specs, [], "") == ""
+    assert named_companions(found.file.specs, [], "") == ""

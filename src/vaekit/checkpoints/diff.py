@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaekit.formats.safetensors_writer import Piece
+from vaekit.formats.tensor_file import dtype_name
 from vaekit.identification.identify import Identified, identify
 from vaekit.identification.resolve import resolve
 from vaekit.identification.weights import StoredWeights, weights_in
@@ -18,7 +18,7 @@ from vaekit.library.names import locate_vae
 
 EQUAL, CLOSE, DIFFERENT, MISSING = "equal", "close", "different", "missing"
 CLOSE_RELATIVE = 2**-8
-"""Of a value: one unit in the last place of bfloat16. What was rounded to a half precision differs by less."""
+"""Relative to a value: one unit in the last place of bfloat16. Rounding to half precision changes values by less."""
 CLOSE_ABSOLUTE = 2**-24
 """Added to it, for values below the normal range of float16 (whose subnormal numbers are that far apart)."""
 
@@ -152,7 +152,7 @@ def difference(name: str, a: Piece | None, b: Piece | None) -> TensorDifference:
     if a.shape != b.shape:
         return TensorDifference(name, DIFFERENT, f"shapes {list(a.shape)} and {list(b.shape)}")
     x, y = (piece.tensor().double() for piece in (a, b))
-    note = "" if a.dtype == b.dtype else f"{dtype_text(a.dtype)} and {dtype_text(b.dtype)}"
+    note = "" if a.dtype == b.dtype else f"{dtype_name(a.dtype)} and {dtype_name(b.dtype)}"
     change = (x - y).abs()
     change[x == y] = 0  # equal infinities
     change[x.isnan() & y.isnan()] = 0
@@ -168,8 +168,3 @@ def is_rounding(x: Tensor, y: Tensor, change: Tensor) -> bool:
     """Whether each value differs by no more than rounding to half precision."""
     allowed = CLOSE_RELATIVE * torch.maximum(x.abs(), y.abs()) + CLOSE_ABSOLUTE
     return bool(((change <= allowed) & change.isfinite()).all())
-
-
-def dtype_text(dtype: Any) -> str:
-    """A dtype for messages: "float16"."""
-    return str(dtype).removeprefix("torch.")

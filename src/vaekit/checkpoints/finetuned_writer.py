@@ -22,6 +22,7 @@ from vaekit.families import padding_of
 from vaekit.families.padding import PADDINGS
 from vaekit.formats.paths import DIFFUSERS_SETTINGS
 from vaekit.formats.safetensors_writer import Piece
+from vaekit.formats.tensor_file import dtype_name
 from vaekit.identification.build import Network
 from vaekit.identification.identify import Identified, identify
 from vaekit.identification.locate import read_settings
@@ -76,9 +77,7 @@ class BaseModel:
     def dtypes(self) -> tuple[str, ...]:
         """The dtypes of its weights: "float16"."""
         pieces = weights_in(self.identified).tensors.values()
-        return tuple(
-            sorted({str(each.dtype).removeprefix("torch.") for each in pieces if each.dtype.is_floating_point})
-        )
+        return tuple(sorted({dtype_name(each.dtype) for each in pieces if each.dtype.is_floating_point}))
 
     def written_dtype(self, dtype: torch.dtype | None = None) -> torch.dtype | None:
         """The dtype of fine-tuned weights; None if each keeps that of the base model.
@@ -93,6 +92,15 @@ class BaseModel:
         coarse = any(spec.dtype.is_floating_point and (spec.dtype.itemsize == 1 or spec.quantization) for spec in specs)
         return common_dtype(spec.dtype for spec in specs) if dtype is None and coarse else dtype
 
+    @property
+    def diffusers_class(self) -> str:
+        """The class of diffusers that builds its network; empty if there is none."""
+        try:
+            settings = self.identified.family.diffusers(self.identified.config, self.identified.normalization)
+        except WrongTensors:
+            return ""
+        return str(settings["_class_name"])
+
     def changes(self, dtype: torch.dtype | None = None) -> dict[str, dict[str, str]]:
         """Changes of the encoder besides training: a padding other than the original, and the
         rounding of the weights. `{"padding": {"before": "zeros", "after": "reflect"}}`
@@ -105,8 +113,8 @@ class BaseModel:
         if before != after:
             changes["padding"] = {"before": before, "after": after}
         rounded = [name for name in self.dtypes if dtype is not None and rounds(getattr(torch, name), dtype)]
-        if rounded:
-            changes["dtype"] = {"before": " and ".join(rounded), "after": str(dtype).removeprefix("torch.")}
+        if dtype is not None and rounded:
+            changes["dtype"] = {"before": " and ".join(rounded), "after": dtype_name(dtype)}
         return changes
 
 
@@ -289,8 +297,3 @@ def changed_error(keys: Sequence[str]) -> WrongTensors:
         "Expected frozen tensors to stay identical bit for bit. Nothing was written.",
         "This is a bug in vaekit: please report it.",
     )
-
-
-def frozen_names(vae: VAE, frozen: Sequence[str]) -> frozenset[str]:
-    """The native keys of all tensors of these modules."""
-    return frozenset(key for key in vae.state_dict() if any(key.startswith(f"{name}.") for name in frozen))

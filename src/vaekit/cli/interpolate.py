@@ -1,4 +1,4 @@
-"""`vaekit interpolate`: change one item into another."""
+"""`vaekit interpolate`: items between items."""
 
 from pathlib import Path
 from typing import Annotated
@@ -36,11 +36,11 @@ def interpolate(
 ) -> None:
     """Interpolate between two or more items.
 
-    Encodes the items, walks from each one's latents to the next one's, and decodes every point. Images become a strip
-    (PNG) and an animation, those of other sizes than the first one's resized and cropped; rows of tables become a CSV
-    file and sentences a text file, one line per point. Ghost index: the distance of the item in the middle to the
-    average of the two ends, relative to the distance of the ends. Near 0, the items cross-fade, as they do in the
-    latent spaces of Stable Diffusion and its kin, whose latents are maps; VAEs with one vector per item morph.
+    Encodes the items, follows a path through their latents in the given order, and decodes every point. Images become a
+    strip (PNG) and an animation, resized and cropped to the size of the first one; rows of tables become a CSV file and
+    sentences a text file, one line per point. Ghost index: the distance of the item in the middle to the average of the
+    two ends, relative to the distance of the ends. Near 0, the items cross-fade, as with all VAEs of latent diffusion,
+    whose latents are maps; with VAEs of one vector per item, they change into each other.
     """
     from vaekit.tasks.interpolate import InterpolationOptions
     from vaekit.tasks.interpolate import interpolate as run

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from vaekit.tasks.batch import Batch
 
 VERSION = 2
-"""Of the JSON objects. 1 had other names for some keys, and no version."""
+"""The version of the JSON objects. Version 1 had other names for some keys, and no version."""
 WIDE = 240
-"""Characters in a line of a file or pipe."""
+"""The line width in characters if stdout is a file or a pipe."""
 
 
 Lines = str | Sequence[str]
@@ -162,7 +162,7 @@ def show_error(error: VaekitError, as_json: bool) -> None:
 
 
 def show_usage_error(error: Any) -> int:
-    """Print an error of typer about arguments, or the help page that it stands for; returns the exit status."""
+    """Print an error of typer about arguments, or the requested help page; returns the exit status."""
     shown = io.StringIO()
     error.show(shown)
     for line in shown.getvalue().split("\n")[:-1]:

@@ -1,4 +1,4 @@
-"""`vaekit sample`: make items from a prior."""
+"""`vaekit sample`: items from a prior."""
 
 from pathlib import Path
 from typing import Annotated
@@ -44,7 +44,7 @@ def sample(
 
     Draws latents from the VAE's own prior, or from a mixture of Gaussians fitted to the latents of data, and decodes
     them. Images become PNG files and a sheet of the first 64; rows become a CSV file and sentences a text file. The
-    same seed gives the same samples, however many are drawn.
+    same seed gives the same samples, whatever their number.
     """
     from vaekit.tasks.model import open_model
     from vaekit.tasks.sample import SampleOptions

@@ -1,4 +1,4 @@
-"""What a domain is: how items of one kind are found, turned into tensors and back, shown and measured."""
+"""The interface of a domain: find items of one kind, convert them to tensors and back, write and measure them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,7 +54,7 @@ class EvaluationItems:
     digest: Callable[[Sequence[str]], str]
     """SHA-256 over the contents of the items of these names."""
     preparation: Mapping[str, Any]
-    """What is done to an item before the VAE sees it, for the protocol."""
+    """How items are prepared for the VAE, for the protocol."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +69,12 @@ class LoadedItems:
     originals: Sequence[Any] = ()
     """The items as the file has them, before they became tensors, where the domain keeps them."""
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Name to what was done to an item, for the user."""
+    """Item name -> how the item was changed, for the user."""
 
 
 @dataclass(frozen=True)
 class TermSettings:
-    """What the terms of an objective need that no recipe can hold, such as the network of a perceptual distance."""
+    """Objects that terms of an objective need and a recipe cannot hold, such as a perceptual network."""
 
     given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """For `Recipe.objective`: settings by kind of term."""
@@ -84,7 +84,7 @@ class TermSettings:
 
 @runtime_checkable
 class Schema(Protocol):
-    """What is needed to turn items of one data set into tensors and back."""
+    """Converts items of one data set to tensors and back."""
 
     def as_plain(self) -> dict[str, Any]:
         """As JSON holds it; `Domain.schema_from` reads it."""
@@ -124,7 +124,7 @@ class Domain(Protocol):
 
     @property
     def suffixes(self) -> frozenset[str]:
-        """Of files that a user may name, lower case, with the dot."""
+        """The suffixes of files that a user may name, lower case, with the dot."""
 
     @property
     def computing(self) -> tuple[str, ...]:
@@ -132,7 +132,7 @@ class Domain(Protocol):
 
     @property
     def ending(self) -> str:
-        """Of the files that are written, with the dot."""
+        """The suffix of written files, with the dot."""
 
     @property
     def batch_size(self) -> int:
@@ -187,7 +187,7 @@ class Domain(Protocol):
         """
 
     def term_settings(self, recipe: Recipe, device: torch.device) -> TermSettings:
-        """What terms of the recipe need."""
+        """The objects that terms of the recipe need."""
 
     def board(self, folder: Path) -> Show | None:
         """What shows held-out items while a run goes on, in its folder; None for nothing."""
@@ -223,7 +223,7 @@ class Domain(Protocol):
         """
 
     def read_all(self, paths: Sequence[Path], schema: Schema, geometry: Geometry) -> LoadedItems:
-        """The items of several files as one batch, all of one size: the only one that the VAE takes, or the first's.
+        """The items of several files as one batch, in one size: the fixed size of the VAE, or that of the first item.
 
         Raises:
             NotFound, BadItem: one of them cannot be read.
@@ -258,7 +258,7 @@ class Domain(Protocol):
         """
 
     def sequence_writer(self, schema: Schema, animation: str) -> SequenceWriter:
-        """What writes items that change step by step.
+        """The writer of items that change step by step.
 
         Args:
             schema: of the items.

@@ -1,4 +1,4 @@
-"""Files of items: what `reconstruct`, `encode` and `decode` ask of a domain."""
+"""Files of items: the interface of a domain for `reconstruct`, `encode` and `decode`."""
 
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -14,7 +14,7 @@ from vaekit.reading import exists
 
 @runtime_checkable
 class FileResult(Protocol):
-    """What was made of one file. `vars` of it are plain values, as JSON output has them."""
+    """The result for one file. Its `vars` are the entries of the JSON output."""
 
     @property
     def source(self) -> Path:
@@ -26,15 +26,34 @@ class FileResult(Protocol):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the user should know: items that were skipped, values that were changed."""
+        """Messages for the user: items that were skipped, values that were changed."""
 
     def cells(self) -> Mapping[str, str]:
         """One row of a table: the text of each column, by its title."""
 
 
 @dataclass(frozen=True)
+class EncodedResult:
+    """A latent file that was written; domains add what it was encoded from."""
+
+    output: Path
+    latent_shape: tuple[int, ...]
+    """Channels and positions of one item."""
+    mean: float
+    """Over the elements of the posterior's mode, raw."""
+    std: float
+    notes: tuple[str, ...]
+    """How items were changed on reading, and which were skipped."""
+
+    def latent_cells(self) -> dict[str, str]:
+        """The columns about the latents in a row of a table."""
+        latent = "x".join(map(str, self.latent_shape))
+        return {"latent": latent, "mean": f"{self.mean:+.3f}", "std": f"{self.std:.3f}"}
+
+
+@dataclass(frozen=True)
 class DecodedResult:
-    """A latent file that was decoded; domains add what is in the result."""
+    """A latent file that was decoded; domains add properties of the result."""
 
     latent: Path
     output: Path
@@ -78,7 +97,7 @@ class ItemFiles(Protocol):
 
     @property
     def correction(self) -> FittedCorrection | None:
-        """What is applied to results."""
+        """The correction that is applied to results."""
 
     def corrected(self, name: str, models: Sequence[Path] | None) -> "ItemFiles":
         """The same with the correction that was fitted to the VAE of this name.

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import BadItem
+from vaekit.formats.tensor_file import dtype_name
 from vaekit.identification.non_finite import BROKEN_WEIGHTS, count_non_finite, non_finite_text, non_finite_weights
 from vaekit.runtime.engine import Engine
 
@@ -31,7 +32,7 @@ def check_finite(result: Tensor, engine: Engine) -> None:
         )
     if half is not None:
         raise BadItem(
-            f"{found}; it was computed in {str(half).removeprefix('torch.')}.",
+            f"{found}; it was computed in {dtype_name(half)}.",
             "Expected finite values.",
             "Run the VAE in bf16 or fp32: half precision overflows in some of them.",
         )

@@ -86,7 +86,7 @@ class InMemoryDomain(ABC):
 
     @abstractmethod
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
-        """What is measured of items and their reconstructions."""
+        """Measures of items and their reconstructions."""
 
     @abstractmethod
     def write(self, items: Sequence[Any], path: Path, schema: Schema) -> None:

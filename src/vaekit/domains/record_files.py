@@ -11,8 +11,9 @@ from torch import Tensor
 from vaekit.checkpoints.latent_files import LatentFile, LatentOrigin, check_readable, load_latent, save_latent
 from vaekit.distributions import Posterior
 from vaekit.domains.domain import Domain, LoadedItems, Schema
-from vaekit.domains.files import DecodedResult, FileResult, files_among, side_by_side_path
-from vaekit.errors import BadCorrection, BadItem
+from vaekit.domains.files import DecodedResult, EncodedResult, FileResult, files_among, side_by_side_path
+from vaekit.domains.finite_results import check_finite
+from vaekit.errors import BadCorrection
 from vaekit.evaluation.measures import ItemMeasure
 from vaekit.evaluation.vae_pass import EngineRunner, VAEPass
 from vaekit.pipeline import Stages
@@ -20,17 +21,24 @@ from vaekit.runtime.engine import Engine
 
 
 @dataclass(frozen=True)
-class ProcessedFile:
-    """A file whose items were encoded."""
+class ReconstructedFile:
+    """A file whose items were encoded and decoded."""
 
     file: Path
     output: Path
     items: int
-    """That were encoded."""
+    """The number of encoded items."""
     latent_shape: tuple[int, ...]
-    """Of one item."""
+    """Channels and positions of one item."""
     notes: tuple[str, ...]
     """Items that were skipped."""
+    side_by_side: Path | None
+    measures: Mapping[str, float]
+    """Means over the items, by name of the measure."""
+    texts: Mapping[str, str]
+    """The same for people: title to number with unit."""
+    seconds: float
+    """Encode and decode, without reading and writing."""
 
     @property
     def source(self) -> Path:
@@ -40,37 +48,26 @@ class ProcessedFile:
     def cells(self) -> dict[str, str]:
         """One row of a table."""
         latent = "x".join(map(str, self.latent_shape))
-        return {"file": self.file.name, "items": f"{self.items:,}", "latent": latent}
+        row = {"file": self.file.name, "items": f"{self.items:,}", "latent": latent}
+        return {**row, **self.texts, "time": f"{self.seconds:.2f} s"}
 
 
 @dataclass(frozen=True)
-class ReconstructedFile(ProcessedFile):
-    """A file whose items were encoded and decoded."""
-
-    side_by_side: Path | None
-    measures: Mapping[str, float]
-    """Means over the items, by name of the measure."""
-    texts: Mapping[str, str]
-    """The same for people: title to number with unit."""
-    seconds: float
-    """Encode and decode, without reading and writing."""
-
-    def cells(self) -> dict[str, str]:
-        """One row of a table."""
-        return {**super().cells(), **self.texts, "time": f"{self.seconds:.2f} s"}
-
-
-@dataclass(frozen=True)
-class EncodedFile(ProcessedFile):
+class EncodedFile(EncodedResult):
     """A file whose items were encoded into one latent file."""
 
-    mean: float
-    """Over the elements of the posterior's mode, raw."""
-    std: float
+    file: Path
+    items: int
+    """The number of encoded items."""
+
+    @property
+    def source(self) -> Path:
+        """The file that was read."""
+        return self.file
 
     def cells(self) -> dict[str, str]:
         """One row of a table."""
-        return {**super().cells(), "file": self.output.name, "mean": f"{self.mean:+.3f}", "std": f"{self.std:.3f}"}
+        return {"file": self.output.name, "items": f"{self.items:,}", **self.latent_cells()}
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ class RecordFiles:
 
         def write(path: Path, ran: tuple[LoadedItems, VAEPass, float]) -> ReconstructedFile:
             loaded, passed, seconds = ran
-            check_finite(passed.result, path)
+            check_finite(passed.result, self.engine)
             items, target = self.schema.to_items(passed.result), outputs[path]
             self.domain.write(items, target, self.schema)
             pairs = side_by_side_path(target) if side_by_side else None
@@ -152,7 +149,7 @@ class RecordFiles:
 
         def write(path: Path, encoded: tuple[LoadedItems, Posterior]) -> EncodedFile:
             loaded, posterior = encoded
-            check_finite(posterior.mode, path)
+            check_finite(posterior.mode, self.engine)
             save_latent(outputs[path], LatentFile(posterior, origin, tuple(loaded.x.shape[2:])))
             mode = posterior.mode
             return EncodedFile(
@@ -173,7 +170,7 @@ class RecordFiles:
             return self.engine.decode(latent.posterior.mean, latent.size), caution
 
         def write(path: Path, decoded: tuple[Tensor, str | None]) -> DecodedFile:
-            check_finite(decoded[0], path)
+            check_finite(decoded[0], self.engine)
             items = self.schema.to_items(decoded[0])
             self.domain.write(items, outputs[path], self.schema)
             return DecodedFile(path, outputs[path], decoded[1], len(items))
@@ -183,21 +180,6 @@ class RecordFiles:
     def read(self, path: Path) -> LoadedItems:
         """The items of a file."""
         return self.domain.read(path, self.schema)
-
-
-def check_finite(values: Tensor, path: Path) -> None:
-    """Refuse results that cannot be written.
-
-    Raises:
-        BadItem: some values are NaN or infinite.
-    """
-    broken = 0 if not values.is_floating_point() else len(values) - int(values.isfinite().flatten(1).all(dim=1).sum())
-    if broken:
-        raise BadItem(
-            f"The VAE gives non-finite values for {broken:,} of the {len(values):,} items in {path}.",
-            "Expected finite values.",
-            "Check the weights with `vaekit inspect`, the values of these items, and use a wider dtype (fp32).",
-        )
 
 
 def value_count(loaded: LoadedItems) -> int:

@@ -28,7 +28,7 @@ def foreign_error(path: Path, foreign: ForeignFile) -> BadCheckpoint:
 
 
 def recognized(path: Path) -> ForeignFile | None:
-    """What a file is, if it is none of the formats that vaekit reads; None if it is not recognized."""
+    """The kind of a file in a format that vaekit does not read; None if it is not recognized."""
     start, end = ends_of(path)
     found = by_magic_number(start) or by_zeros(start) or by_protobuf(start) or by_msgpack(start) or by_text(start)
     if found is not None and found.name == ONNX and VAEKIT in start + end:
@@ -129,7 +129,7 @@ def by_companion(path: Path) -> ForeignFile | None:
 
 
 def in_zip(names: Collection[str]) -> ForeignFile:
-    """What a zip with these records is, other than a torch checkpoint and an npz file."""
+    """The kind of a zip with these records, other than a torch checkpoint and an npz file."""
     endings = tuple(ending for ending in WEIGHTS_ENDINGS if ending != ".bin")
     for ending, known in ZIPPED:
         if any(name.endswith(ending) for name in names):
@@ -152,4 +152,4 @@ ZIPPED: tuple[tuple[str, ForeignFile], ...] = (
     (".mlmodelc/coremldata.bin", ForeignFile("a compiled Core ML model", ORIGINAL)),
     ("word/document.xml", ForeignFile("a document", "Give the weights file of the VAE here.")),
 )
-"""The end of the name of a record in a zip, and what such zips are; the first match counts."""
+"""The end of the name of a record in a zip, and the kind of such zips; the first match counts."""

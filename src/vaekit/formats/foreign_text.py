@@ -7,7 +7,7 @@ from collections.abc import Callable
 from vaekit.errors import printable
 from vaekit.formats.magic_numbers import CONVERTED, ORIGINAL, ForeignFile
 
-MOST_WORDS = 100
+MOST_QUOTED = 100
 """How many characters of a text are quoted."""
 PAGE_ADVICE = (
     "The download gave a page instead of the file. The file may need a login or an accepted license, or the address "
@@ -41,7 +41,7 @@ ERROR_TEXT = re.compile(
 
 
 def by_text(start: bytes) -> ForeignFile | None:
-    """What a file is that starts with this text; None if it does not start with text."""
+    """The kind of a file that starts with these bytes; None if they are not text."""
     text = text_of(start)
     if text is None or not text.strip():
         return None
@@ -64,12 +64,12 @@ def text_of(start: bytes) -> str | None:
 
 
 def words(text: str) -> str:
-    """The first words of a text, for messages."""
-    return printable(text[: 10 * MOST_WORDS], MOST_WORDS)
+    """The start of a text, for messages."""
+    return printable(text[: 10 * MOST_QUOTED], MOST_QUOTED)
 
 
 def shown_text(markup: str) -> str:
-    """The title of a page, or its first words."""
+    """The title of a page, or the start of its text."""
     title = TITLE.search(markup)
     return words(html.unescape(title["title"] if title else TAG.sub(" ", HIDDEN.sub(" ", markup))))
 
@@ -133,4 +133,4 @@ TEXTS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], ForeignFile]]
     (TENSORFLOW, tensorflow),
     (JSON, json_text),
 )
-"""What texts are, by how they start; the first match counts."""
+"""Kinds of texts, by their start; the first match counts."""

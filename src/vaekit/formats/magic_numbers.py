@@ -1,16 +1,16 @@
-"""Files that are not weights for vaekit, by the bytes at their start: what they are, and what to do."""
+"""Recognize files of other programs by the bytes at their start."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ForeignFile:
-    """What a file is, if not weights that vaekit reads."""
+    """The kind of a file that vaekit does not read."""
 
     name: str
     """A phrase with its article: "an ONNX model"."""
     advice: str
-    """What to do; a sentence."""
+    """The remedy, a sentence."""
 
 
 STATE_DICT = '`torch.save(model.state_dict(), "vae.pt")`'
@@ -86,10 +86,10 @@ MAGIC_NUMBERS: tuple[tuple[int, bytes, ForeignFile], ...] = (
     (0, b"\x7fELF", ForeignFile("a program or library", NOT_WEIGHTS)),
     (0, b"MZ", ForeignFile("a program or library", NOT_WEIGHTS)),
 )
-"""Offset, bytes, and what a file with these bytes is; the first match counts."""
+"""Offset, bytes, and the kind of a file with these bytes; the first match counts."""
 
 
 def by_magic_number(start: bytes) -> ForeignFile | None:
-    """What a file that starts with these bytes is; None if it has no magic number in the table."""
+    """The kind of a file that starts with these bytes; None if the table has no such magic number."""
     fitting = (known for offset, magic, known in MAGIC_NUMBERS if start[offset : offset + len(magic)] == magic)
     return next(fitting, None)

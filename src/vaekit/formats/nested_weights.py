@@ -97,7 +97,7 @@ def dictionaries_in(content: object, taken: Weights) -> tuple[WeightDictionary, 
 
 
 def holders_in(content: object) -> Iterator[tuple[str, bool, Any]]:
-    """The dictionaries and lists in a checkpoint, with their paths and whether these say that they hold averages."""
+    """The dictionaries and lists in a checkpoint, with their paths and whether these state averages."""
     waiting: list[tuple[str, bool, Any, int]] = [("", False, content, 0)]
     visited = {id(content)}
     while waiting:

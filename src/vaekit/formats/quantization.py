@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 from vaekit.formats.dequantization import can_rotate, dequantized, scale_shape
-from vaekit.formats.tensor_file import Span, TensorFile, TensorSpec
+from vaekit.formats.tensor_file import Span, TensorFile, TensorSpec, dtype_name
+from vaekit.json import json_object
 
 SCALES = ("weight_scale", "scale_weight", "weight_scale_inv")
 """The factors of a layer's weights."""
@@ -190,15 +191,6 @@ def is_short_text(spec: TensorSpec) -> bool:
     return spec.dtype == torch.uint8 and spec.readable and len(spec.shape) == 1 and spec.shape[0] <= LONGEST_FORMAT
 
 
-def json_object(text: str | bytes) -> dict[str, Any]:
-    """A JSON object; empty if the text is none."""
-    try:
-        value = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def packed_layer(file: TensorFile, name: str, tensors: Mapping[str, str]) -> QuantizedLayer | None:
     """A layer of a quantization that is recognized, but not undone; None if it is of no such quantization."""
     for packing in PACKINGS:
@@ -235,7 +227,7 @@ def scaled_layer(
         return unreadable(stored, spec, f"{kind} with scales of shape {list(factors.shape)} for {list(spec.shape)}")
     if rotated and not can_rotate(spec.shape, group):
         return unreadable(stored, spec, f"{kind} with groups of {group} in {list(spec.shape)}")
-    described = TensorSpec(spec.shape, torch.float32, str(dtype).removeprefix("torch."), quantization=kind)
+    described = TensorSpec(spec.shape, torch.float32, dtype_name(dtype), quantization=kind)
     return QuantizedLayer(stored, scale, dtype, block, group, described)
 
 

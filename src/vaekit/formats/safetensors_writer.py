@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vaekit.errors import BadCheckpoint, CannotWriteHere, WrongTensors, printable
 from vaekit.formats.safetensors import DTYPES
-from vaekit.formats.tensor_file import Span, TensorFile
+from vaekit.formats.tensor_file import Span, TensorFile, dtype_name
 from vaekit.json import encodable
 
 Progress = Callable[[int, int], None]
@@ -93,10 +93,10 @@ def converted(values: Tensor, dtype: torch.dtype, name: str) -> Tensor:
     after = wide.to(dtype)
     if not (wide.isfinite() & ~computable(after).isfinite()).any():
         return after
-    largest, dtype_name = wide[wide.isfinite()].abs().max().item(), str(dtype).removeprefix("torch.")
+    largest, wanted = wide[wide.isfinite()].abs().max().item(), dtype_name(dtype)
     raise WrongTensors(
-        f"Values of {printable(name)}, up to {largest:g}, would become infinite in {dtype_name}.",
-        f"The largest value in {dtype_name} is {torch.finfo(dtype).max:g}.",
+        f"Values of {printable(name)}, up to {largest:g}, would become infinite in {wanted}.",
+        f"The largest value in {wanted} is {torch.finfo(dtype).max:g}.",
         "Keep this VAE in bf16 or fp32.",
     )
 

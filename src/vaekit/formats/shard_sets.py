@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from vaekit.errors import BadCheckpoint, printable, shorten
+from vaekit.errors import BadCheckpoint, reason_of, shorten
 from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference
 from vaekit.json import without_duplicates
+from vaekit.reading import read_text
 
 INDEX = re.compile(r"(?P<whole>.+)\.index(?P<variant>\.[\w-]+)?\.json")
 SHARD = re.compile(r"(?P<stem>.+)[-_.](?P<number>\d{2,6})-of-(?P<count>\d{2,6})(?P<ending>(?:\.[\w-]+)+)")
@@ -140,22 +141,15 @@ def read_index(index: Path) -> dict[str, str]:
         BadCheckpoint: it is damaged or too large, or names files in other folders.
     """
     try:
-        if not index.is_file():
-            raise ValueError("it is not a file")
-        with open(index, "rb") as file:
-            text = file.read(LARGEST_INDEX + 1)
-        if len(text) > LARGEST_INDEX:
-            raise ValueError(f"it has more than {LARGEST_INDEX:,} bytes")
-        content = json.loads(text.decode("utf-8"), object_pairs_hook=without_duplicates)
+        content = json.loads(read_text(index, LARGEST_INDEX), object_pairs_hook=without_duplicates)
         tensors = content.get("weight_map") if isinstance(content, dict) else None
         if not isinstance(tensors, dict) or not tensors:
             raise ValueError("it has no weight_map")
         if not all(isinstance(name, str) for name in tensors.values()):
             raise ValueError("its weight_map does not map names to files")
     except (ValueError, RecursionError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else printable(str(error), 200)
         raise BadCheckpoint(
-            f"{index} is not the index of sharded weights: {reason}.",
+            f"{index} is not the index of sharded weights: {reason_of(error)}.",
             "Expected a JSON object whose weight_map states the file of each tensor.",
             "Download it again.",
         ) from error
@@ -182,7 +176,7 @@ def index_listing(path: Path) -> Path | None:
         BadCheckpoint: the file is a shard by its name, and the index that should list it is damaged.
     """
     damage: BadCheckpoint | None = None
-    indexes = [name for name in names_beside(path) if name.endswith(".json") and is_index(name)]
+    indexes = [name for name in sibling_names(path) if name.endswith(".json") and is_index(name)]
     for index in map(path.with_name, sorted(indexes)):
         try:
             if path.name in read_index(index).values():
@@ -204,7 +198,7 @@ def numbered_set(path: Path) -> ShardSet | None:
     if own is None or path.suffix.lower() not in WEIGHTS_ENDINGS:
         return None
     shards = {}
-    for name in names_beside(path):
+    for name in sibling_names(path):
         match = SHARD.fullmatch(name)
         if match and match.group("stem", "count", "ending") == own.group("stem", "count", "ending"):
             shards[int(match["number"])] = path.with_name(name)
@@ -242,7 +236,7 @@ def incomplete(path: Path, missing: list[str], count: int) -> BadCheckpoint:
     )
 
 
-def names_beside(path: Path) -> list[str]:
+def sibling_names(path: Path) -> list[str]:
     """The names of everything in the folder of a file; empty if it cannot be listed."""
     try:
         with os.scandir(path.parent) as listing:

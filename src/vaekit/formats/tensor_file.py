@@ -4,8 +4,9 @@ import math
 import mmap
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -32,6 +33,10 @@ LONGEST_NAME = 500
 """The maximum length of a tensor name; real names have fewer than 150 characters."""
 
 
+MOST_EXAMINED, LONGEST_EXAMINED = 20_000, 200
+"""See `examined`."""
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """The description of a tensor, known before it is read."""
@@ -49,7 +54,7 @@ class TensorSpec:
     @property
     def stored_as(self) -> str:
         """The name of the number format in the file: "float16", "q8_0"."""
-        return (self.stored or str(self.dtype).removeprefix("torch.")).lower()
+        return (self.stored or dtype_name(self.dtype)).lower()
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,11 @@ class Span:
     path: Path
     start: int
     length: int
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """The name of a dtype: "float16"."""
+    return str(dtype).removeprefix("torch.")
 
 
 def no_span(_: str) -> Span | None:
@@ -95,6 +105,12 @@ class TensorFile:
     def files(self) -> tuple[Path, ...]:
         """Every file that is read: this one, and the shards."""
         return tuple(dict.fromkeys((self.path, *self.shards)))
+
+
+def examined(names: Iterable[str]) -> Iterator[str]:
+    """The names that are compared with patterns: longer ones and further ones are ignored, which bounds the time that a
+    hostile file takes."""
+    return (name for name in islice(names, MOST_EXAMINED) if len(name) <= LONGEST_EXAMINED)
 
 
 def damaged(path: Path, reason: str) -> BadCheckpoint:

@@ -32,7 +32,7 @@ def unwrapped(name: str) -> str:
 
 
 def averaging(name: str) -> bool | None:
-    """Whether a name says that weights are averages over training steps, or that they are not; None if it says neither.
+    """Whether a name states that weights are averages over training steps, or that they are not; None if neither.
 
     Of several words the last decides.
 

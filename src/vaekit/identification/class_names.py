@@ -26,7 +26,7 @@ def unsupported_class(settings: Mapping[str, Any]) -> UnsupportedFamily | None:
 
 
 def described_by(settings: Mapping[str, Any]) -> str:
-    """What a config.json says that its VAE is: a phrase; empty if it names no class that vaekit knows."""
+    """The VAE that a config.json describes, a phrase; empty if it names no class that vaekit knows."""
     name = class_in(settings)
     families = [f"{facts['family']!r}" for facts in family_facts() if name in facts.get("classes", ())]
     if families:
@@ -37,7 +37,7 @@ def described_by(settings: Mapping[str, Any]) -> str:
 
 @contextmanager
 def naming_the_class(path: Path) -> Iterator[None]:
-    """Add what the config.json of a folder says to the errors for tensors that vaekit does not know, or for none.
+    """Add the class in the config.json of a folder to errors for unknown or missing tensors.
 
     Raises:
         NotRunnable: config.json names the class of a VAE that vaekit recognizes but cannot run.
@@ -67,9 +67,9 @@ def settings_beside(path: Path) -> Mapping[str, Any]:
 
 
 def with_class(error: VaekitError, settings: Mapping[str, Any]) -> VaekitError:
-    """An error whose description ends with what config.json says."""
+    """The error with the class in config.json at the end of its description."""
     name = printable(class_in(settings))[:80]
     if not name:
         return error
-    says = f"Its config.json names {described_by(settings) or f'the class {name}, which vaekit does not know'}."
-    return type(error)(f"{error.found} {says}", error.expected, error.remedy)
+    named = f"Its config.json names {described_by(settings) or f'the class {name}, which vaekit does not know'}."
+    return type(error)(f"{error.found} {named}", error.expected, error.remedy)

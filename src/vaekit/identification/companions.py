@@ -49,8 +49,8 @@ def companion_of(key: str, shape: tuple[int, ...]) -> Companion | None:
     return next((known for known in listed("companion") if known.matches(key, shape)), None)
 
 
-def names_beside(specs: Mapping[str, TensorSpec], beside: Iterable[str], prefix: str) -> str:
-    """What the tensors beside a VAE are, with their number: "a discriminator (12), others (3)"."""
+def named_companions(specs: Mapping[str, TensorSpec], beside: Iterable[str], prefix: str) -> str:
+    """The names of the companions of a VAE with their numbers of tensors: "a discriminator (12), others (3)"."""
     counts: Counter[str] = Counter()
     for key in beside:
         found = companion_of(key.removeprefix(prefix), specs[key].shape)

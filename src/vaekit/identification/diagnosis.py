@@ -1,4 +1,4 @@
-"""Explain why the tensors of a whole file are not those of a VAE that vaekit runs."""
+"""Explain why vaekit cannot run the VAE in a file, from its keys and shapes."""
 
 import re
 from collections.abc import Iterable

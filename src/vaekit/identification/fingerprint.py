@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from vaekit.catalog.identity import Identity
 from vaekit.families import HALVES
+from vaekit.formats.tensor_file import dtype_name
 from vaekit.vae import VAE
 
 BUCKETS = 64
@@ -108,7 +109,7 @@ def identity_of(tensors: Iterable[TensorValues]) -> Identity:
         whole.hexdigest(),
         {half: halves[half].hashed.hexdigest() for half in HALVES if half in halves},
         {half: as_text(halves[half].sketch()) for half in HALVES if half in halves},
-        tuple(str(dtype).removeprefix("torch.") for dtype in ROUNDING if dtype in precise),
+        tuple(dtype_name(dtype) for dtype in ROUNDING if dtype in precise),
     )
 
 

@@ -3,7 +3,6 @@
 Folders of training runs, pipelines, downloads and exported models hold several files, or the VAE further below.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from vaekit.errors import NotFound, printable, shorten
 from vaekit.formats.magic_numbers import ORIGINAL
 from vaekit.formats.paths import DIFFUSERS_SETTINGS, WEIGHTS_ENDINGS
+from vaekit.reading import read_json
 from vaekit.run_folder import CHECKPOINTS, RECIPE
 
 MOST_ENTRIES = 5_000
@@ -30,12 +30,12 @@ TRAINING_STATE = re.compile(
 VAE_NAME = re.compile(r"(^|[^a-z])(vae|vqvae|vqgan|movq|autoencoder\w*|first_stage\w*|ae)([^a-z]|$)", re.IGNORECASE)
 STEP = re.compile(r"\d+")
 Explanation = tuple[str, str]
-"""What a folder is, a phrase; and what to do, a sentence."""
+"""The kind of a folder, a phrase; and the remedy, a sentence."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder and what is below it, up to some depth."""
+    """A folder and its content, up to some depth."""
 
     path: Path
 
@@ -145,9 +145,8 @@ def pipeline(folder: Folder) -> Explanation | None:
 def named_parts(index: Path) -> list[str]:
     """The parts that a pipeline's index lists."""
     try:
-        with open(index, encoding="utf-8") as file:
-            listed = json.loads(file.read(MOST_JSON))
-    except (OSError, ValueError, RecursionError):
+        listed = read_json(index, MOST_JSON)
+    except (OSError, ValueError):
         return []
     return [name for name in listed if not name.startswith("_")][:12] if isinstance(listed, dict) else []
 

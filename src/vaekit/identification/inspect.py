@@ -12,10 +12,11 @@ from vaekit.errors import NotRunnable
 from vaekit.families import HALVES
 from vaekit.formats.open import TensorFile, TensorSpec
 from vaekit.formats.quantization import without_quantization
+from vaekit.formats.tensor_file import dtype_name
 from vaekit.geometry import Geometry
 from vaekit.identification.build import Network
 from vaekit.identification.class_names import class_in, naming_the_class, unsupported_class
-from vaekit.identification.companions import names_beside
+from vaekit.identification.companions import named_companions
 from vaekit.identification.identify import Identified, identify_parts
 from vaekit.identification.key_signatures import UnsupportedFamily, match_unsupported
 from vaekit.identification.locate import gather, locate
@@ -134,7 +135,7 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True, weights
         parameters=sum(math.prod(spec.shape) for spec in specs),
         dtypes=dtypes_of(specs),
         quantization=quantizations_of(specs),
-        loaded_dtype=str(common_dtype(spec.dtype for spec in specs)).removeprefix("torch."),
+        loaded_dtype=dtype_name(common_dtype(spec.dtype for spec in specs)),
         fingerprint=hashes.weights.fingerprint if hashes else None,
         sketches=hashes.weights.sketches if hashes else None,
         sha256=(hashes.sha256 or None) if hashes else None,
@@ -241,7 +242,7 @@ def problems(identified: Identified, non_finite: Sequence[NonFiniteTensor] = ())
     parts = identified.parts
     ignored = sum(part.ignored for part in parts)
     if ignored:
-        named = ", ".join(filter(None, (names_beside(part.file.specs, part.beside, part.prefix) for part in parts)))
+        named = ", ".join(filter(None, (named_companions(part.file.specs, part.beside, part.prefix) for part in parts)))
         what = f": {named}" if named else ""
         problems.append(f"{ignored:,} other tensors of the file are not part of the VAE{what}.")
     coarse = [name for name in dtypes_of(stored_specs(identified)) if name.startswith(COARSE)]

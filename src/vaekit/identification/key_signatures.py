@@ -8,15 +8,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 from vaekit.catalog.tables import family_facts, table
 from vaekit.errors import NotRunnable, UnknownVAE
 from vaekit.formats.open import TensorFile, TensorSpec
+from vaekit.formats.tensor_file import examined
 
-LONGEST_KEY, MOST_KEYS = 200, 20_000
-"""Longer names and further tensors are ignored, which bounds the time that a hostile file takes."""
 Specs = Mapping[str, TensorSpec]
 UNSUPPORTED = ("unsupported.toml", "quantized.toml")
 """The tables of VAEs that are recognized but not run."""
@@ -161,7 +160,7 @@ def no_vae(file: TensorFile) -> UnknownVAE | None:
 
 def listing(specs: Specs) -> str:
     """The keys, separated by newlines."""
-    return "\n".join(key for key in islice(specs, MOST_KEYS) if len(key) <= LONGEST_KEY and "\n" not in key)
+    return "\n".join(key for key in examined(specs) if "\n" not in key)
 
 
 def find_key(template: str, text: str) -> re.Match[str] | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from vaekit.families import Config
 from vaekit.families.padding import ZEROS
+from vaekit.json import json_object
 from vaekit.normalization import LatentNormalization
 from vaekit.records import renamed
 
@@ -56,7 +57,7 @@ def normalization_text(normalization: LatentNormalization | None) -> str:
 
 def read_normalization(metadata: Mapping[str, str]) -> LatentNormalization | None:
     """The normalization in the metadata; None if it is missing or invalid."""
-    return LatentNormalization.from_json(_json_object(_normalization_entry(metadata)))
+    return LatentNormalization.from_json(json_object(_normalization_entry(metadata)))
 
 
 def is_stated_unknown(metadata: Mapping[str, str]) -> bool:
@@ -75,15 +76,7 @@ def read_family(metadata: Mapping[str, str]) -> str | None:
 
 def read_config(metadata: Mapping[str, str]) -> dict[str, Any]:
     """The config fields in the metadata, which weights do not determine; empty if there are none."""
-    return renamed(_json_object(metadata.get("vaekit.config")), OLD_FIELDS)
-
-
-def _json_object(text: str | None) -> dict[str, Any]:
-    try:
-        entry = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return entry if isinstance(entry, dict) else {}
+    return renamed(json_object(metadata.get("vaekit.config")), OLD_FIELDS)
 
 
 def domain_notes(domain: str, schema: Mapping[str, Any]) -> dict[str, str]:
@@ -93,4 +86,4 @@ def domain_notes(domain: str, schema: Mapping[str, Any]) -> dict[str, str]:
 
 def read_domain(metadata: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     """The domain and the schema; empty if the metadata has none, which means images."""
-    return metadata.get(DOMAIN, ""), _json_object(metadata.get(SCHEMA))
+    return metadata.get(DOMAIN, ""), json_object(metadata.get(SCHEMA))

@@ -7,11 +7,8 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from vaekit.errors import WrongTensors, printable
-from vaekit.formats.tensor_file import Span, TensorFile
+from vaekit.formats.tensor_file import MOST_EXAMINED, Span, TensorFile
 from vaekit.formats.wrapper_names import FLAT, unwrapped
-
-MOST_TENSORS = 20_000
-"""The maximum number of tensors for which wrappers are removed, which bounds the time that a hostile file takes."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class UnwrappedFile:
 
 def unwrap(file: TensorFile) -> UnwrappedFile | None:
     """The file without wrappers in the names of its tensors; None if no name has any, or if there are too many."""
-    if len(file.specs) > MOST_TENSORS:
+    if len(file.specs) > MOST_EXAMINED:
         return None
     originals: dict[str, list[str]] = defaultdict(list)
     for name in file.specs:

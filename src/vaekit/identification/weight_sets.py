@@ -11,7 +11,7 @@ from itertools import islice
 from torch import Tensor
 
 from vaekit.errors import BadPlan, NotFound, printable
-from vaekit.formats.tensor_file import Span, TensorFile
+from vaekit.formats.tensor_file import Span, TensorFile, examined
 from vaekit.formats.wrapper_names import AVERAGED_WORDS, averaging, unwrapped
 
 EMA, PLAIN = "ema", "plain"
@@ -24,8 +24,6 @@ LEAST_OF_OTHERS = 0.9
 """The same for another set of plain weights; a second encoder has about half of the tensors."""
 MOST_SETS = 64
 """The maximum number of prefixes that are examined."""
-MOST_KEYS, LONGEST_KEY = 20_000, 200
-"""Longer names and further tensors are ignored, which bounds the time that a hostile file takes."""
 COUNTER = "n_averaged"
 """The counter beside the weights in `torch.optim.swa_utils.AveragedModel`."""
 
@@ -157,8 +155,7 @@ def namings(source: TensorFile, prefix: str, keys: Collection[str]) -> Iterator[
     probes = dict.fromkeys((bare[-1], bare[0], bare[len(bare) // 2]))
     roots = [".".join(prefix.split(".")[i:]) for i in range(prefix.count(".") + 1)]
     without_dots = {squeezed(root + probe): root for probe in probes for root in roots}
-    examined = (name for name in islice(source.specs, MOST_KEYS) if len(name) <= LONGEST_KEY)
-    short = {name: unwrapped(name) for name in examined}
+    short = {name: unwrapped(name) for name in examined(source.specs)}
     originals = {alias: name for name, alias in short.items()}
     squeezed_names: dict[tuple[str, str], str] = {}
     found: dict[tuple[str, ...], tuple[str, Naming]] = {}
@@ -196,7 +193,7 @@ def without_average(name: str) -> str:
 
 
 def marks_in(names: Iterable[str]) -> list[str]:
-    """The first parts of names that say that they are of averages: "encoder_ema", "decoder_ema"."""
+    """The first parts of names that state averages: "encoder_ema", "decoder_ema"."""
     parts = dict.fromkeys(part for name in names for part in name.split(".")[:-1] if averaging(part))
     return list(islice(parts, 4))
 

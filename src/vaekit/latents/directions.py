@@ -23,12 +23,12 @@ class Direction:
 
     name: str
     vector: Float[Tensor, "z"]
-    """Of length 1."""
+    """A unit vector."""
     std: float
     """The standard deviation of latents along it: the unit of steps."""
 
     def move(self, z: Tensor, distances: Sequence[float]) -> Tensor:
-        """A latent (1, z, ...) moved by numbers of standard deviations, (n, z, ...); 0 changes no bit of it."""
+        """A latent (1, z, ...) moved by several distances in standard deviations, (n, z, ...); bit-identical for 0."""
         step = (self.std * self.vector).to(z).view(1, -1, *[1] * (z.dim() - 2))
         return torch.cat([z + distance * step if distance else z for distance in distances])
 
@@ -43,7 +43,7 @@ def axis(channel: int, channels: int, summaries: Summary | None = None) -> Direc
 
     Args:
         channel: its number, from 0.
-        channels: how many there are.
+        channels: their number.
         summaries: of latents of data; None for a standard deviation of 1, that of the prior N(0, I).
 
     Raises:
@@ -70,7 +70,7 @@ def principal_components(summaries: Summary, count: int) -> list[Direction]:
         raise BadPlan(
             f"{len(summaries):,} items with {summaries.shape[1]} latent channels have no {count} principal components.",
             f"Expected 1 to {most}.",
-            "Give more data, or ask for fewer.",
+            "Give more data, or request fewer.",
         )
     centered = summaries.double() - summaries.double().mean(dim=0)
     _, lengths, vectors = torch.linalg.svd(centered, full_matrices=False)

@@ -20,7 +20,7 @@ COMPONENTS = (1, 2, 4, 8, 16, 32)
 HELD_OUT = 10
 """One in this many latents is held out."""
 LEAST_PER_COMPONENT = 20
-"""Latents per component at least."""
+"""The minimum number of latents per component."""
 FLOOR = 1e-6
 """Added to the variances."""
 

@@ -31,7 +31,7 @@ class LocalWeights:
     """A weights file in a models folder, a set of shards, or a diffusers folder with a VAE."""
 
     path: Path
-    """Of shards: of their index, or of the first of them if there is none."""
+    """The path; for shards, that of their index, or of the first shard if there is none."""
     home: Path
     """The models folder."""
     files: tuple[Path, ...]

@@ -36,7 +36,6 @@ HUB_LICENSES = {
     "unknown": "unknown",
 }
 """The Hub's identifiers of licenses by their common names; others are "other", with their name."""
-DIFFUSERS_CLASSES = {"kl": "AutoencoderKL", "tiny": "AutoencoderTiny", "vq": "VQModel"}
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,8 @@ class About:
     """The padding of the result: "zeros" or "reflect"; empty if the family has a fixed padding."""
     averaged: bool = True
     """Whether the weights are a moving average."""
+    diffusers_class: str = ""
+    """The class of diffusers that builds the same network; empty if there is none."""
 
 
 def model_card(about: About, report: Report, images: Sequence[CardImage], histogram: CardImage) -> str:
@@ -200,7 +201,7 @@ def usage(about: About) -> str:
             "diffusers, ComfyUI and A1111's web UI pad with zeros."
         )
         return "\n\n".join(parts)
-    class_name = DIFFUSERS_CLASSES.get(about.lineage["parent"]["family"])
+    class_name = about.diffusers_class
     if class_name and "config.json" in about.files:
         parts.append(f"With diffusers:\n\n```python\n{python_lines(class_name, 'REPO')}\n```")
     elif class_name and about.layout == "ldm" and class_name == "AutoencoderKL":

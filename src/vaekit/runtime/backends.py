@@ -88,7 +88,7 @@ def uses_onednn(weight: Tensor) -> bool:
 
 @cache
 def half_in_onednn() -> bool:
-    """Whether oneDNN supports fp16 on this processor; False if torch does not tell."""
+    """Whether oneDNN supports fp16 on this processor; False if torch does not state it."""
     try:
         return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
     except (AttributeError, RuntimeError):

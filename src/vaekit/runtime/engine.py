@@ -6,7 +6,6 @@ padded. Networks of images stream along the rows where that saves memory; others
 a GPU up to rounding, because recurring sizes are compiled (`compiled.py`).
 """
 
-import copy
 import functools
 import math
 import threading
@@ -17,16 +16,15 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from vaekit.distributions import Likelihood, Posterior
 from vaekit.distributions.base import map_tensors
-from vaekit.errors import BadItem, BadPlan, LatentMismatch
-from vaekit.geometry import Geometry, size_text
+from vaekit.errors import BadPlan
 from vaekit.runtime.backends import Backend, TorchBackend
+from vaekit.runtime.conversion import converted
 from vaekit.runtime.export import export
-from vaekit.runtime.numerics import HALF
+from vaekit.runtime.item_sizes import check_items, check_positions, cropped, repeat_edge
 from vaekit.runtime.plan import AUTO, NCNN, Explanation, Plan, all_planned
 from vaekit.runtime.runner import Runner
 from vaekit.runtime.streaming.arena import Arena
@@ -290,60 +288,6 @@ def noise(shape: tuple[int, ...]) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def repeat_edge(x: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Pad items or latents (b, c, *axes) at the end of each axis to a size, by repeating the last position."""
-    missing = [wanted - present for wanted, present in zip(size, x.shape[2:], strict=True)]
-    if not any(missing):
-        return x
-    pairs = [each for amount in reversed(missing) for each in (0, amount)]
-    return F.pad(x, pairs, mode="replicate")
-
-
-def cropped(x: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Crop items (b, c, *axes) to a size."""
-    for axis, extent in enumerate(size, start=2):
-        x = x.narrow(axis, 0, extent)
-    return x
-
-
-def check_items(x: Tensor, geometry: Geometry) -> None:
-    """Check that a batch of items is valid for a VAE.
-
-    Raises:
-        ValueError: the batch is empty, or has another number of axes.
-        BadItem: the items have another number of channels, or another size than the fixed one.
-    """
-    if x.dim() != 2 + geometry.axes or x.numel() == 0:
-        raise ValueError(f"items of shape {geometry.batch_text} expected, not {tuple(x.shape)}")
-    if x.shape[1] != geometry.channels:
-        raise BadItem(
-            f"The items have {x.shape[1]} channels.",
-            f"Expected {geometry.channels} channels.",
-            "Use another VAE, or convert the items.",
-        )
-    if geometry.size is not None and x.shape[2:] != geometry.size:
-        raise BadItem(
-            f"The items have the size {size_text(x.shape[2:])}.",
-            f"This VAE only accepts items of size {size_text(geometry.size)}.",
-            "Crop or resize them to that size, or use a VAE for any size.",
-        )
-
-
-def check_positions(z: Tensor, geometry: Geometry) -> None:
-    """Check the size of latents for a VAE with a fixed size.
-
-    Raises:
-        LatentMismatch: the latents have another size.
-    """
-    shape = geometry.latent_shape
-    if shape is not None and z.shape[1:] != shape:
-        raise LatentMismatch(
-            f"The latents have shape {list(z.shape)}.",
-            f"This VAE takes (items, {geometry.latent_channels} channels{''.join(f', {each}' for each in shape[1:])}).",
-            "Decode with the VAE that encoded them.",
-        )
-
-
 def chosen_backend(name: str, device: torch.device, dtype: torch.dtype) -> Backend:
     """The backend for convolutions: the requested one, or the fastest available.
 
@@ -363,39 +307,3 @@ def chosen_backend(name: str, device: torch.device, dtype: torch.dtype) -> Backe
 
         return NcnnBackend()
     return TorchBackend()
-
-
-def converted(vae: VAE, device: torch.device, encode_dtype: torch.dtype, decode_dtype: torch.dtype) -> VAE:
-    """The VAE with its weights on a device and its halves in these dtypes, heads in fp32; the same object if nothing
-    changes."""
-    dtypes = {"encoder": encode_dtype, "decoder": decode_dtype}
-
-    def wanted(name: str, tensor: Tensor) -> torch.dtype:
-        return dtypes.get(name.split(".")[0], torch.float32) if tensor.is_floating_point() else tensor.dtype
-
-    tensors = [*vae.named_parameters(), *vae.named_buffers()]
-    if all(each.device == device and each.dtype == wanted(name, each) for name, each in tensors) and not vae.training:
-        return vae
-    # The converted weights are passed to deepcopy as already copied, so that no weight is duplicated.
-    memo: dict[int, Tensor] = {}
-    for name, weight in vae.named_parameters():
-        check_range(name, weight, wanted(name, weight))
-        memo[id(weight)] = nn.Parameter(weight.detach().to(device, wanted(name, weight)), requires_grad=False)
-    for name, buffer in vae.named_buffers():
-        memo[id(buffer)] = buffer.to(device, wanted(name, buffer))
-    return copy.deepcopy(vae, memo).eval()
-
-
-def check_range(name: str, weight: Tensor, dtype: torch.dtype) -> None:
-    """Check that a dtype can represent a weight.
-
-    Raises:
-        BadPlan: a value of the weight is out of range.
-    """
-    largest = weight.detach().abs().max().item() if dtype in HALF and weight.dtype not in HALF else 0.0
-    if torch.finfo(torch.float32).max > largest > torch.finfo(dtype).max:
-        raise BadPlan(
-            f"The values of {name} reach {largest:.3g}.",
-            f"{str(dtype).removeprefix('torch.')} represents values up to {torch.finfo(dtype).max:.3g}.",
-            "Use bf16 or fp32 (--dtype).",
-        )

@@ -36,7 +36,7 @@ class Failure:
 
 @dataclass
 class Batch(Generic[Result]):
-    """What came of many files."""
+    """The results and failures of many files."""
 
     results: list[Result] = field(default_factory=list)
     """In the order of the files."""

@@ -35,7 +35,7 @@ from vaekit.tasks.options import EngineOptions, ModelOptions, SelectionOptions
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """What is compared, and on which images."""
+    """The candidates and images of a comparison."""
 
     vaes: Sequence[str] = ("builtin",)
     """One candidate for each, unless there are decoders or originals."""
@@ -137,7 +137,7 @@ def notes_on(candidates: Sequence[Candidate]) -> dict[str, str]:
 def candidates_and_images(
     options: CompareOptions, model: ModelOptions, engine: EngineOptions, selection: SelectionOptions
 ) -> tuple[list[Candidate], list[ImageSource]]:
-    """What is compared, and on what."""
+    """The candidates and images, opened."""
     if options.originals is not None:
         return folder_candidates(options.reconstructions), images_in(
             [options.originals], selection.limit, selection.seed

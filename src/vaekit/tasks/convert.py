@@ -18,7 +18,7 @@ class Conversion:
     output: str
     layout: str
     fingerprint: str
-    """Of the written weights."""
+    """The dtypes of the written weights."""
     note: str = ""
     """Which of several sets of weights was taken; empty if the input holds one."""
 

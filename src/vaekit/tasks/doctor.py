@@ -26,7 +26,7 @@ from vaekit.vae import VAE
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the checks found."""
+    """The findings of the checks."""
 
     status: str
     """The worst of the findings: "ok", "warning", "wrong", or "skipped" if nothing could be checked."""

@@ -30,7 +30,7 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """What was measured."""
+    """The measured values."""
 
     evaluation: Evaluation
     items: str

@@ -16,6 +16,7 @@ from vaekit.comparison.image_sources import images_in
 from vaekit.comparison.records import Report
 from vaekit.domains.images.finetune import FinetuneOptions, Finetuning, prepare_finetuning, write_held_out
 from vaekit.domains.recipes import recipe as find_recipe
+from vaekit.formats.tensor_file import dtype_name
 from vaekit.identification.build import build
 from vaekit.library.names import locate_vae
 from vaekit.library.upload import weights_files
@@ -38,7 +39,7 @@ IN_METADATA = ("psnr", "ssim", "lpips_alex", "delta_e", "red_shift", "green_shif
 
 @dataclass(frozen=True)
 class FinetuneRequest:
-    """What is trained, on what, and what the result is called."""
+    """The trained part, the data, and the name of the result."""
 
     data: Path
     out: Path
@@ -49,13 +50,13 @@ class FinetuneRequest:
     whole: bool = False
     """Also train the encoder."""
     dtype: str | None = None
-    """Of the result's weights; None for the base model's."""
+    """The dtype of the result; None for that of the base model."""
     lpips: Path | None = None
     device: str | None = None
     title: str = ""
-    """Of the model card; the run folder's name without it."""
+    """The title of the model card; by default the name of the run folder."""
     license: str = ""
-    """Of the result; the base model's without it."""
+    """The license of the result; by default that of the base model."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class FinetuneResult:
 
     report: Report
     lineage: dict[str, Any]
-    """What the result was trained from, and how."""
+    """The base model, the data and the recipe of the result."""
     metrics: dict[str, Any]
     """Before and after."""
     files: list[str]
@@ -124,7 +125,7 @@ class FinetuneJob:
         return FinetuneResult(report, tuning.lineage(), metrics, [each.name for each in weights_files(folder)])
 
     def about(self, files: list[str]) -> About:
-        """What the model card states about the run."""
+        """The facts about the run in the model card."""
         tuning, request = self.tuning, self.request
         parent, entry = tuning.parent, tuning.parent.entry
         dtype = parent.written_dtype(tuning.options.dtype)
@@ -134,12 +135,13 @@ class FinetuneJob:
             dict(tuning.run.recipe.table),
             files,
             parent.layout,
-            [str(dtype).removeprefix("torch.")] if dtype else parent.dtypes,
+            [dtype_name(dtype)] if dtype else parent.dtypes,
             request.license or (entry.license if entry and entry.license != "unknown" else ""),
-            "as told by those who trained it" if request.license else "as that of its parent",
+            "as stated by those who trained it" if request.license else "as that of its parent",
             entry.maker if entry else "",
             getattr(parent.identified.config, "padding", ""),
             bool(tuning.run.schedule.averages),
+            parent.diffusers_class,
         )
 
 

@@ -14,9 +14,9 @@ from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
 
 NAME = "interpolation"
-"""Of the files."""
+"""The start of the names of files."""
 LEAST = 2
-"""Items."""
+"""The minimum number of items."""
 
 
 @dataclass(frozen=True)
@@ -26,24 +26,24 @@ class InterpolationOptions:
     steps: int = 7
     """Points between each two neighbors."""
     path: str = "linear"
-    """Of `vaekit.latents.paths.PATHS`."""
+    """The name of a path in `vaekit.latents.paths.PATHS`."""
     animation: str = "webp"
     """Format of the animation, where the domain has one."""
 
 
 @dataclass(frozen=True)
 class Interpolation:
-    """What was written."""
+    """The written items."""
 
     files: tuple[Path, ...]
     ends: tuple[str, ...]
     """Names of the items."""
     items: int
-    """That were decoded, the ends among them."""
+    """The number of decoded items, ends included."""
     ghosts: tuple[float, ...]
     """The ghost index between each two neighbors; empty for items without axes, such as rows, and for tokens."""
     notes: tuple[str, ...]
-    """What was done to the items before they were encoded."""
+    """How items were changed before they were encoded."""
 
     @property
     def cross_fades(self) -> bool:
@@ -58,7 +58,7 @@ def interpolate(
     options: InterpolationOptions = InterpolationOptions(),
     progress: Progress = no_progress,
 ) -> Interpolation:
-    """Interpolate between items and write the results into a folder, with what is needed to repeat it.
+    """Interpolate between items and write the results into a folder, with a record for repeating the call.
 
     Args:
         model: the VAE.

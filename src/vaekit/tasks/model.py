@@ -17,11 +17,11 @@ class OpenModel:
 
     engine: Engine
     domain: Domain
-    """Of its items."""
+    """The domain of its items."""
     schema: Schema
-    """Of its items."""
+    """The schema of its items."""
     items: ItemFiles
-    """Their files."""
+    """Reads and writes files of its items."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ class OpenModel:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Which weights, for records of what was done with them."""
+        """The name and fingerprint of the weights, for records of results."""
         return {"fingerprint": self.origin.fingerprint, "family": self.origin.family}
 
 

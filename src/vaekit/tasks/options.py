@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which VAE."""
+    """The choice of a VAE."""
 
     vae: str = "builtin"
     """The name of a known VAE or of a file in a models folder, a weights file, or a folder."""
@@ -55,7 +55,7 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class SelectionOptions:
-    """Which items of many."""
+    """The choice of items among many."""
 
     limit: int | None = None
     """The maximum number; None for all."""

@@ -1,4 +1,4 @@
-"""Records beside results: what is needed to repeat a call."""
+"""Records beside results, for repeating a call."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ def write_record(path: Path, record: Mapping[str, Any]) -> Path:
     """Write a JSON file with the version of vaekit, and return its path.
 
     Raises:
-        CannotWrite: the disk is full, or the like.
+        CannotWrite: the file cannot be written, for example because the disk is full.
     """
     with atomic_file(path) as part:
         part.write_text(json.dumps({"vaekit": __version__, **record}, indent=2) + "\n", "utf-8")

@@ -18,22 +18,22 @@ from vaekit.tasks.record import write_record
 from vaekit.training.seeds import generator_for
 
 NAME = "samples"
-"""Of the files."""
+"""The start of the names of files."""
 CHUNK = 64
 """Latents that are drawn at once. Their generator follows from the seed and the number of the chunk alone, so that
-samples do not depend on how many are asked for or on the batch size."""
+samples depend neither on the requested number nor on the batch size."""
 STANDARD, FITTED = "standard", "fitted"
 
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """What is sampled."""
+    """The number, prior and size of samples."""
 
     count: int = 16
     prior: str = STANDARD
     """"standard", the VAE's own; or "fitted", a Gaussian mixture fitted to encoded data."""
     data: Path | None = None
-    """What the prior is fitted to."""
+    """The data that the prior is fitted to."""
     temperature: float = 1.0
     """Factor on the standard deviation of a normal prior."""
     seed: int = 0
@@ -43,19 +43,19 @@ class SampleOptions:
 
 @dataclass(frozen=True)
 class Samples:
-    """What was written."""
+    """The written samples."""
 
     files: tuple[Path, ...]
     items: int
     prior: str
-    """In words."""
+    """The name of the prior, a phrase."""
     notes: tuple[str, ...]
 
 
 def sample(
     model: OpenModel, out: Path, options: SampleOptions = SampleOptions(), progress: Progress = no_progress
 ) -> Samples:
-    """Sample items and write them into a folder, with what is needed to repeat it.
+    """Sample items and write them into a folder, with a record for repeating the call.
 
     Args:
         model: the VAE.
@@ -88,18 +88,18 @@ def sample(
 
 
 def item_size(model: OpenModel, options: SampleOptions) -> tuple[int, ...]:
-    """Of the samples, along each axis: the only one that the VAE takes, the one that was asked for, or the domain's."""
+    """The size of samples along each axis: the VAE's fixed size, the requested one, or the domain's default."""
     default = tuple(model.schema.example().shape[2:])
     return model.engine.geometry.size or tuple(options.size or side for side in default)
 
 
 def latent_size(model: OpenModel, options: SampleOptions) -> tuple[int, ...]:
-    """Of their latents."""
+    """The size of their latents along each axis."""
     return model.engine.latent_size(*item_size(model, options))
 
 
 def prior_of(model: OpenModel, options: SampleOptions) -> tuple[SampledPrior, str]:
-    """The prior, and what it is in words."""
+    """The prior and its name, a phrase."""
     if options.prior not in (STANDARD, FITTED):
         raise BadPlan(f"There is no prior {options.prior!r}.", f"Expected {STANDARD} or {FITTED}.", "")
     if options.temperature != 1 and (options.prior == FITTED or not isinstance(model.engine.vae.prior, StandardNormal)):
@@ -142,7 +142,7 @@ def latents(prior: SampledPrior, shape: tuple[int, ...], options: SampleOptions)
 
 
 def notes_on(shape: tuple[int, ...], prior: SampledPrior) -> tuple[str, ...]:
-    """What to expect of samples."""
+    """Notes on the quality of samples."""
     positions = prod(shape[1:])
     if positions == 1 or not isinstance(prior, StandardNormal):
         return ()

@@ -14,14 +14,14 @@ from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
 
 NAME = "traversal"
-"""Of the files."""
+"""The start of the names of files."""
 DEFAULT_AXES = 10
-"""Axes that are shown if none is chosen, at most."""
+"""The maximum number of axes if none is chosen."""
 
 
 @dataclass(frozen=True)
 class TraverseOptions:
-    """What is traversed."""
+    """Directions and steps."""
 
     axes: tuple[int, ...] = ()
     """Latent channels; without any, and without components, the first ones."""
@@ -37,14 +37,14 @@ class TraverseOptions:
 
 @dataclass(frozen=True)
 class Traversal:
-    """What was written."""
+    """The written grid."""
 
     files: tuple[Path, ...]
     item: str
     directions: tuple[tuple[str, float], ...]
     """Name and standard deviation of each row."""
     distances: tuple[float, ...]
-    """Of each column, in standard deviations."""
+    """The distance of each column, in standard deviations."""
 
 
 def traverse(
@@ -54,7 +54,7 @@ def traverse(
     options: TraverseOptions = TraverseOptions(),
     progress: Progress = no_progress,
 ) -> Traversal:
-    """Traverse the latent space from one item, and write a grid into a folder, with what is needed to repeat it.
+    """Traverse the latent space from one item, and write a grid into a folder, with a record for repeating the call.
 
     Args:
         model: the VAE.
@@ -66,7 +66,7 @@ def traverse(
     Raises:
         NotFound, BadItem: the item or the data cannot be read.
         BadPlan: a direction does not exist.
-        CannotWrite: the disk is full, or the like.
+        CannotWrite: the disk is full, for example.
     """
     loaded = model.domain.read_all(model.items.find([path])[:1], model.schema, model.engine.geometry)
     directions = directions_of(model, options)
@@ -96,7 +96,7 @@ def traverse(
 def directions_of(model: OpenModel, options: TraverseOptions) -> list[Direction]:
     """The axes, then the components."""
     if options.pca is not None and options.data is None:
-        raise BadPlan("Principal components need data.", "Expected --data.", "Name the data that they are those of.")
+        raise BadPlan("Principal components need data.", "Expected --data.", "Name the data.")
     channels = model.engine.geometry.latent_channels
     summaries = None if options.data is None else summarize(encoded(model, options.data)[0]).cpu()
     axes = options.axes or (range(min(channels, DEFAULT_AXES)) if options.pca is None else ())

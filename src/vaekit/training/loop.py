@@ -121,9 +121,9 @@ class Step:
 
     state: State
     losses: Losses
-    """Of the last micro-batch."""
+    """The losses of the last micro-batch."""
     parts: dict[str, float]
-    """Of the whole step, in this process."""
+    """The loss terms of the whole step, in this process."""
     rate: float
     gradient: float
     """The gradient norm before clipping. If it is non-finite, the step was skipped."""

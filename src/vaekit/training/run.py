@@ -8,7 +8,6 @@ RUN/averages/          the other moving averages
 RUN/board/             the same values for TensorBoard, if its writer is installed
 """
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.atomic import atomic_file
 from vaekit.checkpoints.save import save
-from vaekit.errors import BadCheckpoint, RecipeChanged, TrainingDiverged, TrainingStopped, printable, reason_of
-from vaekit.reading import read_json
-from vaekit.records import differences
-from vaekit.run_folder import AVERAGES, CHECKPOINTS, RECIPE, RESULT
+from vaekit.errors import BadCheckpoint, TrainingDiverged, TrainingStopped
+from vaekit.run_folder import AVERAGES, CHECKPOINTS, RESULT
 from vaekit.training.adversarial.rollback_guard import RollbackGuard
 from vaekit.training.data import Stream
 from vaekit.training.health import HealthMonitor, validate
@@ -34,19 +30,16 @@ from vaekit.training.log import Log, LogEvent
 from vaekit.training.loop import AdversaryHook, Schedule, Step, initial_train_state, train
 from vaekit.training.objectives import Objective
 from vaekit.training.processes import ProcessGroup
-from vaekit.training.recipe import Recipe, table_or_empty, upgraded
+from vaekit.training.recipe import Recipe, table_or_empty
+from vaekit.training.run_identity import claim_folder, stored_identity
 from vaekit.training.seeds import derive_seed, generator_for
 from vaekit.training.state import State, Stateful, newest_checkpoint, save_state
 from vaekit.vae import VAE
 
 LOG_LINES, VALIDATIONS = 400, 40
 """The default number of training lines in the log, and of validations."""
-OLD_KINDS, OLD_COUNTS = {"pictures": "files"}, {"pictures": "items"}
-"""Names of kinds of data, and of the number of items, in the first edition."""
 NORMALIZATION_ITEMS = 10_000
 """The maximum number of items for measuring the normalization."""
-DESCRIPTIONS = ("about", "dataset", "takes", "reached")
-"""Entries of recipes that only describe them."""
 TRIAL_SECONDS, TRIAL_SHARE = 30.0, 0.1
 """The duration of a timing trial: this time, or this share of the available time if that is shorter."""
 TRIAL_FROM = 0.9
@@ -134,7 +127,7 @@ def run_training(
         CannotWrite: e.g. the disk is full. The last checkpoint is usable.
     """
     if run.processes.first:
-        claim_folder(run)
+        claim_folder(run.folder, run.identity())
     run.processes.wait()
     state = initial_state(run)
     checkpoint = newest_checkpoint(run.folder / CHECKPOINTS, say)
@@ -234,66 +227,6 @@ def seconds_per_step(times: list[float]) -> float:
 
 class TrialOver(Exception):
     """Ends a timing trial."""
-
-
-def claim_folder(run: Run) -> None:
-    """Write the identity of the run to its folder, or compare it with the one there.
-
-    Raises:
-        RecipeChanged: the folder holds another run.
-    """
-    before, now = stored_identity(run.folder), json.loads(json.dumps(run.identity()))
-    if before is not None:
-        changed = differences(compared(before), compared(now))
-        if changed:
-            raise RecipeChanged(
-                f"{run.folder} holds a run that was started with another recipe: {'; '.join(changed[:8])}.",
-                "A run can only be resumed with its original settings.",
-                "Use the original recipe, data and seed, or another folder.",
-            )
-        return
-    with atomic_file(run.folder / RECIPE) as part:
-        part.write_text(json.dumps(now, indent=2) + "\n", "utf-8")
-
-
-def compared(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of an identity that affects training: without the descriptions in the recipe."""
-    recipe = table_or_empty(identity.get("recipe"))
-    return {**identity, "recipe": {name: value for name, value in recipe.items() if name not in DESCRIPTIONS}}
-
-
-def stored_identity(folder: Path) -> dict[str, Any] | None:
-    """The identity of the run in a folder; None if there is no run.
-
-    Raises:
-        RecipeChanged: the file with the identity is damaged.
-    """
-    path = folder / RECIPE
-    if not path.is_file():
-        return None
-    try:
-        content = read_json(path)
-    except (ValueError, OSError) as error:
-        content = reason_of(error)
-    if not isinstance(content, dict):
-        raise RecipeChanged(
-            f"{path} does not describe a run: {printable(str(content), 100)}.",
-            "Expected the file that vaekit writes at the start of a run.",
-            "Give another folder.",
-        )
-    return upgraded_identity(content)
-
-
-def upgraded_identity(stored: dict[str, Any]) -> dict[str, Any]:
-    """A stored identity in the current form; the first edition had other names."""
-    recipe, data = stored.get("recipe"), stored.get("data")
-    if isinstance(recipe, Mapping):
-        stored = {**stored, "recipe": upgraded(recipe)}
-    if isinstance(data, Mapping):
-        kind = OLD_KINDS.get(data.get("kind", ""), data.get("kind"))
-        renamed = {OLD_COUNTS.get(name, name): value for name, value in data.items()}
-        stored = {**stored, "data": {**renamed, **({"kind": kind} if "kind" in data else {})}}
-    return stored
 
 
 class RunMonitor:

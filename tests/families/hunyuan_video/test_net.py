@@ -1,6 +1,5 @@
 """Parity with diffusers' AutoencoderKLHunyuanVideo on one frame."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +7,6 @@ from one_frame import check_engine, check_equal
 from torch import nn
 
 from vaekit import load
-from vaekit.families.hunyuan_video.net import HunyuanVideoConfig
-
-CONFIG = HunyuanVideoConfig(3, 4, (32, 64, 64), (64, 64, 32), 1, 2, True)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (72, 40)])
@@ -22,8 +18,3 @@ def test_equal_to_diffusers_on_one_frame(pair: tuple[nn.Module, Path], size: tup
 def test_the_engine_in_the_least_memory_equals_diffusers(pair: tuple[nn.Module, Path]) -> None:
     theirs, folder = pair
     check_engine(load(folder), theirs, 136, 40)
-
-
-def test_the_geometry_of_a_config() -> None:
-    assert (CONFIG.geometry.factors, CONFIG.blocks) == ((4, 4), 6)
-    assert replace(CONFIG, encoder_blocks=3).blocks == 9

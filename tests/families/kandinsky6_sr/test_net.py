@@ -8,10 +8,7 @@ from one_frame import check_engine, check_equal
 from torch import nn
 
 from vaekit import load
-from vaekit.families.kandinsky6_sr.net import Downsample, Kandinsky6SRConfig, Upsample, spatial_norm
-from vaekit.families.wan.net import RMSNorm
-
-CONFIG = Kandinsky6SRConfig(3, 4, (8, 12, 16, 24), (32, 24, 16, 8), 1, 2, (1, 2), (1, 2))
+from vaekit.families.kandinsky6_sr.net import Downsample, Upsample
 
 
 @pytest.mark.parametrize("size", [(32, 32), (72, 40)])
@@ -40,12 +37,3 @@ def test_levels_in_time_add_convolutions_to_the_frame() -> None:
     torch.testing.assert_close(down(x), plain_down(x))
     torch.testing.assert_close(up(x), plain_up(x))
     assert (down(x).shape, up(x).shape) == ((1, 8, 2, 3), (1, 4, 8, 12))
-
-
-def test_norms_of_the_decoder_divide_by_the_root_mean_square() -> None:
-    norm = spatial_norm(4, 2)(6)
-    assert isinstance(norm.norm_layer, RMSNorm)
-
-
-def test_the_geometry_of_a_config() -> None:
-    assert (CONFIG.geometry.factors, CONFIG.blocks) == ((8, 8), 8)

@@ -43,7 +43,7 @@ class SavedCorrection:
 
     correction: Correction
     kind: str
-    """In words: `3x3 matrix`."""
+    """The name of the form: `3x3 matrix`."""
     vae: str
     """The fingerprint of the weights."""
     images: int

@@ -127,7 +127,7 @@ def sides_of_start(start: Callable[[int], bytes], size: int, name: str) -> tuple
 
 
 def _in_file(path: Path, see: Callable[[Image.Image], Seen]) -> Seen:
-    """What is seen in an image file."""
+    """The facts about an image file."""
     refuse_non_files(path)
     try:
         with open_file(path) as file:

@@ -187,7 +187,7 @@ class Images:
         return [path]
 
     def sequence_writer(self, schema: Schema, animation: str) -> SequenceWriter:
-        """Of a strip and an animation."""
+        """The writer of a strip and an animation."""
         return sequence_writer(animation)
 
     def preview(self, items: Sequence[Tensor]) -> Tensor | None:

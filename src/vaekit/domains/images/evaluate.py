@@ -81,7 +81,7 @@ def prepared(image: LoadedImage, size: int | None, geometry: Geometry) -> Tensor
 
 
 def preparation(size: int | None, channels: int) -> dict[str, Any]:
-    """What `prepared` does, for the protocol."""
+    """The description of `prepared`, for the protocol."""
     gray = {"channels": "Rec. 601 luma of sRGB values"} if channels == 1 else {}
     alpha = "measured over white" if channels == RGBA else "ignored"
     ground = {"colors": f"sRGB, upright, 8 bits a channel; transparency {alpha}", **gray}

@@ -1,4 +1,4 @@
-"""What an image file states besides its pixels: EXIF, resolution, further frames. Also how Pillow is kept silent."""
+"""Read the metadata of image files: EXIF, resolution, number of frames; without warnings of Pillow."""
 
 import math
 import os
@@ -15,7 +15,7 @@ DESCRIPTIVE_TAGS = (
     *(Base.ImageDescription, Base.Make, Base.Model, Base.Software, Base.DateTime, Base.Artist, Base.Copyright),
     *(Base.XPTitle, Base.XPComment, Base.XPAuthor, Base.XPKeywords, Base.XPSubject),
 )
-"""What EXIF says about the scene. The rest (sizes, strips, orientation) describes the old file and would be wrong."""
+"""EXIF tags that describe the scene. Others (sizes, strips, orientation) describe the old file and would be wrong."""
 
 # Maker notes point to places in the old file; the sizes and the color space are those of the old file.
 STALE_EXIF_TAGS = frozenset(
@@ -23,12 +23,12 @@ STALE_EXIF_TAGS = frozenset(
 )
 
 LONGEST_EXIF = 65_533
-"""Bytes: what fits into one segment of a JPEG."""
+"""The maximum number of bytes in one segment of a JPEG."""
 
 MOST_FRAMES = 1000
-"""Frames of a TIFF that are counted."""
+"""The maximum number of frames of a TIFF that are counted."""
 COUNTED = 2**24
-"""Bytes of a GIF whose frames are counted: one takes 15 at least."""
+"""The maximum size in bytes of a GIF whose frames are counted: each takes at least 15."""
 _filters = threading.Lock()
 
 
@@ -44,7 +44,7 @@ def without_warnings() -> Iterator[None]:
 
 
 def exif_worth_keeping(image: Image.Image, notes: list[str]) -> bytes | None:
-    """The EXIF block with what describes the scene, and nothing of the old file; None without one."""
+    """The EXIF block with only the tags that describe the scene; None if there are none."""
     try:
         block = _rebuilt(image.getexif())
     except Exception:  # broken EXIF fails in as many ways as broken images
@@ -105,19 +105,19 @@ def _pages_of(image: Image.Image) -> int:
     """The number of pages of a TIFF, but no more than `MOST_FRAMES` + 1."""
     for number in range(1, MOST_FRAMES + 1):
         try:
-            image.seek(number)  # page by page: Pillow takes the last one for that which is asked for
+            image.seek(number)  # page by page: Pillow takes the last page for a requested one beyond it
         except EOFError:
             return number
     return MOST_FRAMES + 1
 
 
 def dpi_of(image: Image.Image, sideways: bool) -> tuple[float, float] | None:
-    """Dots per inch, horizontally and vertically in the upright image; None where the file does not say."""
+    """Dots per inch, horizontally and vertically in the upright image; None if the file does not state it."""
     try:
         across, down = (float(value) for value in image.info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
-    # Files without a resolution say 0 or 1.
+    # Files without a resolution state 0 or 1.
     if not (1 < across < math.inf and 1 < down < math.inf):
         return None
     return (down, across) if sideways else (across, down)

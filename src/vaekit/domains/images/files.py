@@ -1,4 +1,4 @@
-"""Image files and latent files through an engine: what `reconstruct`, `encode` and `decode` do with images."""
+"""Image files and latent files through an engine: the stages of `reconstruct`, `encode` and `decode` for images."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from vaekit.checkpoints.latent_files import LatentFile, LatentOrigin, check_readable, load_latent, save_latent
 from vaekit.distributions import Posterior
-from vaekit.domains.files import DecodedResult, FileResult, side_by_side_path
+from vaekit.domains.files import DecodedResult, EncodedResult, FileResult, side_by_side_path
 from vaekit.domains.finite_results import check_finite
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.correction_files import SavedCorrection, correction_of
@@ -35,7 +35,7 @@ NO_ALPHA = "transparency dropped"
 
 @dataclass(frozen=True)
 class RoundTrip:
-    """What a VAE made of one image."""
+    """One image that was encoded and decoded."""
 
     image: Path
     output: Path
@@ -45,7 +45,7 @@ class RoundTrip:
     latent_shape: tuple[int, ...]
     """Channels, rows, columns."""
     compression: float
-    """Numbers in the image for each number in the latent, padding left aside: 48 for f8 with 4 channels."""
+    """Values of the image per value of the latent, without padding: 48 for f8 with 4 channels."""
     psnr: float
     """dB, between 8-bit images; infinite for equal ones."""
     ssim: float
@@ -54,7 +54,7 @@ class RoundTrip:
     seconds: float
     """Encode and decode, without reading and writing."""
     notes: tuple[str, ...]
-    """What was done to the file's values on reading, and to suit the VAE."""
+    """How the image was changed on reading, and to suit the VAE."""
 
     @property
     def source(self) -> Path:
@@ -77,7 +77,7 @@ class RoundTrip:
 
 @dataclass(frozen=True, eq=False)
 class DecodedImage:
-    """An image, what the VAE was given of it, and what came back, before anything is written or measured."""
+    """An image, the input of the VAE and its output, before anything is written or measured."""
 
     image: LoadedImage
     given: Images
@@ -90,20 +90,12 @@ class DecodedImage:
 
 
 @dataclass(frozen=True)
-class EncodedImage:
+class EncodedImage(EncodedResult):
     """One image that was encoded into a latent file."""
 
     image: Path
-    output: Path
     width: int
     height: int
-    latent_shape: tuple[int, ...]
-    """Channels, rows, columns."""
-    mean: float
-    """Over the elements of the posterior's mode, raw."""
-    std: float
-    notes: tuple[str, ...]
-    """How the image was changed on reading, and to suit the VAE."""
 
     @property
     def source(self) -> Path:
@@ -112,13 +104,7 @@ class EncodedImage:
 
     def cells(self) -> dict[str, str]:
         """One row of a table."""
-        return {
-            "file": self.output.name,
-            "image": f"{self.width}x{self.height}",
-            "latent": "x".join(map(str, self.latent_shape)),
-            "mean": f"{self.mean:+.3f}",
-            "std": f"{self.std:.3f}",
-        }
+        return {"file": self.output.name, "image": f"{self.width}x{self.height}", **self.latent_cells()}
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class FinetuneOptions:
     whole: bool = False
     """Also train the encoder, which breaks latent compatibility."""
     dtype: torch.dtype | None = None
-    """Of the result's weights; None for the base model's."""
+    """The dtype of the result; None for that of the base model."""
     lpips: Path | None = None
     """A file or folder with the weights of LPIPS; None for the search path of `load_lpips`."""
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (immutable)
@@ -220,7 +220,7 @@ def frozen_parts(whole: bool) -> tuple[str, ...]:
 
 
 def trained_description(whole: bool) -> str:
-    """What is trained, for lineage and messages."""
+    """The trained part, for lineage and messages."""
     return "encoder and decoder" if whole else "decoder"
 
 

@@ -1,4 +1,4 @@
-"""What is measured of images: fidelity, bits per pixel, and the distance between two sets of features."""
+"""Measures of images: fidelity, bits per pixel, and the distance between two sets of features."""
 
 import random
 from collections.abc import Mapping, Sequence

@@ -10,7 +10,7 @@ from typing import Any
 from vaekit.reading import CHUNK
 
 MOST_SCANS = 100
-"""An image with more scans is refused."""
+"""The maximum number of scans; an image with more is refused."""
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 WITHOUT_LENGTH = (0x01, 0xD8)
 """Markers besides the end that have no segment."""

@@ -1,4 +1,4 @@
-"""What is done to an image before a VAE is trained on it: brought to a size, cut, mirrored, put on a background."""
+"""Prepare images for training: resize, crop, mirror, and composite over a background."""
 
 import math
 from dataclasses import dataclass

@@ -39,7 +39,7 @@ IMAGE_ENDINGS = frozenset(
         *(".bmp", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".qoi"),
     )
 )
-"""What files in a folder must end in to be taken for images; lower case."""
+"""The suffixes of image files in folders, lower case."""
 
 # Left out: EPS, which would start Ghostscript, and the formats without a signature, which take any bytes for an image.
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM", "QOI")

@@ -1,4 +1,4 @@
-"""What images look like in containers."""
+"""Images in containers."""
 
 from vaekit.datasets.dataset import ArrayRecord, BytesRecord, FileRecord, RecordFormat
 from vaekit.domains.images.array_layout import EXPECTED, arranged

@@ -1,6 +1,7 @@
 """Sequences of images: bring images to one size, and write strips and animations."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,9 +18,9 @@ from vaekit.metrics.image.color import as_rgb, split_alpha
 from vaekit.optional import require
 
 STRIP_COLUMNS = 9
-"""Images in a strip at most; of more, this many at equal distances."""
+"""The maximum number of images in a strip; of more, this many are chosen at equal distances."""
 MILLISECONDS = 80
-"""Of one frame."""
+"""The duration of one frame."""
 PAUSE = 8
 """Frames for which the first and the last image are shown."""
 SHEET_COLUMNS = 8
@@ -28,16 +29,16 @@ Frames = Sequence[Image.Image]
 
 
 def resized(image: LoadedImage, size: tuple[int, int]) -> LoadedImage:
-    """The image enlarged or reduced until it covers a size (height, width), with what lies beyond it cut off evenly."""
+    """The image enlarged or reduced until it covers a size (height, width), cropped at the center."""
     if (image.height, image.width) == size:
         return image
     height, width = size
-    filters = {"size": (width, height), "method": Image.Resampling.BICUBIC}
-    pixels = from_bytes(ImageOps.fit(Image.fromarray(to_bytes(image.pixels)), **filters))
+    fit = partial(ImageOps.fit, size=(width, height), method=Image.Resampling.BICUBIC)
+    pixels = from_bytes(fit(Image.fromarray(to_bytes(image.pixels))))
     alpha = None
     if image.alpha is not None:
         opacity = Image.fromarray(to_bytes(image.alpha * 2 - 1)[..., 0])
-        alpha = (from_bytes(ImageOps.fit(opacity, **filters))[:, :1] + 1) / 2
+        alpha = (from_bytes(fit(opacity))[:, :1] + 1) / 2
     return LoadedImage(pixels, alpha, (*image.notes, f"resized and cropped to {width}x{height}"))
 
 
@@ -71,8 +72,8 @@ def sheet(images: Sequence[Tensor]) -> Tensor:
 
 
 def sequence_writer(animation: str) -> SequenceWriter:
-    """What writes images (1, c, h, w) as `name.png`, a strip, and as `name.webp` or the like, an animation that goes
-    there and back.
+    """A function that writes images (1, c, h, w) as a strip, `name.png`, and as an animation forth and back, such as
+    `name.webp`.
 
     Args:
         animation: of `ANIMATIONS`.
@@ -119,15 +120,15 @@ def _save(frames: Frames, path: Path, name: str, **options: int) -> None:
 
 
 def _write_mp4(frames: Frames, path: Path) -> None:
-    """H.264, which wants an even number of rows and columns: an odd last one is cut off."""
+    """Write H.264, which requires an even number of rows and columns: an odd last one is cropped."""
     av = require("av", "write MP4", "video")
     width, height = (side // 2 * 2 for side in frames[0].size)
     with atomic_file(path) as part, av.open(str(part), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=round(1000 / MILLISECONDS))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in frames:
-            picture = av.VideoFrame.from_image(frame.crop((0, 0, width, height)))
-            container.mux(stream.encode(picture))
+            encoded_frame = av.VideoFrame.from_image(frame.crop((0, 0, width, height)))
+            container.mux(stream.encode(encoded_frame))
         container.mux(stream.encode())
 
 

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import torch
 
 from vaekit.domains.images.read import RGBA
-from vaekit.runtime.engine import Engine, check_items
+from vaekit.runtime.engine import Engine
+from vaekit.runtime.item_sizes import check_items
 from vaekit.runtime.memory import free_memory
 
 READING = 24
-"""Bytes per pixel that reading an image takes at most: its values as floats, and copies of 8 bits a channel."""
+"""The maximum number of bytes per pixel for reading an image: its values as floats, and 8-bit copies."""
 
 
 def size_check(*engines: Engine) -> Callable[[int, int], None]:

@@ -1,4 +1,4 @@
-"""What is measured of rows and their reconstructions."""
+"""Measures of rows and their reconstructions."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What is measured of sentences and their reconstructions."""
+"""Measures of sentences and their reconstructions."""
 
 from collections.abc import Mapping
 

@@ -12,12 +12,12 @@ from vaekit.datasets.dataset import Line, Record
 from vaekit.errors import BadItem, NoTrainingData, printable
 
 UNITS = {"characters": "", "words": " "}
-"""What a token may be, and what stands between two of them."""
+"""The kinds of tokens, with the separator between two of them."""
 END, UNKNOWN = 0, 1
 """The token behind the last one of a sentence and in all places after it, and the one for what is not in the
 vocabulary. The others follow."""
 REPLACEMENT = "\ufffd"
-"""What an unknown token is written as."""
+"""The text of an unknown token."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from vaekit.families.cogvideox import net as cogvideox
 from vaekit.families.cogvideox.net import CogVideoXConfig
 from vaekit.families.family import Family, Shapes, refuse_obstacles
 from vaekit.families.layout import HALVES, Layout, Rules, leaves, product, same_names
+from vaekit.families.levels import mirror_obstacles
 from vaekit.families.normalization import diffusers_normalization
 from vaekit.families.single_frame_shapes import (
     ENDS,
@@ -72,11 +73,7 @@ def detect_cogvideox(shapes: Shapes) -> CogVideoXConfig | None:
 
 def settings(config: CogVideoXConfig, normalization: LatentNormalization | None) -> dict[str, Any]:
     """The `config.json` of AutoencoderKLCogVideoX."""
-    obstacles = {
-        "different widths in encoder and decoder": config.encoder_widths != config.decoder_widths[::-1],
-        "a number of decoder blocks other than one more": config.decoder_blocks != config.encoder_blocks + 1,
-    }
-    refuse_obstacles(NAME, obstacles, '"original" or "native"')
+    refuse_obstacles(NAME, mirror_obstacles(config), '"original" or "native"')
     levels = len(config.encoder_widths)
     return {
         "_class_name": NAME,

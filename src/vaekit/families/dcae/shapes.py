@@ -12,10 +12,6 @@ PUBLISHED_HEAD = 32
 """Channels of an attention head in all published models."""
 IN_STAGE = re.compile(r"(encoder|decoder)\.stages\.(\d+)\.(\d+)\.(.+)")
 LAST_CONV = ("decoder.conv_out.conv.weight", "decoder.conv_out.conv.bias")
-AS_WIDE_AS_THE_STAGE = (
-    *("conv1.weight", "conv2.weight", "norm.weight"),
-    *("attn.proj_out.weight", "glu.point.weight", "glu.norm.weight"),
-)
 Position = dict[str, tuple[int, ...]]
 """The shapes of the tensors of one block, by the ends of their keys."""
 

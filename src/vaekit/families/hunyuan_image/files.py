@@ -14,6 +14,7 @@ from vaekit.families.family import Family, Shapes, conv_shape, highest, refuse_o
 from vaekit.families.hunyuan_image import net as hunyuan_image
 from vaekit.families.hunyuan_image.net import NORM_GROUPS, HunyuanImageConfig
 from vaekit.families.layout import HALVES, Layout, Rules, product, same_names
+from vaekit.families.levels import mirror_obstacles
 from vaekit.families.normalization import diffusers_normalization
 from vaekit.normalization import LatentNormalization
 
@@ -99,9 +100,7 @@ def can_be_built(config: HunyuanImageConfig) -> bool:
 
 def settings(config: HunyuanImageConfig, normalization: LatentNormalization | None) -> dict[str, Any]:
     """The `config.json` of AutoencoderKLHunyuanImage."""
-    obstacles = {
-        "different widths in encoder and decoder": config.encoder_widths != config.decoder_widths[::-1],
-        "a number of decoder blocks other than one more": config.decoder_blocks != config.encoder_blocks + 1,
+    obstacles = mirror_obstacles(config) | {
         "a normalization that shifts latents or scales them by channel": normalization is not None
         and (len(normalization.scale) > 1 or any(normalization.shift)),
     }

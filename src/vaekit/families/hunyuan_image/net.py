@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.families.kl.net import NORM_EPSILON, Middle, level_blocks
-from vaekit.geometry import Geometry
+from vaekit.families.levels import LevelsConfig
 from vaekit.shapes import Images, Latents, Moments
 
 NORM_GROUPS = 32
@@ -20,29 +20,8 @@ NORM_GROUPS = 32
 
 
 @dataclass(frozen=True)
-class HunyuanImageConfig:
-    """The shape of a HunyuanImage autoencoder. Levels are listed in the order in which they run, in either half."""
-
-    image_channels: int
-    latent_channels: int
-    encoder_widths: tuple[int, ...]
-    """Channels of each level of the encoder, from full resolution downwards: 128, 256, 512, 512, 1024, 1024."""
-    decoder_widths: tuple[int, ...]
-    """Channels of each level of the decoder, from the latent upwards."""
-    encoder_blocks: int
-    decoder_blocks: int
-
-    @property
-    def geometry(self) -> Geometry:
-        """Images of any size; every level except the last halves the resolution."""
-        factor = 2 ** (len(self.encoder_widths) - 1)
-        return Geometry(self.image_channels, self.latent_channels, (factor, factor))
-
-    @property
-    def blocks(self) -> int:
-        """Residual blocks of the larger half."""
-        sides = (self.encoder_widths, self.encoder_blocks), (self.decoder_widths, self.decoder_blocks)
-        return max(len(widths) * blocks for widths, blocks in sides)
+class HunyuanImageConfig(LevelsConfig):
+    """The shape of a HunyuanImage autoencoder; the published encoder has the widths 128, 256, 512, 512, 1024, 1024."""
 
 
 def into_channels(x: Tensor) -> Tensor:

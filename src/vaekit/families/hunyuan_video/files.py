@@ -8,6 +8,7 @@ from vaekit.families.family import Family, Shapes, refuse_obstacles
 from vaekit.families.hunyuan_video import net as hunyuan_video
 from vaekit.families.hunyuan_video.net import HunyuanVideoConfig
 from vaekit.families.layout import HALVES, Layout, Rules, leaves, product, same_names
+from vaekit.families.levels import mirror_obstacles
 from vaekit.families.normalization import one_factor
 from vaekit.families.single_frame_shapes import (
     ENDS,
@@ -78,11 +79,7 @@ def detect_hunyuan_video(shapes: Shapes) -> HunyuanVideoConfig | None:
 
 def settings(config: HunyuanVideoConfig, normalization: LatentNormalization | None) -> dict[str, Any]:
     """The `config.json` of AutoencoderKLHunyuanVideo."""
-    obstacles = {
-        "different widths in encoder and decoder": config.encoder_widths != config.decoder_widths[::-1],
-        "a number of decoder blocks other than one more": config.decoder_blocks != config.encoder_blocks + 1,
-    }
-    refuse_obstacles(NAME, obstacles, '"ldm" or "native"')
+    refuse_obstacles(NAME, mirror_obstacles(config), '"ldm" or "native"')
     levels = len(config.encoder_widths)
     return {
         "_class_name": NAME,

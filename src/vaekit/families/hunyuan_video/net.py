@@ -11,8 +11,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vaekit.families.levels import LevelsConfig
 from vaekit.families.single_frame import Attention, Level, Middle, RepeatedFrameConv, run_levels
-from vaekit.geometry import Geometry
 from vaekit.shapes import Images, Latents, Moments
 
 NORM_GROUPS = 32
@@ -21,30 +21,10 @@ NORM_EPSILON = 1e-6
 
 
 @dataclass(frozen=True)
-class HunyuanVideoConfig:
-    """The shape of a HunyuanVideo autoencoder. Levels are listed in the order in which they run, in either half."""
+class HunyuanVideoConfig(LevelsConfig):
+    """The shape of a HunyuanVideo autoencoder; the published encoder has the widths 128, 256, 512, 512."""
 
-    image_channels: int
-    latent_channels: int
-    encoder_widths: tuple[int, ...]
-    """Channels of each level of the encoder, from full resolution downwards: 128, 256, 512, 512."""
-    decoder_widths: tuple[int, ...]
-    """Channels of each level of the decoder, from the latent upwards."""
-    encoder_blocks: int
-    decoder_blocks: int
     mid_attention: bool
-
-    @property
-    def geometry(self) -> Geometry:
-        """Images of any size (no video); every level except the last halves the resolution."""
-        factor = 2 ** (len(self.encoder_widths) - 1)
-        return Geometry(self.image_channels, self.latent_channels, (factor, factor))
-
-    @property
-    def blocks(self) -> int:
-        """Residual blocks of the larger half."""
-        sides = (self.encoder_widths, self.encoder_blocks), (self.decoder_widths, self.decoder_blocks)
-        return max(len(widths) * blocks for widths, blocks in sides)
 
 
 def group_norm(channels: int) -> nn.GroupNorm:

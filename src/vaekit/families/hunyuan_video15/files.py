@@ -12,6 +12,7 @@ from vaekit.families.family import Family, Shapes, first_shape, refuse_obstacles
 from vaekit.families.hunyuan_video15 import net as hunyuan_video15
 from vaekit.families.hunyuan_video15.net import HunyuanVideo15Config
 from vaekit.families.layout import Layout, Rules, leaves, same_names
+from vaekit.families.levels import mirror_obstacles
 from vaekit.families.normalization import one_factor
 from vaekit.families.single_frame_shapes import ENDS, residual_names, video_fields
 from vaekit.normalization import LatentNormalization
@@ -101,9 +102,7 @@ def can_be_built(config: HunyuanVideo15Config) -> bool:
 def settings(config: HunyuanVideo15Config, normalization: LatentNormalization | None) -> dict[str, Any]:
     """The `config.json` of AutoencoderKLHunyuanVideo15, which also runs the refiner's weights."""
     last, times = len(config.encoder_widths) - 1, len(config.encoder_time_levels)
-    obstacles = {
-        "different widths in encoder and decoder": config.encoder_widths != config.decoder_widths[::-1],
-        "a number of decoder blocks other than one more": config.decoder_blocks != config.encoder_blocks + 1,
+    obstacles = mirror_obstacles(config) | {
         "levels that halve frames in other places than before the latent": (
             config.encoder_time_levels != tuple(range(last - times, last))
             or config.decoder_time_levels != tuple(range(times))

@@ -14,40 +14,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.families.hunyuan_image.net import averaged, into_channels, out_of_channels, repeated
+from vaekit.families.levels import LevelsConfig
 from vaekit.families.single_frame import Attention, Level, Middle, RepeatedFrameConv, run_levels
 from vaekit.families.wan.net import RMSNorm
-from vaekit.geometry import Geometry
 from vaekit.shapes import Images, Latents, Moments
 
 
 @dataclass(frozen=True)
-class HunyuanVideo15Config:
-    """The shape of a HunyuanVideo 1.5 autoencoder. Levels are listed in the order in which they run, in either half."""
+class HunyuanVideo15Config(LevelsConfig):
+    """The shape of a HunyuanVideo 1.5 autoencoder; the published encoder has the widths 128, 256, 512, 1024, 1024."""
 
-    image_channels: int
-    latent_channels: int
-    encoder_widths: tuple[int, ...]
-    """Channels of each level of the encoder, from full resolution downwards: 128, 256, 512, 1024, 1024."""
-    decoder_widths: tuple[int, ...]
-    """Channels of each level of the decoder, from the latent upwards."""
-    encoder_blocks: int
-    decoder_blocks: int
     encoder_time_levels: tuple[int, ...]
     """Levels of the encoder that also halve the number of frames at their end: 2, 3."""
     decoder_time_levels: tuple[int, ...]
     """Levels of the decoder that also double the number of frames at their end: 0, 1."""
-
-    @property
-    def geometry(self) -> Geometry:
-        """Images of any size (no video); every level except the last halves the resolution."""
-        factor = 2 ** (len(self.encoder_widths) - 1)
-        return Geometry(self.image_channels, self.latent_channels, (factor, factor))
-
-    @property
-    def blocks(self) -> int:
-        """Residual blocks of the larger half."""
-        sides = (self.encoder_widths, self.encoder_blocks), (self.decoder_widths, self.decoder_blocks)
-        return max(len(widths) * blocks for widths, blocks in sides)
 
 
 def rms_norm(channels: int) -> RMSNorm:

@@ -7,6 +7,7 @@ from vaekit.families.family import Family, Shapes, refuse_obstacles
 from vaekit.families.kandinsky6_sr import net as kandinsky6_sr
 from vaekit.families.kandinsky6_sr.net import Kandinsky6SRConfig
 from vaekit.families.layout import HALVES, Layout, Rules, leaves, same_names
+from vaekit.families.levels import block_obstacles
 from vaekit.families.normalization import one_factor
 from vaekit.families.single_frame_shapes import ENDS, residual_names, video_fields
 from vaekit.normalization import LatentNormalization
@@ -70,7 +71,7 @@ def settings(config: Kandinsky6SRConfig, normalization: LatentNormalization | No
     times = config.encoder_time_levels
     start = times[0] if times else 0
     obstacles = {
-        "a number of decoder blocks other than one more": config.decoder_blocks != config.encoder_blocks + 1,
+        **block_obstacles(config),
         "other levels that change the number of frames than successive ones, the same in both halves": (
             times != config.decoder_time_levels or times != tuple(range(start, start + len(times)))
         ),

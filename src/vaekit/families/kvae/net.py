@@ -17,7 +17,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaekit.geometry import Geometry
+from vaekit.families.levels import LevelsConfig
 from vaekit.shapes import Images, Latents, Moments
 
 NORM_GROUPS = 32
@@ -27,30 +27,8 @@ Padding = Literal["zeros", "replicate", "reflect"]
 
 
 @dataclass(frozen=True)
-class KVAEConfig:
+class KVAEConfig(LevelsConfig):
     """The shape of a KVAE. Levels are listed from full resolution downwards, in both halves."""
-
-    image_channels: int
-    latent_channels: int
-    encoder_widths: tuple[int, ...]
-    """Channels of each level: 128, 256, 512, 1024 as published."""
-    decoder_widths: tuple[int, ...]
-    encoder_blocks: int
-    """Residual blocks per level of the encoder."""
-    decoder_blocks: int
-    """Residual blocks per level of the decoder: one more than in the encoder as published."""
-
-    @property
-    def geometry(self) -> Geometry:
-        """Images of any size; every level except the last halves the resolution."""
-        factor = 2 ** (len(self.encoder_widths) - 1)
-        return Geometry(self.image_channels, self.latent_channels, (factor, factor))
-
-    @property
-    def blocks(self) -> int:
-        """Residual blocks of the larger half."""
-        sides = (self.encoder_widths, self.encoder_blocks), (self.decoder_widths, self.decoder_blocks)
-        return max(len(widths) * blocks for widths, blocks in sides)
 
 
 Norm = Callable[[int], nn.Module]

@@ -7,6 +7,7 @@ from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.families.convolutional import level_widths
 from vaekit.families.family import Family, Shapes, first_shape, highest, refuse_obstacles
 from vaekit.families.layout import Layout, Rules, leaves, same_names
+from vaekit.families.levels import block_obstacles
 from vaekit.families.normalization import mean_and_std
 from vaekit.families.wan import net as wan
 from vaekit.families.wan.net import WanConfig
@@ -164,7 +165,7 @@ def wan_settings(config: WanConfig, normalization: LatentNormalization | None) -
     obstacles = {
         "kernels pruned to a single frame": not config.temporal,
         "widths in encoder and decoder that are not equal multiples": not multiples or multiples != decoder_multiples,
-        "a number of decoder blocks other than one more": config.decoder_blocks != config.encoder_blocks + 1,
+        **block_obstacles(config),
     }
     refuse_obstacles("AutoencoderKLWan", obstacles, '"original" or "native"')
     base, decoder_base = config.encoder_widths[0], config.decoder_widths[-1]

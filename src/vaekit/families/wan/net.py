@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.families.kl import net as kl
+from vaekit.families.levels import LevelsConfig
 from vaekit.geometry import Geometry
 from vaekit.shapes import Images, Latents, Moments
 
@@ -37,17 +38,9 @@ class Axes:
 
 
 @dataclass(frozen=True)
-class WanConfig:
-    """The shape of a Wan 2.1 autoencoder. Levels are listed in the order in which they run, in either half."""
+class WanConfig(LevelsConfig):
+    """The shape of a Wan 2.1 autoencoder; the published encoder has the widths 96, 192, 384, 384."""
 
-    image_channels: int
-    latent_channels: int
-    encoder_widths: tuple[int, ...]
-    """Channels of each level of the encoder, from full resolution downwards: 96, 192, 384, 384."""
-    decoder_widths: tuple[int, ...]
-    """Channels of each level of the decoder, from the latent upwards: 384, 384, 192, 96."""
-    encoder_blocks: int
-    decoder_blocks: int
     time_levels: tuple[int, ...]
     """Levels of the encoder that also halve the number of frames at their end; the decoder mirrors them. Their
     convolutions over time are stored but not run: a single frame bypasses them."""
@@ -71,12 +64,6 @@ class WanConfig:
     def pixel_channels(self) -> int:
         """Input channels of the first convolution."""
         return self.pixel_patch**2 * self.image_channels
-
-    @property
-    def blocks(self) -> int:
-        """Residual blocks of the larger half."""
-        sides = (self.encoder_widths, self.encoder_blocks), (self.decoder_widths, self.decoder_blocks)
-        return max(len(widths) * blocks for widths, blocks in sides)
 
     @property
     def axes(self) -> Axes:

@@ -38,8 +38,8 @@ PERIODS = (2.5, 34.0)
 RESOLUTION = 1 / 600
 """The resolution of the search in cycles per level."""
 PARTS = 3
-"""The range of levels is divided into so many parts, of which most must show the staircase: a jump of the tone curve,
-as clipping leaves, shows in one."""
+"""The number of parts of the range of levels, most of which must show the staircase: a jump of the tone curve, as
+clipping leaves, shows in one."""
 DEPENDENCE = 4.0
 """The number of pixels per independent one: errors of neighboring pixels are correlated."""
 CURVE_ERROR = 0.4
