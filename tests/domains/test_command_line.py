@@ -16,12 +16,15 @@ from sklearn.datasets import load_breast_cancer
 import vaekit
 from vaekit.cli import app
 from vaekit.domains.find import domain_of
-from vaekit.errors import BadCheckpoint, BadCorrection, NotFound, UnknownDomain
+from vaekit.errors import BadCheckpoint, BadCorrection, BadItem, NotFound, UnknownDomain
 from vaekit.tasks.decode import decode
 from vaekit.tasks.encode import encode
+from vaekit.tasks.interpolate import interpolate
 from vaekit.tasks.model import open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
 from vaekit.tasks.reconstruct import reconstruct
+from vaekit.tasks.sample import sample
+from vaekit.tasks.traverse import traverse
 
 SMALL = ("--samples", 2000, "--set", "schedule.warmup_samples=200")
 
@@ -290,3 +293,46 @@ def test_every_skipped_row_is_in_the_result(table: Path, table_run: tuple[Path, 
     assert list(file_facts["skipped"]) == ["broken.csv:4", "broken.csv:8", "broken.csv:10"]
     (note,) = file_facts["notes"]
     assert all(reason in note for reason in file_facts["skipped"].values())
+
+
+@pytest.mark.parametrize(("fixture", "data"), [("table_run", "table"), ("text_run", "text")])
+@pytest.mark.parametrize("verb", ["reconstruct", "interpolate", "traverse", "sample"])
+def test_non_finite_weights_are_refused(
+    verb: str, fixture: str, data: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    run, _ = request.getfixturevalue(fixture)
+    with safe_open(run / "vae.safetensors", "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(run / "vae.safetensors")
+    for name, tensor in tensors.items():
+        if name.startswith("decoder"):
+            tensor.fill_(float("nan"))
+    save_file(tensors, tmp_path / "nan.safetensors", metadata)
+    model = open_model(ModelOptions(str(tmp_path / "nan.safetensors")), EngineOptions(device="cpu"))
+    path = Path(request.getfixturevalue(data))
+    if verb == "reconstruct":
+        assert reconstruct(model, [path], tmp_path / "out").failures
+        return
+    with pytest.raises(BadItem):
+        {
+            "interpolate": lambda: interpolate(model, [few_lines(path, tmp_path)], tmp_path / "out"),
+            "traverse": lambda: traverse(model, path, tmp_path / "out"),
+            "sample": lambda: sample(model, tmp_path / "out"),
+        }[verb]()
+    assert not (tmp_path / "out").exists()
+
+
+def few_lines(path: Path, folder: Path) -> Path:
+    """A copy of the first four lines of a file."""
+    target = folder / path.name
+    target.write_text("".join(path.read_text("utf-8").splitlines(keepends=True)[:4]), "utf-8")
+    return target
+
+
+def test_only_the_first_row_of_a_traversal_is_read(table: Path, table_run: tuple[Path, Any], tmp_path: Path) -> None:
+    rows = read_csv(table)[:4]
+    rows[2][0] = "many"
+    with open(tmp_path / "broken.csv", "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    found = call("traverse", tmp_path / "broken.csv", "--vae", table_run[0], "--out", tmp_path / "out", "--steps", 1)
+    assert found["item"] == "broken.csv:2"

@@ -1,6 +1,7 @@
 """`tasks.sample`: reproducible samples, priors, and what is refused."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,6 +71,9 @@ def test_a_fitted_prior(one_vector: OpenModel, images: Path, tmp_path: Path) -> 
     [
         (replace(SMALL, prior="uniform"), "uniform"),
         (replace(SMALL, prior="fitted"), "--data"),
+        (replace(SMALL, data=Path("images")), "--prior fitted"),
+        (replace(SMALL, temperature=math.inf), "inf"),
+        (replace(SMALL, temperature=math.nan), "nan"),
         (replace(SMALL, prior="fitted", temperature=0.5), "--temperature"),
     ],
 )
@@ -90,3 +94,10 @@ def test_a_codebook_has_no_prior_to_sample(tmp_path: Path) -> None:
     model = open_model(ModelOptions(str(tmp_path / "vq.safetensors")), EngineOptions(device="cpu"))
     with pytest.raises(NoPrior):
         sample(model, tmp_path / "out", SMALL)
+
+
+def test_a_size_that_the_vae_does_not_make_is_named(one_vector: OpenModel, tmp_path: Path) -> None:
+    side = one_vector.engine.geometry.size[0] if one_vector.engine.geometry.size else 0
+    assert not sample(one_vector, tmp_path, replace(SMALL, count=1, size=side)).notes
+    (note,) = sample(one_vector, tmp_path, replace(SMALL, count=1, size=side + 1)).notes
+    assert f"--size {side + 1}" in note

@@ -19,7 +19,9 @@ def interpolate(
     vae: options.Vae = "builtin",
     models: options.Models = None,
     out: options.Out = Path("interpolation"),
-    steps: Annotated[int, typer.Option("--steps", metavar="N", min=0, help="Number of points between two items.")] = 7,
+    steps: Annotated[
+        int, typer.Option("--steps", metavar="N", min=0, max=10_000, help="Number of points between two items.")
+    ] = 7,
     path: Annotated[
         str,
         typer.Option(

@@ -12,6 +12,7 @@ from vaekit.checkpoints.latent_files import LatentFile, LatentOrigin, check_read
 from vaekit.distributions import Posterior
 from vaekit.domains.domain import Domain, LoadedItems, Schema
 from vaekit.domains.files import DecodedResult, FileResult, files_among, side_by_side_path
+from vaekit.domains.finite_results import check_weights
 from vaekit.errors import BadCorrection, BadItem
 from vaekit.evaluation.measures import ItemMeasure
 from vaekit.evaluation.vae_pass import EngineRunner, VAEPass
@@ -130,7 +131,7 @@ class RecordFiles:
 
         def write(path: Path, ran: tuple[LoadedItems, VAEPass, float]) -> ReconstructedFile:
             loaded, passed, seconds = ran
-            check_finite(passed.result, path)
+            self.check_finite(passed.result, path)
             items, target = self.schema.to_items(passed.result), outputs[path]
             self.domain.write(items, target, self.schema)
             pairs = side_by_side_path(target) if side_by_side else None
@@ -158,7 +159,7 @@ class RecordFiles:
 
         def write(path: Path, encoded: tuple[LoadedItems, Posterior]) -> EncodedFile:
             loaded, posterior = encoded
-            check_finite(posterior.mode, path)
+            self.check_finite(posterior.mode, path)
             save_latent(outputs[path], LatentFile(posterior, origin, tuple(loaded.x.shape[2:])))
             mode = posterior.mode
             return EncodedFile(
@@ -180,7 +181,7 @@ class RecordFiles:
             return self.engine.decode(latent.posterior.mean, latent.size), caution
 
         def write(path: Path, decoded: tuple[Tensor, str | None]) -> DecodedFile:
-            check_finite(decoded[0], path)
+            self.check_finite(decoded[0], path)
             items = self.schema.to_items(decoded[0])
             self.domain.write(items, outputs[path], self.schema)
             return DecodedFile(path, outputs[path], decoded[1], len(items))
@@ -191,20 +192,22 @@ class RecordFiles:
         """The items of a file."""
         return self.domain.read(path, self.schema)
 
+    def check_finite(self, values: Tensor, path: Path) -> None:
+        """Refuse results that cannot be written.
 
-def check_finite(values: Tensor, path: Path) -> None:
-    """Refuse results that cannot be written.
-
-    Raises:
-        BadItem: some values are NaN or infinite.
-    """
-    broken = 0 if not values.is_floating_point() else len(values) - int(values.isfinite().flatten(1).all(dim=1).sum())
-    if broken:
-        raise BadItem(
-            f"The VAE gives non-finite values for {broken:,} of the {len(values):,} items in {path}.",
-            "Expected finite values.",
-            "Check the weights with `vaekit inspect`, the values of these items, and use a wider dtype (fp32).",
-        )
+        Raises:
+            BadItem: some values are NaN or infinite, or tokens come from such weights.
+        """
+        if not values.is_floating_point():
+            check_weights(self.engine)
+            return
+        broken = len(values) - int(values.isfinite().flatten(1).all(dim=1).sum())
+        if broken:
+            raise BadItem(
+                f"The VAE gives non-finite values for {broken:,} of the {len(values):,} items in {path}.",
+                "Expected finite values.",
+                "Check the weights with `vaekit inspect`, the values of these items, and use a wider dtype (fp32).",
+            )
 
 
 def value_count(loaded: LoadedItems) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vaekit.distributions import SampledPrior, StandardNormal
 from vaekit.errors import BadPlan, NoPrior
+from vaekit.geometry import size_text
 from vaekit.latents.fitted_prior import FittedMixture, fit_mixture
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.encoded_data import encoded
@@ -22,6 +23,8 @@ NAME = "samples"
 CHUNK = 64
 """Latents that are drawn at once. Their generator follows from the seed and the number of the chunk alone, so that
 samples do not depend on how many are asked for or on the batch size."""
+HOTTEST = 1000
+"""Temperature. Above it, latents leave the range of half precision."""
 STANDARD, FITTED = "standard", "fitted"
 
 
@@ -70,21 +73,25 @@ def sample(
         MissingPackage: a fitted prior needs scikit-learn.
         CannotWrite: the disk is full, or the like.
     """
-    engine, geometry = model.engine, model.engine.geometry
-    size = item_size(model, options)
+    geometry, size = model.engine.geometry, item_size(model, options)
     prior, words = prior_of(model, options)
     shape = (geometry.latent_channels, *latent_size(model, options))
 
     def items() -> Iterator[object]:
         done = 0
         for z in latents(prior, shape, options):
-            yield from model.schema.to_items(engine.decode(z, size))
+            yield from model.schema.to_items(model.decode(z, size))
             done += len(z)
             progress(done, options.count)
 
     files = model.domain.write_many(items(), out, NAME, model.schema)
     record = {"vae": model.identity, **asdict(options), "data": None if options.data is None else str(options.data)}
-    return Samples((*files, write_record(out / f"{NAME}.json", record)), options.count, words, notes_on(shape, prior))
+    return Samples(
+        (*files, write_record(out / f"{NAME}.json", record)),
+        options.count,
+        words,
+        (*size_notes(size, options), *notes_on(shape, prior)),
+    )
 
 
 def item_size(model: OpenModel, options: SampleOptions) -> tuple[int, ...]:
@@ -102,6 +109,16 @@ def prior_of(model: OpenModel, options: SampleOptions) -> tuple[SampledPrior, st
     """The prior, and what it is in words."""
     if options.prior not in (STANDARD, FITTED):
         raise BadPlan(f"There is no prior {options.prior!r}.", f"Expected {STANDARD} or {FITTED}.", "")
+    if options.data is not None and options.prior != FITTED:
+        raise BadPlan(
+            f"Data were given, which the {options.prior} prior does not use.",
+            f"Expected --data only with --prior {FITTED}.",
+            "Add that, or omit --data.",
+        )
+    if not 0 <= options.temperature <= HOTTEST:
+        raise BadPlan(
+            f"The temperature is {options.temperature:g}.", f"Expected 0 to {HOTTEST:,}.", "1 samples the prior itself."
+        )
     if options.temperature != 1 and (options.prior == FITTED or not isinstance(model.engine.vae.prior, StandardNormal)):
         raise BadPlan("Only the prior N(0, I) has a temperature.", "Expected --temperature 1.", "")
     if options.prior == FITTED:
@@ -131,7 +148,9 @@ def fitted_prior(model: OpenModel, options: SampleOptions) -> tuple[FittedMixtur
     z, skipped = encoded(model, options.data)
     prior = fit_mixture(z.flatten(1).cpu(), options.seed)
     left_out = f" ({skipped:,} cannot be read)" if skipped else ""
-    return prior, f"a mixture of {len(prior.weights)} Gaussians, fitted to {len(z):,} {model.domain.items}{left_out}"
+    count = len(prior.weights)
+    kind = "one Gaussian" if count == 1 else f"a mixture of {count} Gaussians"
+    return prior, f"{kind}, fitted to {len(z):,} {model.domain.items}{left_out}"
 
 
 def latents(prior: SampledPrior, shape: tuple[int, ...], options: SampleOptions) -> Iterator[Tensor]:
@@ -139,6 +158,14 @@ def latents(prior: SampledPrior, shape: tuple[int, ...], options: SampleOptions)
     for start in range(0, options.count, CHUNK):
         z = prior.sample(torch.empty(CHUNK, *shape), generator_for(options.seed, "sample", start))
         yield z[: options.count - start] * options.temperature
+
+
+def size_notes(size: tuple[int, ...], options: SampleOptions) -> tuple[str, ...]:
+    """Whether the size that was asked for was ignored."""
+    if options.size is None or (size and set(size) == {options.size}):
+        return ()
+    only = f"All items of this VAE have the size {size_text(size)}" if size else "The items of this VAE have no size"
+    return (f"{only}: --size {options.size} was ignored.",)
 
 
 def notes_on(shape: tuple[int, ...], prior: SampledPrior) -> tuple[str, ...]:
