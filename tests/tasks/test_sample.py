@@ -12,7 +12,7 @@ from refusals import refuses
 
 from vaekit.checkpoints.save import save
 from vaekit.domains.images.read import read_image
-from vaekit.errors import BadPlan, NoPrior
+from vaekit.errors import BadPlan, HalfMissing, NoPrior, TooLittleMemory
 from vaekit.families import assemble, family_of
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
@@ -101,3 +101,33 @@ def test_a_size_that_the_vae_does_not_make_is_named(one_vector: OpenModel, tmp_p
     assert not sample(one_vector, tmp_path, replace(SMALL, count=1, size=side)).notes
     (note,) = sample(one_vector, tmp_path, replace(SMALL, count=1, size=side + 1)).notes
     assert f"--size {side + 1}" in note
+
+
+def test_a_prior_with_categories(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save(assemble(family_of("joint"), EXAMPLES["joint"]).eval(), tmp_path / "joint.safetensors")
+    model = open_model(ModelOptions(str(tmp_path / "joint.safetensors")), EngineOptions(device="cpu"))
+    assert "categories" in sample(model, tmp_path / "out", SampleOptions(count=2)).prior
+    assert len(pixels(tmp_path / "out")) == 2
+
+
+def test_a_size_beyond_the_memory_is_refused_before_latents_are_drawn(model: OpenModel, tmp_path: Path) -> None:
+    with pytest.raises(TooLittleMemory):
+        sample(model, tmp_path / "out", replace(SMALL, size=10**6))
+
+
+def test_remedies_can_be_followed(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save(assemble(family_of("tiny"), EXAMPLES["tiny"]).eval(), tmp_path / "tiny.safetensors")
+    model = open_model(ModelOptions(str(tmp_path / "tiny.safetensors")), EngineOptions(device="cpu"))
+    with refuses(NoPrior, "diffusion model"):  # latents that are maps have no fitted prior
+        sample(model, tmp_path / "out", SMALL)
+
+
+def test_an_encoder_alone_makes_no_samples(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    vae = assemble(family_of("kl"), EXAMPLES["kl"], halves=("encoder",)).eval()
+    save(vae, tmp_path / "encoder.safetensors")
+    model = open_model(ModelOptions(str(tmp_path / "encoder.safetensors")), EngineOptions(device="cpu"))
+    with pytest.raises(HalfMissing):
+        sample(model, tmp_path / "out", SMALL)

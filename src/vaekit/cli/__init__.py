@@ -85,8 +85,19 @@ def status_of_verb(as_json: bool) -> int:
         show_error(error, as_json)
     except (OSError, MemoryError) as error:
         show_error(of_system(error), as_json)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        show_error(of_system(MemoryError()), as_json)
     except UsageError as error:
         return show_usage_error(error)
     except typer.Abort:
         pass
     return 1
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an allocation of torch failed, which raises no MemoryError."""
+    from vaekit.runtime.memory import out_of_memory
+
+    return out_of_memory(error)
