@@ -241,3 +241,16 @@ def test_other_runtime_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("vaekit.cli.app", failing)
     with pytest.raises(RuntimeError, match="a defect"):
         status_of_verb(as_json=False)
+
+
+@pytest.mark.parametrize("closed", ["1", "2", "1 2", "0 1 2"])
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_closed_streams_are_no_crash(closed: str, as_json: list[str], vae_file: Path, tmp_path: Path) -> None:
+    code = (
+        "import os, subprocess, sys\n"
+        f"for number in {closed!r}.split(): os.close(int(number))\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'vaekit', *sys.argv[1:]])"
+    )
+    arguments = ["inspect", str(vae_file), "--no-hash", *as_json]
+    ended = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert ended.returncode == 0 and "Traceback" not in ended.stderr

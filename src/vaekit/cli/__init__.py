@@ -24,7 +24,7 @@ from vaekit.cli.get import get
 from vaekit.cli.inspect import inspect
 from vaekit.cli.interpolate import interpolate
 from vaekit.cli.list import list_models
-from vaekit.cli.output import accept_any_text, finish_output, show_error, show_usage_error
+from vaekit.cli.output import accept_any_text, finish_output, open_closed_streams, show_error, show_usage_error
 from vaekit.cli.push import push
 from vaekit.cli.reconstruct import reconstruct
 from vaekit.cli.sample import sample
@@ -72,6 +72,7 @@ UsageError: type[Exception] = typer.BadParameter.mro()[2]
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    open_closed_streams()
     accept_any_text()
     status = status_of_verb(as_json="--json" in sys.argv)
     sys.exit(status if finish_output() else 1)
