@@ -32,12 +32,12 @@ def resized(image: LoadedImage, size: tuple[int, int]) -> LoadedImage:
     if (image.height, image.width) == size:
         return image
     height, width = size
-    filters = {"size": (width, height), "method": Image.Resampling.BICUBIC}
-    pixels = from_bytes(ImageOps.fit(Image.fromarray(to_bytes(image.pixels)), **filters))
+    covering, bicubic = (width, height), Image.Resampling.BICUBIC
+    pixels = from_bytes(ImageOps.fit(Image.fromarray(to_bytes(image.pixels)), covering, bicubic))
     alpha = None
     if image.alpha is not None:
         opacity = Image.fromarray(to_bytes(image.alpha * 2 - 1)[..., 0])
-        alpha = (from_bytes(ImageOps.fit(opacity, **filters))[:, :1] + 1) / 2
+        alpha = (from_bytes(ImageOps.fit(opacity, covering, bicubic))[:, :1] + 1) / 2
     return LoadedImage(pixels, alpha, (*image.notes, f"resized and cropped to {width}x{height}"))
 
 
