@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from vaekit.cli import status_of_verb
 from vaekit.runtime.engine import Engine
 
 Run = Callable[..., Any]
@@ -219,3 +220,37 @@ def test_wrong_usage_is_status_2(run: Run) -> None:
 @pytest.mark.parametrize(("option", "value"), [("--dtype", "int3"), ("--device", "toaster")])
 def test_a_plan_that_cannot_be(run: Run, vae_file: Path, photo: Path, tmp_path: Path, option: str, value: str) -> None:
     assert_told(run("reconstruct", photo, "--vae", vae_file, "-o", tmp_path, option, value), value)
+
+
+@pytest.mark.parametrize("text", ["[enforce fail at alloc_cpu.cpp:127] can't allocate memory", "CUDA out of memory"])
+def test_a_failed_allocation_of_torch_is_told(
+    text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(**_: object) -> int:
+        raise RuntimeError(text)
+
+    monkeypatch.setattr("vaekit.cli.app", failing)
+    assert status_of_verb(as_json=False) == 1
+    assert "memory" in capsys.readouterr().err
+
+
+def test_other_runtime_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(**_: object) -> int:
+        raise RuntimeError("a defect of vaekit")
+
+    monkeypatch.setattr("vaekit.cli.app", failing)
+    with pytest.raises(RuntimeError, match="a defect"):
+        status_of_verb(as_json=False)
+
+
+@pytest.mark.parametrize("closed", ["1", "2", "1 2", "0 1 2"])
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_closed_streams_are_no_crash(closed: str, as_json: list[str], vae_file: Path, tmp_path: Path) -> None:
+    code = (
+        "import os, subprocess, sys\n"
+        f"for number in {closed!r}.split(): os.close(int(number))\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'vaekit', *sys.argv[1:]])"
+    )
+    arguments = ["inspect", str(vae_file), "--no-hash", *as_json]
+    ended = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert ended.returncode == 0 and "Traceback" not in ended.stderr

@@ -3,32 +3,38 @@
 import csv
 import io
 import json
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_breast_cancer
 
 import vaekit
 from vaekit.cli import app
 from vaekit.domains.find import domain_of
-from vaekit.errors import BadCheckpoint, BadCorrection, NotFound, UnknownDomain
+from vaekit.errors import BadCheckpoint, BadCorrection, BadItem, NotFound, UnknownDomain
 from vaekit.tasks.decode import decode
 from vaekit.tasks.encode import encode
+from vaekit.tasks.interpolate import interpolate
 from vaekit.tasks.model import open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
 from vaekit.tasks.reconstruct import reconstruct
+from vaekit.tasks.sample import sample
+from vaekit.tasks.traverse import traverse
 
 SMALL = ("--samples", 2000, "--set", "schedule.warmup_samples=200")
 
 
-def call(*arguments: object) -> Any:
-    """Run a command in this process."""
+def call(*arguments: object, status: int | None = None) -> Any:
+    """Run a command in this process; it has to end with this exit status."""
     output = io.StringIO()
     with redirect_stdout(output):
-        status = app([*map(str, arguments), "--json"], standalone_mode=False)
-    assert not status
+        ended = app([*map(str, arguments), "--json"], standalone_mode=False)
+    assert ended == status
     return json.loads(output.getvalue())
 
 
@@ -227,3 +233,106 @@ def test_rows_and_sentences_are_traversed(
     (tmp_path / "one.txt").write_text("a cat sleeps\n")
     call("traverse", tmp_path / "one.txt", "--vae", text_run[0], "--axis", 1, *out)
     assert len((tmp_path / "out" / "traversal-axis-1.txt").read_text().splitlines()) == 3
+
+
+def with_schema(run: Path, target: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A copy of a run's VAE with another schema."""
+    with safe_open(run / "vae.safetensors", "pt") as file:
+        metadata = file.metadata()
+    schema = json.loads(metadata["vaekit.schema"])
+    change(schema)
+    metadata["vaekit.schema"] = json.dumps(schema)
+    save_file(load_file(run / "vae.safetensors"), target, metadata)
+    return target
+
+
+def rename_a_column(schema: dict[str, Any]) -> None:
+    schema["columns"][2]["name"] = "renamed"
+
+
+def replace_a_token(schema: dict[str, Any]) -> None:
+    schema["tokens"][3] = "replaced"
+
+
+@pytest.mark.parametrize(
+    ("fixture", "change", "place"),
+    [("table_run", rename_a_column, "columns[2].name"), ("text_run", replace_a_token, "tokens[3]")],
+)
+def test_vaes_with_equal_weights_and_other_schemas_differ(
+    fixture: str, change: Callable[[dict[str, Any]], None], place: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    run, _ = request.getfixturevalue(fixture)
+    other = with_schema(run, tmp_path / "other.safetensors", change)
+    same, found = call("diff", run, run), call("diff", run, other, status=1)
+    (difference,) = found["schema"]
+    assert same["same"] and not same["schema"]
+    assert not found["same"] and not found["counts"]["different"] and difference.startswith(place)
+
+
+@pytest.mark.parametrize(
+    ("fixture", "domain", "schema"),
+    [("table_run", "tables", "31 columns: mean radius, "), ("text_run", "text", "unit words, ")],
+)
+def test_inspect_shows_domain_and_schema(
+    fixture: str, domain: str, schema: str, request: pytest.FixtureRequest
+) -> None:
+    run, _ = request.getfixturevalue(fixture)
+    for _ in ("first", "cached"):
+        facts = call("inspect", run)
+        assert facts["domain"] == facts["media"] == domain and facts["schema"].startswith(schema)
+
+
+def test_every_skipped_row_is_in_the_result(table: Path, table_run: tuple[Path, Any], tmp_path: Path) -> None:
+    rows = read_csv(table)[:20]
+    rows[3][0], rows[7][1], rows[9][30] = "many", "", "maybe"
+    with open(tmp_path / "broken.csv", "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    (file_facts,) = call("reconstruct", tmp_path / "broken.csv", "--vae", table_run[0], "--out", tmp_path / "out")[
+        "files"
+    ]
+    assert list(file_facts["skipped"]) == ["broken.csv:4", "broken.csv:8", "broken.csv:10"]
+    (note,) = file_facts["notes"]
+    assert all(reason in note for reason in file_facts["skipped"].values())
+
+
+@pytest.mark.parametrize(("fixture", "data"), [("table_run", "table"), ("text_run", "text")])
+@pytest.mark.parametrize("verb", ["reconstruct", "interpolate", "traverse", "sample"])
+def test_non_finite_weights_are_refused(
+    verb: str, fixture: str, data: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    run, _ = request.getfixturevalue(fixture)
+    with safe_open(run / "vae.safetensors", "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(run / "vae.safetensors")
+    for name, tensor in tensors.items():
+        if name.startswith("decoder"):
+            tensor.fill_(float("nan"))
+    save_file(tensors, tmp_path / "nan.safetensors", metadata)
+    model = open_model(ModelOptions(str(tmp_path / "nan.safetensors")), EngineOptions(device="cpu"))
+    path = Path(request.getfixturevalue(data))
+    if verb == "reconstruct":
+        assert reconstruct(model, [path], tmp_path / "out").failures
+        return
+    with pytest.raises(BadItem):
+        {
+            "interpolate": lambda: interpolate(model, [few_lines(path, tmp_path)], tmp_path / "out"),
+            "traverse": lambda: traverse(model, path, tmp_path / "out"),
+            "sample": lambda: sample(model, tmp_path / "out"),
+        }[verb]()
+    assert not (tmp_path / "out").exists()
+
+
+def few_lines(path: Path, folder: Path) -> Path:
+    """A copy of the first four lines of a file."""
+    target = folder / path.name
+    target.write_text("".join(path.read_text("utf-8").splitlines(keepends=True)[:4]), "utf-8")
+    return target
+
+
+def test_only_the_first_row_of_a_traversal_is_read(table: Path, table_run: tuple[Path, Any], tmp_path: Path) -> None:
+    rows = read_csv(table)[:4]
+    rows[2][0] = "many"
+    with open(tmp_path / "broken.csv", "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    found = call("traverse", tmp_path / "broken.csv", "--vae", table_run[0], "--out", tmp_path / "out", "--steps", 1)
+    assert found["item"] == "broken.csv:2"

@@ -33,3 +33,13 @@ def test_half_precision_is_blamed_only_where_it_ran(tiny_vae: VAE) -> None:
 
 def test_finite_results_pass(tiny_vae: VAE) -> None:
     check_finite(torch.zeros(3), Engine(tiny_vae))
+
+
+def test_tokens_of_broken_weights_are_refused(tiny_vae: VAE) -> None:
+    tokens = torch.zeros(3, 2, dtype=torch.long)
+    check_finite(tokens, Engine(tiny_vae))
+    name, parameter = next(iter(tiny_vae.named_parameters()))
+    with torch.no_grad():
+        parameter.view(-1)[0] = float("inf")
+    with refuses(BadItem, name):
+        check_finite(tokens, Engine(tiny_vae))

@@ -38,3 +38,12 @@ def test_samples_have_the_shape_asked_for() -> None:
     z = fitted.sample(torch.empty(3, 2, 1, 1), torch.Generator().manual_seed(0))
     assert z.shape == (3, 2, 1, 1)
     assert fitted.log_prob(z).shape == (3,)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("distinct", [1, 3])
+def test_few_distinct_latents_are_fitted_without_warnings(distinct: int) -> None:
+    pytest.importorskip("sklearn")
+    prior = fit_mixture(torch.arange(60.0).remainder(distinct).view(60, 1).repeat(1, 2))
+    assert len(prior.weights) <= distinct
+    assert prior.sample(torch.empty(4, 2)).isfinite().all()

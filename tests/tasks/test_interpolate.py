@@ -65,6 +65,8 @@ def test_one_image_alone_is_refused(model: OpenModel, images: Path, tmp_path: Pa
     ("options", "error"),
     [
         (replace(SMALL, path="geodesic"), BadPlan),
+        (replace(SMALL, steps=10**9), BadPlan),
+        (replace(SMALL, steps=-1), BadPlan),
         (replace(SMALL, animation="avi"), CannotWrite),
     ],
 )

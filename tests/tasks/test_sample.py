@@ -1,6 +1,7 @@
 """`tasks.sample`: reproducible samples, priors, and what is refused."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from refusals import refuses
 
 from vaekit.checkpoints.save import save
 from vaekit.domains.images.read import read_image
-from vaekit.errors import BadPlan, NoPrior
+from vaekit.errors import BadPlan, HalfMissing, NoPrior, TooLittleMemory
 from vaekit.families import assemble, family_of
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
@@ -70,6 +71,9 @@ def test_a_fitted_prior(one_vector: OpenModel, images: Path, tmp_path: Path) -> 
     [
         (replace(SMALL, prior="uniform"), "uniform"),
         (replace(SMALL, prior="fitted"), "--data"),
+        (replace(SMALL, data=Path("images")), "--prior fitted"),
+        (replace(SMALL, temperature=math.inf), "inf"),
+        (replace(SMALL, temperature=math.nan), "nan"),
         (replace(SMALL, prior="fitted", temperature=0.5), "--temperature"),
     ],
 )
@@ -89,4 +93,41 @@ def test_a_codebook_has_no_prior_to_sample(tmp_path: Path) -> None:
     save(assemble(family_of("vq"), EXAMPLES["vq"]).eval(), tmp_path / "vq.safetensors")
     model = open_model(ModelOptions(str(tmp_path / "vq.safetensors")), EngineOptions(device="cpu"))
     with pytest.raises(NoPrior):
+        sample(model, tmp_path / "out", SMALL)
+
+
+def test_a_size_that_the_vae_does_not_make_is_named(one_vector: OpenModel, tmp_path: Path) -> None:
+    side = one_vector.engine.geometry.size[0] if one_vector.engine.geometry.size else 0
+    assert not sample(one_vector, tmp_path, replace(SMALL, count=1, size=side)).notes
+    (note,) = sample(one_vector, tmp_path, replace(SMALL, count=1, size=side + 1)).notes
+    assert f"--size {side + 1}" in note
+
+
+def test_a_prior_with_categories(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save(assemble(family_of("joint"), EXAMPLES["joint"]).eval(), tmp_path / "joint.safetensors")
+    model = open_model(ModelOptions(str(tmp_path / "joint.safetensors")), EngineOptions(device="cpu"))
+    assert "categories" in sample(model, tmp_path / "out", SampleOptions(count=2)).prior
+    assert len(pixels(tmp_path / "out")) == 2
+
+
+def test_a_size_beyond_the_memory_is_refused_before_latents_are_drawn(model: OpenModel, tmp_path: Path) -> None:
+    with pytest.raises(TooLittleMemory):
+        sample(model, tmp_path / "out", replace(SMALL, size=10**6))
+
+
+def test_remedies_can_be_followed(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save(assemble(family_of("tiny"), EXAMPLES["tiny"]).eval(), tmp_path / "tiny.safetensors")
+    model = open_model(ModelOptions(str(tmp_path / "tiny.safetensors")), EngineOptions(device="cpu"))
+    with refuses(NoPrior, "diffusion model"):  # latents that are maps have no fitted prior
+        sample(model, tmp_path / "out", SMALL)
+
+
+def test_an_encoder_alone_makes_no_samples(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    vae = assemble(family_of("kl"), EXAMPLES["kl"], halves=("encoder",)).eval()
+    save(vae, tmp_path / "encoder.safetensors")
+    model = open_model(ModelOptions(str(tmp_path / "encoder.safetensors")), EngineOptions(device="cpu"))
+    with pytest.raises(HalfMissing):
         sample(model, tmp_path / "out", SMALL)

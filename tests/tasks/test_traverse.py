@@ -1,6 +1,7 @@
 """`tasks.traverse`: the grid, its middle, and what is refused."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,10 +39,24 @@ def test_without_a_choice_the_first_axes_are_shown(model: OpenModel, images: Pat
     assert len(traverse(model, images / "0.png", tmp_path, TraverseOptions(steps=1)).directions) == 4
 
 
-@pytest.mark.parametrize(("options", "named"), [(replace(SMALL, axes=(7,)), "7"), (replace(SMALL, pca=2), "--data")])
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (replace(SMALL, axes=(7,)), "7"),
+        (replace(SMALL, pca=2), "--data"),
+        (replace(SMALL, steps=10**11), "1,000"),
+        (replace(SMALL, extent=math.inf), "inf"),
+        (replace(SMALL, extent=math.nan), "nan"),
+    ],
+)
 def test_bad_directions_are_refused(
     model: OpenModel, images: Path, tmp_path: Path, options: TraverseOptions, named: str
 ) -> None:
     with refuses(BadPlan, named):
         traverse(model, images / "0.png", tmp_path / "out", options)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_axis_that_is_named_twice_is_shown_once(model: OpenModel, images: Path, tmp_path: Path) -> None:
+    result = traverse(model, images / "0.png", tmp_path, replace(SMALL, axes=(3, 0, 3)))
+    assert [name for name, _ in result.directions] == ["axis 3", "axis 0"]

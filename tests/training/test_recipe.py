@@ -136,7 +136,9 @@ def test_overrides_change_a_copy_and_may_add_tables() -> None:
     assert table == {"schedule": {"samples": 100}}
 
 
-@pytest.mark.parametrize("change", ["schedule.samples", "=5", "schedule.samples.x=5", "schedule.=5"])
+@pytest.mark.parametrize(
+    "change", ["schedule.samples", "=5", "schedule.samples.x=5", "schedule.=5", "schedul.samples=5", "nonsense=1"]
+)
 def test_overrides_of_no_key_are_refused(change: str) -> None:
     with refuses(BadRecipe, change, "mine"):
         with_overrides("mine", {"schedule": {"samples": 100}}, [change])

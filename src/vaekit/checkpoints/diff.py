@@ -12,11 +12,14 @@ from torch import Tensor
 from vaekit.formats.safetensors_writer import Piece
 from vaekit.formats.tensor_file import dtype_name
 from vaekit.identification.identify import Identified, identify
+from vaekit.identification.items import items_of, schema_differences
 from vaekit.identification.resolve import resolve
 from vaekit.identification.weights import StoredWeights, weights_in
 from vaekit.library.names import locate_vae
 
 EQUAL, CLOSE, DIFFERENT, MISSING = "equal", "close", "different", "missing"
+NOT_STATED = "not stated"
+"""For a domain."""
 CLOSE_RELATIVE = 2**-8
 """Relative to a value: one unit in the last place of bfloat16. Rounding to half precision changes values by less."""
 CLOSE_ABSOLUTE = 2**-24
@@ -51,6 +54,11 @@ class FileDifference:
     same_normalization: bool | None
     """None where one of them is unknown."""
     tensors: tuple[TensorDifference, ...]
+    domains: tuple[str, str] = ("images", "images")
+    """The kinds of data that they take; "not stated" where that is unknown."""
+    schema: tuple[str, ...] = ()
+    """Entries of the schemas of their items that differ: "columns[0].name: 'age' and 'years'"; empty if a file states
+    none, or if the domains differ."""
     notes: tuple[str, str] = ("", "")
     """Which of several sets of weights was compared; empty for a file that holds one."""
     counts: dict[str, int] = field(init=False)
@@ -69,6 +77,8 @@ class FileDifference:
             or self.config
             or self.same_normalization is False
             or self.families[0] != self.families[1]
+            or self.domains[0] != self.domains[1]
+            or self.schema
         )
 
     def largest(self, count: int) -> list[TensorDifference]:
@@ -104,12 +114,17 @@ def diff_files(
     with locate_vae(one, models) as first, locate_vae(other, models) as second:
         a, b = (resolve(identify(path, weights), measure=False) for path in (first, second))
         contents = weights_in(a), weights_in(b)
+        (domain, schema), (other_domain, other_schema) = (
+            items_of(each.parts[0].file.metadata, each.config.geometry.axes) for each in (a, b)
+        )
         return FileDifference(
             families=(a.family.name, b.family.name),
             layouts=(layout_of(a), layout_of(b)),
             config=config_differences(a, b),
             normalizations=(str(a.normalization or "unknown"), str(b.normalization or "unknown")),
             same_normalization=same_normalization(a, b),
+            domains=(domain or NOT_STATED, other_domain or NOT_STATED),
+            schema=schema_differences(schema, other_schema) if domain == other_domain else (),
             notes=(str(a.selection or ""), str(b.selection or "")),
             tensors=tuple(compared(*contents, progress)),
         )

@@ -24,7 +24,7 @@ from vaekit.cli.get import get
 from vaekit.cli.inspect import inspect
 from vaekit.cli.interpolate import interpolate
 from vaekit.cli.list import list_models
-from vaekit.cli.output import accept_any_text, finish_output, show_error, show_usage_error
+from vaekit.cli.output import accept_any_text, finish_output, open_closed_streams, show_error, show_usage_error
 from vaekit.cli.push import push
 from vaekit.cli.reconstruct import reconstruct
 from vaekit.cli.sample import sample
@@ -72,6 +72,7 @@ UsageError: type[Exception] = typer.BadParameter.mro()[2]
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    open_closed_streams()
     accept_any_text()
     status = status_of_verb(as_json="--json" in sys.argv)
     sys.exit(status if finish_output() else 1)
@@ -85,8 +86,19 @@ def status_of_verb(as_json: bool) -> int:
         show_error(error, as_json)
     except (OSError, MemoryError) as error:
         show_error(of_system(error), as_json)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        show_error(of_system(MemoryError()), as_json)
     except UsageError as error:
         return show_usage_error(error)
     except typer.Abort:
         pass
     return 1
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an allocation of torch failed, which raises no MemoryError."""
+    from vaekit.runtime.memory import out_of_memory
+
+    return out_of_memory(error)

@@ -1,5 +1,6 @@
 """`vaekit diff`: compare two VAE files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from vaekit.tasks.diff import ImageDifference
 
 COLUMNS = ("tensor", "status", "relative", "largest", "")
+MOST_LINES = 10
+"""Differences between two schemas."""
 IMAGE_COLUMNS = ("image", "status", "largest", "changed", "PSNR")
 
 
@@ -36,8 +39,8 @@ def diff(
 
     Layouts, formats, prefixes and dtypes do not matter: tensors are compared under their native names. A tensor is
     `close` if all values differ by no more than rounding to half precision; "relative" is the root mean square of the
-    difference over that of A. Also compares config and latent normalization, and with --images the 8-bit
-    reconstructions (`close`: by at most 1). Exit status 1 if the VAEs differ.
+    difference over that of A. Also compares config, domain, schema and latent normalization, and with --images the
+    8-bit reconstructions (`close`: by at most 1). Exit status 1 if the VAEs differ.
     """
     from vaekit.tasks.diff import diff as run
 
@@ -79,9 +82,17 @@ def facts_of(files: "FileDifference") -> dict[str, Lines]:
         "tensors": ", ".join(f"{count:,} {status}" for status, count in files.counts.items()),
         "family": pair(files.families),
         "layout": pair(files.layouts),
+        "domain": pair(files.domains),
+        **({"schema": shown(files.schema)} if files.schema else {}),
         "config": tuple(files.config) or ("the same" if one_family else "cannot be compared"),
         "normalization": f"{same} ({pair(files.normalizations)})",
     }
+
+
+def shown(differences: Sequence[str]) -> Lines:
+    """The first differences, and the number of the others: a vocabulary may differ in thousands of places."""
+    others = len(differences) - MOST_LINES
+    return (*differences[:MOST_LINES], *((f"and {others:,} more",) if others > 0 else ()))
 
 
 def pair(values: tuple[str, str]) -> str:

@@ -98,7 +98,7 @@ def evaluate(
     found = result.evaluation
     log_note(vae, loaded.origin.note if loaded.origin else "")
     for item in found.skipped:
-        log(f"vaekit: skipped {item.name}: {item.error}")
+        log(f"vaekit: skipped {item.error if item.name in str(item.error) else f'{item.name}: {item.error}'}")
     for warning in (*found.warnings, *result.notes):
         log(f"vaekit: {warning}")
     if as_json:

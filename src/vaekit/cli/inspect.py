@@ -29,9 +29,9 @@ def inspect(
 ) -> None:
     """Identify the VAE in a file.
 
-    Prints family, layout, config, channels, factor, latent normalization, fingerprint and problems, from the keys,
-    shapes, metadata and weights of the file; its name is ignored. If normalization or padding is unknown, the VAE is
-    run on built-in images to measure it. Results are cached until the file changes.
+    Prints family, layout, domain, schema, config, channels, factor, latent normalization, fingerprint and problems,
+    from the keys, shapes, metadata and weights of the file; its name is ignored. If normalization or padding is
+    unknown, the VAE is run on built-in images to measure it. Results are cached until the file changes.
     """
     facts = look(file, models, hashed, measured, weights) | {"path": file}
     if facts["catalog_entry"] is not None:  # the rest of the entry is for `list` and `get`
@@ -69,6 +69,8 @@ def rows_of(facts: Any) -> dict[str, Lines]:
         "also used by": ", ".join(facts.used_by),
         "layout": f"{facts.layout}, {facts.format}" + (f", prefix {facts.prefix!r}" if facts.prefix else ""),
         "parts": " and ".join(facts.halves),
+        "domain": facts.domain or "not stated",
+        "schema": facts.schema,
         "latents": latents(facts),
         "normalization": normalization,
         "padding": padding(facts),
@@ -105,7 +107,7 @@ def latents(facts: Any) -> str:
     """The shape of the latents."""
     geometry = Geometry.from_json(facts.geometry)
     assert geometry is not None
-    fewer = f"{geometry.compression:g}x fewer values"
+    fewer = fewer_values(geometry.compression)
     if not geometry.axes:
         return f"latent vector of {geometry.latent_channels} values for items of {geometry.channels}: {fewer}"
     if geometry.size is not None:
@@ -116,11 +118,16 @@ def latents(facts: Any) -> str:
     return f"{geometry.latent_text}: {fewer}"
 
 
+def fewer_values(compression: float) -> str:
+    """How the number of values changes; small VAEs of tables have more latents than columns."""
+    return f"{compression:.4g}x fewer values" if compression >= 1 else f"{1 / compression:.4g}x more values"
+
+
 def unrunnable_rows(facts: Any) -> dict[str, Lines]:
     """The rows for a VAE that is recognized but cannot be run."""
     channels = "an unknown number of" if facts.latent_channels is None else f"{facts.latent_channels}"
     size = f" at {facts.size_of_latents}" if facts.size_of_latents else ""
-    fewer = "" if facts.compression is None else f": {facts.compression:g}x fewer values"
+    fewer = "" if facts.compression is None else f": {fewer_values(facts.compression)}"
     rows = {
         "family": facts.family,
         "used by": ", ".join(facts.used_by),

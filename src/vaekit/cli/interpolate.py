@@ -1,5 +1,6 @@
 """`vaekit interpolate`: items between items."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,13 +10,18 @@ from vaekit.cli import options
 from vaekit.cli.output import log, print_facts, print_json, progress_bar, spinner
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
+SHOWN = 8
+"""Items, and ghost indices, that are listed at most."""
+
 
 def interpolate(
     items: options.Items,
     vae: options.Vae = "builtin",
     models: options.Models = None,
     out: options.Out = Path("interpolation"),
-    steps: Annotated[int, typer.Option("--steps", metavar="N", min=0, help="Number of points between two items.")] = 7,
+    steps: Annotated[
+        int, typer.Option("--steps", metavar="N", min=0, max=10_000, help="Number of points between two items.")
+    ] = 7,
     path: Annotated[
         str,
         typer.Option(
@@ -55,9 +61,15 @@ def interpolate(
     if as_json:
         print_json({"vae": vae, "steps": steps, "path": path, "cross_fades": result.cross_fades, **vars(result)})
         return
-    facts = {model.domain.items: f"{result.items}, through {' -> '.join(result.ends)}", "path": path}
+    facts = {model.domain.items: f"{result.items:,}, through {first_and_last(result.ends, ' -> ')}", "path": path}
     if result.ghosts:
         meaning = "they cross-fade" if result.cross_fades else "they change into each other"
-        facts["ghost index"] = f"{', '.join(f'{ghost:.3f}' for ghost in result.ghosts)}: {meaning}"
+        facts["ghost index"] = f"{first_and_last([f'{ghost:.3f}' for ghost in result.ghosts], ', ')}: {meaning}"
     print_facts(f"{vae}: interpolation", facts)
     log(f"Written to {', '.join(map(str, result.files))}")
+
+
+def first_and_last(texts: Sequence[str], between: str) -> str:
+    """Texts on one line: all of them, or the first ones and the last one."""
+    shown = texts if len(texts) <= SHOWN else [*texts[: SHOWN - 2], "...", texts[-1]]
+    return between.join(shown)

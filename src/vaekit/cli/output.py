@@ -44,6 +44,20 @@ Lines = str | Sequence[str]
 """A value in a table: a line, or several."""
 
 
+def open_closed_streams() -> None:
+    """Connect stdin, stdout and stderr to the null device where they are closed, as by `>&-` in a shell.
+
+    Otherwise a file that is opened later would get the number of stdout, and libraries would print into it.
+    """
+    for number in range(3):
+        with suppress(OSError):
+            os.fstat(number)
+            continue
+        os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
+
+
 def accept_any_text() -> None:
     """Print characters that the encoding of stdout lacks as escape sequences, instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):

@@ -14,7 +14,8 @@ from vaekit.tasks.options import EngineOptions, ModelOptions
 if TYPE_CHECKING:
     from vaekit.runtime.plan import Explanation
 
-PLAN_COLUMNS = ("size", "half", "device", "dtype", "backend", "memory", "prepared", "to disk", "passes", "rows")
+PLAN_TEXTS = ("size", "half", "device", "dtype", "backend")
+PLAN_COLUMNS = (*PLAN_TEXTS, "memory", "prepared", "to disk", "passes", "rows")
 
 
 def reconstruct(
@@ -70,20 +71,27 @@ def plan_facts(plan: "Explanation") -> dict[str, Any]:
 
 
 def print_plans(plans: Sequence["Explanation"]) -> None:
-    """A table of plans."""
-    rows = [
-        [
-            size_text(plan.size) or "any",
-            plan.half,
-            plan.device,
-            plan.dtype,
-            plan.backend,
-            "unknown" if plan.predicted_peak is None else format_bytes(plan.predicted_peak),
-            format_bytes(plan.prepared),
-            format_bytes(plan.to_file),
-            str(plan.stages),
-            "-".join(str(rows) for rows in sorted(set(plan.slab_rows))),
-        ]
-        for plan in plans
-    ]
-    print_table("Plan", PLAN_COLUMNS, rows, left=5)
+    """A table of plans, without the columns that say nothing about these."""
+    rows = [plan_row(plan) for plan in plans]
+    columns = [name for name in PLAN_COLUMNS if any(row[name] for row in rows)]
+    left = sum(name in PLAN_TEXTS for name in columns)
+    print_table("Plan", columns, [[row[name] for name in columns] for row in rows], left=left)
+
+
+def plan_row(plan: "Explanation") -> dict[str, str]:
+    """The cells of a plan by column. Items without axes, such as rows of tables, have no size; a network that can only
+    run whole has no predicted memory."""
+    rows = "-".join(str(rows) for rows in sorted(set(plan.slab_rows)))
+    predicted = plan.predicted_peak is not None
+    return {
+        "size": size_text(plan.size),
+        "half": plan.half,
+        "device": plan.device,
+        "dtype": plan.dtype,
+        "backend": plan.backend,
+        "memory": "not predicted" if plan.predicted_peak is None else format_bytes(plan.predicted_peak),
+        "prepared": format_bytes(plan.prepared) if predicted else "",
+        "to disk": format_bytes(plan.to_file) if predicted else "",
+        "passes": str(plan.stages),
+        "rows": rows if plan.size else "",
+    }

@@ -20,11 +20,13 @@ def sample(
         typer.Option("--prior", metavar="PRIOR", help="standard (the VAE's own) or fitted (to the latents of --data)."),
     ] = "standard",
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="PATH", help="Data that the prior is fitted to.")
+        Path | None, typer.Option("--data", metavar="PATH", help="Data that a fitted prior is fitted to.")
     ] = None,
     temperature: Annotated[
         float,
-        typer.Option("--temperature", metavar="T", min=0, help="Factor on the standard deviation of N(0, I)."),
+        typer.Option(
+            "--temperature", metavar="T", min=0, max=1000, help="Factor on the standard deviation of N(0, I)."
+        ),
     ] = 1.0,
     size: Annotated[
         int | None,

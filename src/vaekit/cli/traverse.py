@@ -34,9 +34,11 @@ def traverse(
             show_default="unit 1",
         ),
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", metavar="N", min=1, help="Number of items per direction.")] = 7,
+    steps: Annotated[
+        int, typer.Option("--steps", metavar="N", min=1, max=1000, help="Number of items per direction.")
+    ] = 7,
     extent: Annotated[
-        float, typer.Option("--extent", metavar="S", min=0, help="Largest distance, in standard deviations.")
+        float, typer.Option("--extent", metavar="S", min=0, max=1000, help="Largest distance, in standard deviations.")
     ] = 3.0,
     dtype: options.Dtype = "fp32",
     device: options.Device = None,

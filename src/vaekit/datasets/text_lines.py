@@ -60,7 +60,7 @@ def open_lines(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
 
 
 TEXT_LINES = Source(
-    about="a text file with one of the {items} per line, or a folder of them",
+    about="a text file with {items}, one per line, or a folder of them",
     yields=Line,
     claims=lambda path, start: not path.is_dir() and (path.suffix.lower() in SUFFIXES or is_text(start)),
     open=open_lines,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from vaekit.distributions.base import Prior, sum_items
+from vaekit.distributions.base import Prior, standard_noise, sum_items
 from vaekit.distributions.posteriors import DiagonalGaussian
 from vaekit.distributions.priors import StandardNormal
 from vaekit.shapes import PerItem
@@ -31,6 +31,12 @@ class NormalAndUniform:
         return StandardNormal().log_prob(continuous) - sum(
             choice[0, 0].numel() * math.log(size) for size, choice in zip(self.categories, choices, strict=True)
         )
+
+    def sample(self, like: Tensor, generator: Generator | None = None) -> Tensor:
+        """Samples with the shape (b, ...), dtype and device of `like`; choices are one-hot."""
+        noise = standard_noise(like, generator)
+        continuous, *choices = split(noise, self.categories)  # the largest of K equal variables is each equally likely
+        return torch.cat([continuous, *(chosen(choice, choice.detach()) for choice in choices)], dim=1)
 
 
 @dataclass(frozen=True)

@@ -222,8 +222,16 @@ class Domain(Protocol):
             NotFound, BadItem: there are none that can be read.
         """
 
-    def read_all(self, paths: Sequence[Path], schema: Schema, geometry: Geometry) -> LoadedItems:
+    def read_all(
+        self, paths: Sequence[Path], schema: Schema, geometry: Geometry, limit: int | None = None
+    ) -> LoadedItems:
         """The items of several files as one batch, in one size: the fixed size of the VAE, or that of the first item.
+
+        Args:
+            paths: the files.
+            schema: of the items.
+            geometry: of the VAE.
+            limit: the maximum number of items of each file; the others are not read.
 
         Raises:
             NotFound, BadItem: one of them cannot be read.

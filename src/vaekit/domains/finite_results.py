@@ -12,11 +12,14 @@ HALVES = (torch.float16, torch.bfloat16)
 
 
 def check_finite(result: Tensor, engine: Engine) -> None:
-    """Reject NaN and infinite values in the result of an engine.
+    """Reject NaN and infinite values in the result of an engine, and tokens that were computed with such weights.
 
     Raises:
         BadItem: there are some. Weights are blamed if they are non-finite, else half precision if it was used.
     """
+    if not result.is_floating_point():  # tokens are always finite
+        check_weights(engine)
+        return
     count = sum(count_non_finite(result))
     if not count:
         return
@@ -41,3 +44,18 @@ def check_finite(result: Tensor, engine: Engine) -> None:
         "Expected finite values.",
         "Examine it with `vaekit doctor`, which names the first such layer.",
     )
+
+
+def check_weights(engine: Engine) -> None:
+    """Reject a VAE with NaN or infinite weights.
+
+    Raises:
+        BadItem: it has some.
+    """
+    broken = non_finite_weights(engine.vae)
+    if broken:
+        raise BadItem(
+            f"Weights of the VAE are NaN or infinite: {non_finite_text(broken)}.",
+            "Expected finite weights.",
+            BROKEN_WEIGHTS,
+        )

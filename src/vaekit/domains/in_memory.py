@@ -171,8 +171,11 @@ class InMemoryDomain(ABC):
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         return loaded_items(path, self.open(path, SkipLog()).train, schema, self.original)
 
-    def read_all(self, paths: Sequence[Path], schema: Schema, geometry: Geometry) -> LoadedItems:
-        files = [self.read(path, schema) for path in paths]
+    def read_all(
+        self, paths: Sequence[Path], schema: Schema, geometry: Geometry, limit: int | None = None
+    ) -> LoadedItems:
+        opened = {path: self.open(path, SkipLog()).train for path in paths}
+        files = [loaded_items(path, dataset, schema, self.original, limit) for path, dataset in opened.items()]
         skipped = {name: reason for file in files for name, reason in file.skipped.items()}
         if skipped:
             raise BadItem(f"{len(skipped):,} {self.items} cannot be read.", next(iter(skipped.values())), "")
@@ -287,17 +290,21 @@ def check_config(schema: Schema, config: Any) -> None:
                 raise ValueError(f"{table}.{name} is {actual} in the network and {value} by the schema")
 
 
-def loaded_items(path: Path, dataset: Dataset, schema: Schema, original: Callable[[Record], Any]) -> LoadedItems:
-    """All items of a file that can be read, as tensors and as they are.
+def loaded_items(
+    path: Path, dataset: Dataset, schema: Schema, original: Callable[[Record], Any], limit: int | None = None
+) -> LoadedItems:
+    """The items of a file that can be read, as tensors and as they are: all, or those among the first `limit`.
 
     Raises:
         BadItem: there are none.
     """
     log = SkipLog()
-    names = [dataset.key(number) for number in range(len(dataset))]
-    x = tensor_of(dataset, np.arange(len(dataset)), schema, log)
+    count = len(dataset) if limit is None else min(len(dataset), limit)
+    names = [dataset.key(number) for number in range(count)]
+    x = tensor_of(dataset, np.arange(count), schema, log)
     if not len(x):
-        raise BadItem(f"{path} has no item that can be read.", next(iter(log.reasons.values()), ""), "")
+        among = "no item that can be read" if count == len(dataset) else f"no readable item among its first {count:,}"
+        raise BadItem(f"{path} has {among}.", next(iter(log.reasons.values()), ""), "")
     read = [number for number, name in enumerate(names) if name not in log.reasons]
     originals = [original(dataset.read(number)) for number in read]
     return LoadedItems([names[number] for number in read], x, dict(log.reasons), originals)

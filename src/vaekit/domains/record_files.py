@@ -19,6 +19,9 @@ from vaekit.evaluation.vae_pass import EngineRunner, VAEPass
 from vaekit.pipeline import Stages
 from vaekit.runtime.engine import Engine
 
+SHOWN_REASONS = 10
+"""Skipped items of a file whose reasons are part of its note."""
+
 
 @dataclass(frozen=True)
 class ReconstructedFile:
@@ -30,8 +33,10 @@ class ReconstructedFile:
     """The number of encoded items."""
     latent_shape: tuple[int, ...]
     """Channels and positions of one item."""
+    skipped: Mapping[str, str]
+    """Name to reason, for items that cannot be read."""
     notes: tuple[str, ...]
-    """Items that were skipped."""
+    """The same on one line, of the first ones."""
     side_by_side: Path | None
     measures: Mapping[str, float]
     """Means over the items, by name of the measure."""
@@ -59,6 +64,8 @@ class EncodedFile(EncodedResult):
     file: Path
     items: int
     """The number of encoded items."""
+    skipped: Mapping[str, str]
+    """Name to reason, for items that cannot be read."""
 
     @property
     def source(self) -> Path:
@@ -138,6 +145,7 @@ class RecordFiles:
                 measures=values,
                 texts={each.title: each.text(values[each.name]) for each in self.measure.quantities},
                 seconds=seconds,
+                skipped=loaded.skipped,
                 notes=skip_notes(loaded, self.domain.items),
             )
 
@@ -159,6 +167,7 @@ class RecordFiles:
                 latent_shape=tuple(mode.shape[1:]),
                 mean=mode.mean().item(),
                 std=mode.std(correction=0).item(),
+                skipped=loaded.skipped,
                 notes=skip_notes(loaded, self.domain.items),
             )
 
@@ -188,9 +197,10 @@ def value_count(loaded: LoadedItems) -> int:
 
 
 def skip_notes(loaded: LoadedItems, items: str) -> tuple[str, ...]:
-    """How many items were skipped, and why the first one was."""
+    """How many items were skipped, and why the first ones were."""
     if not loaded.skipped:
         return ()
-    total = len(loaded.skipped) + len(loaded.x)
-    first = next(iter(loaded.skipped.values()))
-    return (f"skipped {len(loaded.skipped):,} of {total:,} {items}; the first: {first}",)
+    skipped = len(loaded.skipped)
+    reasons = " ".join(list(loaded.skipped.values())[:SHOWN_REASONS])
+    more = f" There are {skipped - SHOWN_REASONS:,} more." if skipped > SHOWN_REASONS else ""
+    return (f"skipped {skipped:,} of {skipped + len(loaded.x):,} {items}: {reasons}{more}",)

@@ -18,6 +18,7 @@ from vaekit.identification.build import Network
 from vaekit.identification.class_names import class_in, naming_the_class, unsupported_class
 from vaekit.identification.companions import named_companions
 from vaekit.identification.identify import Identified, identify_parts
+from vaekit.identification.items import items_of, schema_text
 from vaekit.identification.key_signatures import UnsupportedFamily, match_unsupported
 from vaekit.identification.locate import gather, locate
 from vaekit.identification.match import WeightMatch, match_weights
@@ -90,11 +91,16 @@ class Inspection:
     twins: tuple[str, ...] = ()
     """Fine-tuned VAEs with the same tensors and other latents that this may be."""
     media: str = "images"
-    """What it encodes: "images", "video", "sound", "shapes" or "proteins" for a VAE that is only recognized."""
+    """What it encodes: its domain; "images", "video", "sound", "shapes" or "proteins" for a VAE that is only
+    recognized."""
     steps: int | None = None
     """Frames of video, or samples of sound, per latent position in time; None if unknown or neither."""
     size_of_latents: str = ""
     """The size of latents, a phrase, for a VAE that is only recognized."""
+    domain: str | None = None
+    """The kind of data that it takes: "images", "tables"; None if its file does not state it and it takes no images."""
+    schema: str = ""
+    """What its file states about the items: "3 columns: age, height, smoker"; empty if it states nothing."""
 
 
 def inspect_path(path: Path, *, hash: bool = True, measure: bool = True, weights: str | None = None) -> Inspection:
@@ -116,6 +122,7 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True, weights
     config, geometry = identified.config, identified.config.geometry
     twins = identified.twins if match.entry is None else ()
     users = (model for space in identified.latent_spaces for model in space.also)
+    domain, schema = items_of(identified.parts[0].file.metadata, geometry.axes)
     return Inspection(
         path=str(path),
         family=identified.family.name,
@@ -148,6 +155,9 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True, weights
         selection=identified.selection,
         used_by=tuple(dict.fromkeys(users)),
         twins=tuple(twin.name for twin in twins),
+        media=domain or "unknown",
+        domain=domain,
+        schema=schema_text(schema),
     )
 
 

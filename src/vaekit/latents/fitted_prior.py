@@ -69,10 +69,11 @@ def fit_mixture(z: Float[Tensor, "n d"], seed: int = 0) -> FittedMixture:
     else:
         values = values[np.random.default_rng(seed).permutation(len(values))]
         kept, held_out = values[len(values) // HELD_OUT :], values[: len(values) // HELD_OUT]
+    distinct = len(np.unique(kept, axis=0))  # constant data have fewer than the components
     fits = [
         mixture.GaussianMixture(count, reg_covar=FLOOR, random_state=seed).fit(kept)
         for count in COMPONENTS
-        if count == 1 or len(kept) >= LEAST_PER_COMPONENT * count
+        if count == 1 or (len(kept) >= LEAST_PER_COMPONENT * count and distinct >= count)
     ]
     best = max(fits, key=lambda fit: fit.score(held_out))
     weights, means, covariances = (

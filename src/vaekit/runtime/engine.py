@@ -169,8 +169,9 @@ class Engine:
         return self._running.to_likelihood(cropped(parameters, size).float())
 
     @one_at_a_time
-    def explain(self, *size: int) -> tuple[Explanation, ...]:
-        """How items of this size will be encoded and decoded, and in how much memory; nothing is run.
+    def explain(self, *size: int, only: str | None = None) -> tuple[Explanation, ...]:
+        """How items of this size will be encoded and decoded, or `only` "encode" or "decode", and in how much memory;
+        nothing is run.
 
         Raises:
             TooLittleMemory: it needs more memory than the plan allows; the message states how much is sufficient.
@@ -180,7 +181,7 @@ class Engine:
             all_planned(
                 partial(runner.explained, half, latent_size, size, self._fixed(half, size))
                 for half, runner in halves
-                if runner is not None
+                if runner is not None and only in (None, half)
             )
         )
 

@@ -15,6 +15,8 @@ from vaekit.tasks.record import write_record
 
 NAME = "interpolation"
 """The start of the names of files."""
+MOST_STEPS = 10_000
+"""Between two items; all decoded items are kept in memory."""
 LEAST = 2
 """The minimum number of items."""
 
@@ -69,12 +71,14 @@ def interpolate(
 
     Raises:
         NotFound, BadItem: an item cannot be read, or there are fewer than two.
-        BadPlan: there is no such path.
+        BadPlan: there is no such path, or there are too many steps.
         CannotWrite, MissingPackage: see `Domain.sequence_writer`.
     """
     path = PATHS.get(options.path)
     if path is None:
         raise BadPlan(f"There is no path {options.path!r}.", f"Expected {', '.join(PATHS)}.", "")
+    if not 0 <= options.steps <= MOST_STEPS:
+        raise BadPlan(f"There are {options.steps:,} steps.", f"Expected 0 to {MOST_STEPS:,}.", "Use fewer.")
     write = model.domain.sequence_writer(model.schema, options.animation)
     engine = model.engine
     loaded = model.domain.read_all(model.items.find(paths), model.schema, engine.geometry)
@@ -85,7 +89,7 @@ def interpolate(
     points = through(engine.encode(loaded.x).mode, options.steps, path)
     decoded: list[Tensor] = []
     for done, point in enumerate(points.split(1), start=1):
-        decoded.append(engine.decode(point, tuple(loaded.x.shape[2:])))
+        decoded.append(model.decode(point, tuple(loaded.x.shape[2:])))
         progress(done, len(points))
     items = [item for x in decoded for item in model.schema.to_items(x)]
     files = write(items, out, NAME)

@@ -3,10 +3,13 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from torch import Tensor
+
 from vaekit.checkpoints.latent_files import LatentOrigin, origin_of
 from vaekit.domains.domain import Domain, Schema
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.find import domain_of
+from vaekit.domains.finite_results import check_finite
 from vaekit.runtime.engine import Engine
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
@@ -28,6 +31,16 @@ class OpenModel:
         """Which of several sets of weights is used, and deviations from the plan, as phrases."""
         origin = self.engine.vae.origin
         return (*((origin.note,) if origin and origin.note else ()), *self.engine.notes)
+
+    def decode(self, z: Tensor, size: tuple[int, ...]) -> Tensor:
+        """Decode raw latents (b, z, ...) to items of a size.
+
+        Raises:
+            BadItem: the result is not finite; see also `Engine.decode`.
+        """
+        decoded = self.engine.decode(z, size)
+        check_finite(decoded, self.engine)
+        return decoded
 
     @cached_property
     def origin(self) -> LatentOrigin:

@@ -1,6 +1,6 @@
 """Sample items: latents from a prior, decoded."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
@@ -8,20 +8,32 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaekit.distributions import SampledPrior, StandardNormal
+from vaekit.distributions import NormalAndUniform, SampledPrior, StandardNormal
 from vaekit.errors import BadPlan, NoPrior
+from vaekit.geometry import size_text
 from vaekit.latents.fitted_prior import FittedMixture, fit_mixture
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.encoded_data import encoded
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
 from vaekit.training.seeds import generator_for
+from vaekit.vae import half_missing
 
 NAME = "samples"
 """The start of the names of files."""
+VALUES = 2**24
+"""Of the items that are decoded at once, and of the latents that are drawn at once, unless one has more."""
 CHUNK = 64
-"""Latents that are drawn at once. Their generator follows from the seed and the number of the chunk alone, so that
-samples depend neither on the requested number nor on the batch size."""
+"""Latents that are drawn at once, or fewer large ones. Their generator follows from the seed and the number of the
+first one alone, so that samples depend neither on the requested number nor on the batch size."""
+HOTTEST = 1000
+"""Temperature. Above it, latents leave the range of half precision."""
+DIFFUSION = "Train a diffusion model over the latents, and decode its samples."
+NAMES_OF_PRIORS: Mapping[type, str] = {
+    StandardNormal: "N(0, I)",
+    NormalAndUniform: "N(0, I) with uniform categories",
+}
+"""Those that are not learned, for people."""
 STANDARD, FITTED = "standard", "fitted"
 
 
@@ -64,27 +76,37 @@ def sample(
         progress: called with the number of decoded items and of all.
 
     Raises:
+        HalfMissing: the VAE has no decoder.
         NoPrior: the VAE has no prior that can be sampled.
+        TooLittleMemory: an item needs more memory than there is.
         BadPlan: an option has a value that does not exist, or does not suit the VAE.
         NotFound, NoTrainingData, BadItem: the data of a fitted prior cannot be read.
         MissingPackage: a fitted prior needs scikit-learn.
         CannotWrite: the disk is full, or the like.
     """
-    engine, geometry = model.engine, model.engine.geometry
-    size = item_size(model, options)
+    if model.engine.vae.decoder is None:
+        raise half_missing("decoder", "encoder")
+    geometry, size = model.engine.geometry, item_size(model, options)
     prior, words = prior_of(model, options)
     shape = (geometry.latent_channels, *latent_size(model, options))
+    model.engine.explain(*size, only="decode")  # refuses sizes whose latents alone would fill the memory
+    at_once = max(1, VALUES // (geometry.channels * prod(size)))
 
     def items() -> Iterator[object]:
         done = 0
-        for z in latents(prior, shape, options):
-            yield from model.schema.to_items(engine.decode(z, size))
+        for z in (part for chunk in latents(prior, shape, options) for part in chunk.split(at_once)):
+            yield from model.schema.to_items(model.decode(z, size))
             done += len(z)
             progress(done, options.count)
 
     files = model.domain.write_many(items(), out, NAME, model.schema)
     record = {"vae": model.identity, **asdict(options), "data": None if options.data is None else str(options.data)}
-    return Samples((*files, write_record(out / f"{NAME}.json", record)), options.count, words, notes_on(shape, prior))
+    return Samples(
+        (*files, write_record(out / f"{NAME}.json", record)),
+        options.count,
+        words,
+        (*size_notes(size, options), *notes_on(shape, prior)),
+    )
 
 
 def item_size(model: OpenModel, options: SampleOptions) -> tuple[int, ...]:
@@ -102,6 +124,16 @@ def prior_of(model: OpenModel, options: SampleOptions) -> tuple[SampledPrior, st
     """The prior and its name, a phrase."""
     if options.prior not in (STANDARD, FITTED):
         raise BadPlan(f"There is no prior {options.prior!r}.", f"Expected {STANDARD} or {FITTED}.", "")
+    if options.data is not None and options.prior != FITTED:
+        raise BadPlan(
+            f"Data were given, which the {options.prior} prior does not use.",
+            f"Expected --data only with --prior {FITTED}.",
+            "Add that, or omit --data.",
+        )
+    if not 0 <= options.temperature <= HOTTEST:
+        raise BadPlan(
+            f"The temperature is {options.temperature:g}.", f"Expected 0 to {HOTTEST:,}.", "1 samples the prior itself."
+        )
     if options.temperature != 1 and (options.prior == FITTED or not isinstance(model.engine.vae.prior, StandardNormal)):
         raise BadPlan("Only the prior N(0, I) has a temperature.", "Expected --temperature 1.", "")
     if options.prior == FITTED:
@@ -112,33 +144,49 @@ def prior_of(model: OpenModel, options: SampleOptions) -> tuple[SampledPrior, st
             "The VAE has no prior that can be sampled: "
             + ("its posterior is a point." if prior is None else "its latents are codes of a codebook."),
             "Expected a VAE with a prior over continuous latents.",
-            "Fit one to encoded data: --prior fitted --data PATH.",
+            DIFFUSION if has_maps(model, options) else "Fit one to encoded data: --prior fitted --data PATH.",
         )
-    return prior, "N(0, I)" if isinstance(prior, StandardNormal) else "the prior that the VAE learned"
+    return prior, NAMES_OF_PRIORS.get(type(prior), "the prior that the VAE learned")
+
+
+def has_maps(model: OpenModel, options: SampleOptions) -> bool:
+    """Whether latents have more than one position."""
+    return prod(latent_size(model, options)) > 1
 
 
 def fitted_prior(model: OpenModel, options: SampleOptions) -> tuple[FittedMixture, str]:
     """A mixture fitted to the latents of data."""
-    if prod(latent_size(model, options)) > 1:
+    if has_maps(model, options):
         raise BadPlan(
             "The latents of this VAE are maps, and a Gaussian mixture cannot describe how their positions depend on "
             "each other.",
             "Expected a VAE with one vector per item.",
-            "Train a diffusion model over the latents.",
+            DIFFUSION,
         )
     if options.data is None:
         raise BadPlan("A fitted prior needs data.", "Expected --data.", "Name the data that the VAE was trained on.")
     z, skipped = encoded(model, options.data)
     prior = fit_mixture(z.flatten(1).cpu(), options.seed)
     left_out = f" ({skipped:,} cannot be read)" if skipped else ""
-    return prior, f"a mixture of {len(prior.weights)} Gaussians, fitted to {len(z):,} {model.domain.items}{left_out}"
+    count = len(prior.weights)
+    kind = "one Gaussian" if count == 1 else f"a mixture of {count} Gaussians"
+    return prior, f"{kind}, fitted to {len(z):,} {model.domain.items}{left_out}"
 
 
 def latents(prior: SampledPrior, shape: tuple[int, ...], options: SampleOptions) -> Iterator[Tensor]:
     """Latents (b, *shape) in chunks."""
-    for start in range(0, options.count, CHUNK):
-        z = prior.sample(torch.empty(CHUNK, *shape), generator_for(options.seed, "sample", start))
+    chunk = min(CHUNK, max(1, VALUES // prod(shape)))
+    for start in range(0, options.count, chunk):
+        z = prior.sample(torch.empty(chunk, *shape), generator_for(options.seed, "sample", start))
         yield z[: options.count - start] * options.temperature
+
+
+def size_notes(size: tuple[int, ...], options: SampleOptions) -> tuple[str, ...]:
+    """Whether the size that was asked for was ignored."""
+    if options.size is None or (size and set(size) == {options.size}):
+        return ()
+    only = f"All items of this VAE have the size {size_text(size)}" if size else "The items of this VAE have no size"
+    return (f"{only}: --size {options.size} was ignored.",)
 
 
 def notes_on(shape: tuple[int, ...], prior: SampledPrior) -> tuple[str, ...]:

@@ -15,6 +15,10 @@ from vaekit.tasks.record import write_record
 
 NAME = "traversal"
 """The start of the names of files."""
+MOST_STEPS = 1000
+"""Items per direction; those of all directions are kept in memory."""
+FARTHEST = 1000
+"""Extent in standard deviations."""
 DEFAULT_AXES = 10
 """The maximum number of axes if none is chosen."""
 
@@ -65,16 +69,20 @@ def traverse(
 
     Raises:
         NotFound, BadItem: the item or the data cannot be read.
-        BadPlan: a direction does not exist.
+        BadPlan: a direction does not exist, or steps or extent are out of range.
         CannotWrite: the disk is full, for example.
     """
-    loaded = model.domain.read_all(model.items.find([path])[:1], model.schema, model.engine.geometry)
+    if not 1 <= options.steps <= MOST_STEPS:
+        raise BadPlan(f"There are {options.steps:,} steps.", f"Expected 1 to {MOST_STEPS:,}.", "Use fewer.")
+    if not 0 <= options.extent <= FARTHEST:
+        raise BadPlan(f"The extent is {options.extent:g} standard deviations.", f"Expected 0 to {FARTHEST:,}.", "")
+    loaded = model.domain.read_all(model.items.find([path])[:1], model.schema, model.engine.geometry, limit=1)
     directions = directions_of(model, options)
     z = model.engine.encode(loaded.x[:1]).mode
     distances = torch.linspace(-options.extent, options.extent, options.steps).tolist() if options.steps > 1 else [0.0]
     rows: dict[str, Sequence[object]] = {}
     for done, direction in enumerate(directions, start=1):
-        decoded = model.engine.decode(direction.move(z, distances), tuple(loaded.x.shape[2:]))
+        decoded = model.decode(direction.move(z, distances), tuple(loaded.x.shape[2:]))
         rows[direction.name] = model.schema.to_items(decoded)
         progress(done, len(directions))
     files = model.domain.write_grid(rows, out, NAME, model.schema)
@@ -99,6 +107,6 @@ def directions_of(model: OpenModel, options: TraverseOptions) -> list[Direction]
         raise BadPlan("Principal components need data.", "Expected --data.", "Name the data.")
     channels = model.engine.geometry.latent_channels
     summaries = None if options.data is None else summarize(encoded(model, options.data)[0]).cpu()
-    axes = options.axes or (range(min(channels, DEFAULT_AXES)) if options.pca is None else ())
+    axes = tuple(dict.fromkeys(options.axes)) or (range(min(channels, DEFAULT_AXES)) if options.pca is None else ())
     components = [] if options.pca is None or summaries is None else principal_components(summaries, options.pca)
     return [*(axis(channel, channels, summaries) for channel in axes), *components]

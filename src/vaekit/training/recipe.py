@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from vaekit.errors import BadRecipe, VaekitError, printable, reason_of
+from vaekit.errors import BadRecipe, VaekitError, did_you_mean, printable, reason_of
 from vaekit.families import FAMILIES, PARTS, Config, Family, assemble, family_of
 from vaekit.identification.metadata import OLD_FIELDS
 from vaekit.reading import read_text
@@ -25,8 +25,12 @@ from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight, weight_from
 from vaekit.vae import VAE
 
+TABLES = ("vae", "data", "objective", "schedule", "codes")
+"""Of a recipe."""
 OLD_TABLES = ("pictures", "images")
 """Former names of the table [data] for images."""
+KEYS = (*TABLES, *OLD_TABLES, "start")
+"""What an override may add to a recipe."""
 LARGEST = 2**20
 """The maximum number of bytes of a recipe file."""
 UNBUILDABLE = (ValueError, RuntimeError, LookupError, ArithmeticError, MemoryError)
@@ -190,7 +194,9 @@ class Recipe:
 
     def _bad(self, why: str) -> BadRecipe:
         return BadRecipe(
-            f"The recipe {self.name} cannot be used: {why}.", "", "See docs/training.md for valid recipes."
+            f"The recipe {self.name} cannot be used: {why.removesuffix('.')}.",
+            "",
+            "See docs/training.md for valid recipes.",
         )
 
 
@@ -283,14 +289,14 @@ def with_overrides(name: str, table: Mapping[str, Any], changes: Sequence[str]) 
     for change in changes:
         key, sign, text = change.partition("=")
         *path, last = key.strip().split(".")
-        target: Any = result
+        target: Any = result if [*path, last][0] in {*result, *KEYS} else None
         for step in path:
             target = target.setdefault(step, {}) if isinstance(target, dict) else None
         if not sign or not last or not isinstance(target, dict):
             raise BadRecipe(
                 f"Invalid override {printable(change)!r}: the recipe {name} has no such key.",
-                "Expected an override such as schedule.learning_rate=0.0005.",
-                "",
+                f"Expected a key in {', '.join(TABLES)}, such as schedule.learning_rate=0.0005.",
+                did_you_mean([*path, last][0], TABLES) if path else "",
             )
         target[last] = as_value(text.strip())
     return result

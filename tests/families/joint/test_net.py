@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaekit.checkpoints.load import load
-from vaekit.distributions import GaussianAndCategoricals
+from vaekit.distributions import GaussianAndCategoricals, NormalAndUniform
 from vaekit.families.joint.net import JointConfig, build
 
 
@@ -73,3 +73,14 @@ def test_published_weights_give_what_their_code_gives(
     mean, _, probabilities = published_encoder(tensors, pixels)
     expected = published_decoder(tensors, torch.cat([mean, one_hot(probabilities)], dim=1))
     torch.testing.assert_close((vae.reconstruct(pixels * 2 - 1) + 1) / 2, expected, atol=1e-4, rtol=0)
+
+
+def test_samples_of_the_prior_are_normal_and_one_hot() -> None:
+    prior = NormalAndUniform((3, 2))
+    z = prior.sample(torch.empty(3000, 7, 1), torch.Generator().manual_seed(0))
+    continuous, *choices = z.split([2, 3, 2], dim=1)
+    assert abs(continuous.mean().item()) < 0.05 and abs(continuous.std().item() - 1) < 0.05
+    for choice in choices:
+        assert set(choice.unique().tolist()) == {0, 1} and torch.equal(choice.sum(dim=1), torch.ones(3000, 1))
+        assert (choice.mean(dim=0) - 1 / choice.shape[1]).abs().max() < 0.04
+    assert prior.log_prob(z).isfinite().all()

@@ -156,8 +156,11 @@ class Images:
         """One image, in the size that it has."""
         return LoadedItems([path.name], with_channels(read_image(path), preparation_of(schema).channels)[0])
 
-    def read_all(self, paths: Sequence[Path], schema: Schema, geometry: Geometry) -> LoadedItems:
+    def read_all(
+        self, paths: Sequence[Path], schema: Schema, geometry: Geometry, limit: int | None = None
+    ) -> LoadedItems:
         """Images of other sizes are resized and cropped."""
+        del limit  # one image per file
         images = [read_image(path) for path in paths]
         size = geometry.size or (images[0].height, images[0].width)
         given = [for_vae(resized(image, (size[0], size[1])), geometry) for image in images]

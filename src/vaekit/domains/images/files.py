@@ -292,8 +292,8 @@ def decode_stages(
     """
 
     def run(path: Path, latent: LatentFile) -> Decoded:
+        caution = check_readable(path, latent.space, origin)  # names both VAEs, if one takes no images
         latent.space.geometry.require_axes(2, "images")
-        caution = check_readable(path, latent.space, origin)
         pixels = engine.decode(latent.posterior.mean, latent.size)
         check_finite(pixels, engine)
         return latent, pixels if correction is None else corrected(pixels, correction), caution

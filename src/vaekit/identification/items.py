@@ -1,0 +1,83 @@
+"""The items that a VAE takes, as its file states them: their domain, and the schema of the data that it was trained on.
+
+What a schema means is known to its domain alone; here it is plain JSON, whatever the domain.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vaekit.errors import printable
+from vaekit.identification.metadata import read_domain
+
+IMAGES = "images"
+"""The domain of a file that states none, such as that of another program."""
+IMAGE_AXES = 2
+LONGEST = 300
+"""Characters of a schema or of one value."""
+DEEPEST = 4
+"""Levels of a schema that are compared one by one; files of vaekit have three."""
+
+
+def items_of(metadata: Mapping[str, str], axes: int) -> tuple[str | None, dict[str, Any]]:
+    """The domain of a VAE and its plain schema.
+
+    Args:
+        metadata: of its file.
+        axes: of its items.
+
+    Returns:
+        The domain: None if the file states none and the VAE takes no images. The schema: empty if there is none.
+    """
+    domain, schema = read_domain(metadata)
+    return printable(domain, LONGEST) or (IMAGES if axes == IMAGE_AXES else None), schema
+
+
+def schema_text(schema: Mapping[str, Any]) -> str:
+    """A schema on one line.
+
+    >>> schema_text({"columns": [{"name": "age", "mean": 40.0}, {"name": "smoker"}]})
+    '2 columns: age, smoker'
+    >>> schema_text({"unit": "characters", "tokens": ["a", "b", "c"], "length": 64})
+    'unit characters, 3 tokens, length 64'
+    """
+    return printable(", ".join(entry_text(str(name), value) for name, value in schema.items()), LONGEST)
+
+
+def entry_text(name: str, value: Any) -> str:
+    """One entry of a schema: the names of a list of records, the length of another list, or the value."""
+    if not isinstance(value, (list, dict)):
+        return f"{name} {value}"
+    names = [str(each["name"]) for each in value if isinstance(each, dict) and "name" in each]
+    return f"{len(value):,} {name}" + (f": {', '.join(names)}" if names else "")
+
+
+def schema_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, ...]:
+    """The entries of two schemas that differ, with both values; empty if one is empty, since nothing contradicts it.
+
+    >>> schema_differences({"columns": [{"name": "age"}]}, {"columns": [{"name": "years"}]})
+    ("columns[0].name: 'age' and 'years'",)
+    """
+    return tuple(differences(dict(one), dict(other))) if one and other else ()
+
+
+def differences(one: Any, other: Any, where: str = "", depth: int = 0) -> Iterator[str]:
+    """The differences between two plain values; `where` is the path to them."""
+    if depth < DEEPEST and isinstance(one, dict) and isinstance(other, dict):
+        for name in dict.fromkeys((*one, *other)):
+            inner = f"{where}.{name}" if where else name
+            yield from differences(one.get(name), other.get(name), inner, depth + 1)
+    elif depth < DEEPEST and isinstance(one, list) and isinstance(other, list):
+        if len(one) != len(other):
+            yield f"{printable(where, LONGEST)}: {len(one):,} and {len(other):,} entries"
+        for place, (mine, theirs) in enumerate(zip(one, other, strict=False)):
+            yield from differences(mine, theirs, f"{where}[{place}]", depth + 1)
+    elif value_text(one) != value_text(other):
+        yield f"{printable(where, LONGEST)}: {' and '.join(printable(value_text(each), 60) for each in (one, other))}"
+
+
+def value_text(value: Any) -> str:
+    """A value for messages."""
+    try:
+        return "nothing" if value is None else repr(value)
+    except RecursionError:
+        return "an entry of too many levels"
