@@ -17,6 +17,7 @@ from vaekit.catalog.entries import (
     entry_named,
     latent_space_named,
     latent_spaces,
+    latent_spaces_with,
     matching_latent_spaces,
     matching_twins,
     shared_normalization,
@@ -25,6 +26,7 @@ from vaekit.catalog.entries import (
 from vaekit.catalog.tables import packaged_weights
 from vaekit.checkpoints.load import load
 from vaekit.families import family_of
+from vaekit.families.burgess.net import BurgessConfig
 from vaekit.families.tiny.net import TinyConfig
 from vaekit.families.vq.net import VQConfig
 from vaekit.families.wan.net import WanConfig
@@ -248,3 +250,21 @@ def test_known_latent_spaces_differ_by_far_more_than_rounding() -> None:
     assert min(apart.values()) > 0.035 > 4 * TOLERANCE
     assert apart["SD1 / SD2", "SDXL"] == pytest.approx(0.285, abs=1e-3)
     assert ("SD3 / SD3.5", "FLUX.1") in apart
+
+
+@pytest.mark.parametrize(
+    ("name", "family"), [("SD1 and SDXL", "kl"), ("Wan 2.1 and Qwen-Image", "wan"), ("TAESD", "tiny")]
+)
+@pytest.mark.parametrize("channels", [1, 4, 12])
+def test_vaes_of_other_image_channels_have_latents_of_their_own(name: str, family: str, channels: int) -> None:
+    config = PUBLISHED[name]
+    assert matching_latent_spaces(family, config)
+    assert not matching_latent_spaces(family, dataclasses.replace(config, image_channels=channels))
+    known = config.latent_channels, family
+    assert latent_spaces_with(*known, image_channels=3)
+    assert not latent_spaces_with(*known, image_channels=channels)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_small_vaes_of_one_image_size_match_with_any_image_channels(channels: int) -> None:
+    assert matching_latent_spaces("burgess", BurgessConfig(channels, 32, 32, 256, 10))

@@ -336,3 +336,18 @@ def test_rows_share_a_file(tmp_path: Path) -> None:
     assert isinstance(latent.posterior, DiagonalGaussian) and latent.size == () and latent.space == space
     assert torch.equal(latent.posterior.mean, posterior.mean)
     assert torch.equal(latent.posterior.log_variance, posterior.log_variance)
+
+
+def test_latents_of_other_image_channels_have_other_owners() -> None:
+    owners = [dataclasses.replace(SPACE, geometry=Geometry(channels, 4, (8, 8))).owners for channels in (1, 3, 4)]
+    assert ["SD1" in names for names in owners] == [False, True, False]
+
+
+@pytest.mark.parametrize("name", ["image.png", "model.onnx"])
+def test_the_advice_for_other_files_is_about_latents(tmp_path: Path, name: str) -> None:
+    content = b"\x89PNG\r\n\x1a\n" + bytes(50) if name == "image.png" else b"\x08\x08\x12\x07pytorch" + bytes(50)
+    (tmp_path / name).write_bytes(content)
+    with refuses(BadLatent, "PNG" if name == "image.png" else "ONNX") as refused:
+        load_latent(tmp_path / name)
+    assert "vaekit encode" in refused.value.remedy
+    assert "weights" not in refused.value.remedy

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from refusals import refuses
@@ -19,6 +20,8 @@ CONTENTS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "a list": ([torch.ones(3), torch.ones(2)], ("2 tensors",)),
     "counters": ({"epoch": 1, "lr": 0.1}, ("epoch", "lr")),
     "a number": (5, ("int",)),
+    "arrays": ({"encoder.weight": np.ones(3)}, ("numpy", "numpy.savez")),
+    "a list of arrays": ({"arrays": np.ones((2, 2)), "epoch": 3}, ("numpy", "numpy.savez")),
 }
 
 

@@ -91,3 +91,15 @@ def test_programs_that_contain_themselves_end() -> None:
     loop.set_state({"a": loop, "b": loop})
     with pytest.raises(ValueError, match="modules"):
         script_state(loop)
+
+
+def test_a_program_that_was_compressed_later_is_named(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(nn.Conv2d(3, 4, 3)), tmp_path / "stored.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "stored.pt") as stored,
+        zipfile.ZipFile(tmp_path / "packed.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in stored.namelist():
+            packed.writestr(name, stored.read(name))
+    with refuses(BadCheckpoint, "TorchScript", "torch.jit.load"):
+        open_tensors(tmp_path / "packed.pt")

@@ -1,12 +1,16 @@
 """NaN and infinite weights are counted while they are hashed."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from refusals import lacks
 from safetensors.torch import load_file, save_file
 
 import vaekit
+from vaekit.checkpoints.bake import bake
+from vaekit.checkpoints.extract import extract
 from vaekit.checkpoints.save import save
 from vaekit.identification.fingerprint import TensorValues, in_parts
 from vaekit.identification.non_finite import (
@@ -16,6 +20,8 @@ from vaekit.identification.non_finite import (
     non_finite_text,
     non_finite_weights,
 )
+from vaekit.tasks.convert import convert
+from vaekit.tasks.options import ModelOptions
 from vaekit.vae import VAE
 
 NAN, INF = float("nan"), float("inf")
@@ -65,3 +71,31 @@ def test_an_inspection_names_tensors_of_the_file(tmp_path: Path, kl_vae: VAE) ->
     assert vaekit.inspect(tmp_path / "y.safetensors", hash=False, measure=False).non_finite is None
     loaded = vaekit.load(tmp_path / "y.safetensors", padding="zeros")
     assert sum(each.nan + each.infinite for each in non_finite_weights(loaded)) == 4
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "dtype"),
+    [("encoder.conv_in.weight", NAN, torch.float32), ("decoder.conv_out.bias", -INF, torch.float16)],
+)
+def test_verbs_that_write_weights_name_such_values(
+    tmp_path: Path,
+    kl_vae: VAE,
+    whole_checkpoint: Callable[..., Path],
+    key: str,
+    value: float,
+    dtype: torch.dtype,
+) -> None:
+    healthy = whole_checkpoint(kl_vae, "healthy.safetensors")
+    save(kl_vae.to(dtype), tmp_path / "good.safetensors")
+    kl_vae.state_dict()[key].view(-1)[1] = value
+    broken = whole_checkpoint(kl_vae, "broken.safetensors")
+    save(kl_vae, tmp_path / "bad.safetensors")
+    for name, words in (("good", ()), ("bad", (key, "1 value"))):
+        options = ModelOptions(str(tmp_path / f"{name}.safetensors"))
+        converted = convert(options, tmp_path / "converted.safetensors").problem
+        baked = bake(healthy, options.vae, tmp_path / "baked.safetensors", assume_same_normalization=True).notes
+        taken = extract(broken if words else healthy, tmp_path / "taken.safetensors").problem
+        for text in (converted, taken, *(note for note in baked if "NaN" in note)):
+            assert bool(text) == bool(words)
+            assert not lacks(text, *words)
+        assert any("NaN" in note for note in baked) == bool(words)

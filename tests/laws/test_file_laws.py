@@ -12,10 +12,13 @@ from vaekit.checkpoints.bake import bake
 from vaekit.checkpoints.convert import convert
 from vaekit.checkpoints.extract import extract
 from vaekit.checkpoints.load import load
+from vaekit.checkpoints.save import LAYOUT_NAMES, save
+from vaekit.errors import WrongTensors
 from vaekit.families import FAMILIES, LAYOUTS, Layout, assemble, family_of, layout_of
 from vaekit.formats.open import open_tensors
 from vaekit.formats.safetensors_writer import Piece, header, in_order, write_safetensors
 from vaekit.identification.identify import identify
+from vaekit.identification.resolve import resolve
 from vaekit.identification.weights import names_in, weights_in, weights_of
 from vaekit.vae import VAE
 
@@ -118,3 +121,17 @@ def weights(path: Path) -> dict[str, bytes]:
     content = path.read_bytes()
     spans = {key: open_tensors(path).span(piece.name) for key, piece in pieces.items()}
     return {key: content[span.start : span.start + span.length] for key, span in spans.items() if span}
+
+
+@pytest.mark.parametrize("family", EXAMPLES)
+def test_an_unknown_normalization_stays_unknown_in_every_layout(family: str, tmp_path: Path) -> None:
+    config = EXAMPLES[family]
+    with torch.device("cpu"):
+        vae = assemble(family_of(family), config).eval()
+    for layout in {layout.name for layout in WHOLE if layout.family == family} & set(LAYOUT_NAMES):
+        try:
+            save(vae, tmp_path / layout if layout == "diffusers" else tmp_path / f"{layout}.safetensors", layout)
+        except WrongTensors:  # the class of diffusers has no setting for this example
+            continue
+    for written in tmp_path.iterdir():
+        assert resolve(identify(written), measure=False).normalization is None, written.name

@@ -3,7 +3,8 @@
 A `[[space]]` is a latent space of that family, an `[[entry]]` a set of weights; their keys are the fields of
 `LatentSpace` and `CatalogEntry`, except `space` (the name of an entry's latent space, omitted if it has one of its
 own) and `file` (`[[entry.file]]`, a `CatalogFile` each). `match` holds fields of the family's config: a file whose
-config matches all of them has this space, as far as shapes determine it. Spaces with equal shapes and different
+config matches all of them has this space, as far as shapes determine it. Images have three channels unless it states
+other `image_channels`, or "any". Spaces with equal shapes and different
 normalizations are distinguished by metadata, known weights, or measurement (docs/measuring.md). If these fail,
 the normalization is unknown, never guessed. A `[[twin]]` is a fine-tuned VAE with the tensors of a space and latents of
 its own, whose normalization is not known here: its keys are the fields of `Twin`. `supersedes` names entries of
@@ -19,6 +20,8 @@ from typing import Any
 from vaekit.catalog.identity import Identity, from_json
 from vaekit.catalog.tables import family_facts
 from vaekit.normalization import LatentNormalization
+
+COLOR_CHANNELS, ANY = 3, "any"
 
 
 @dataclass(frozen=True)
@@ -214,13 +217,25 @@ def matching_latent_spaces(family: str, config: Any) -> tuple[LatentSpace, ...]:
 
 
 def latent_spaces_with(
-    channels: int, family: str | None = None, normalization: LatentNormalization | None = None
+    channels: int,
+    family: str | None = None,
+    normalization: LatentNormalization | None = None,
+    image_channels: int | None = None,
 ) -> tuple[LatentSpace, ...]:
-    """The spaces with `channels` latent channels and, if it is known, this normalization; else those without one."""
+    """The spaces with `channels` latent channels and, if it is known, this normalization; else those without one.
+
+    Args:
+        channels: latent channels.
+        family: only spaces of this family; None for all.
+        normalization: of the latents, if it is known.
+        image_channels: only spaces of VAEs for images of these channels; None for all.
+    """
     alike = [
         space
         for space in latent_spaces()
-        if space.match.get("latent_channels") == channels and family in (None, space.family)
+        if space.match.get("latent_channels") == channels
+        and family in (None, space.family)
+        and image_channels in (None, space.match.get("image_channels", image_channels))
     ]
     if normalization is None:
         return tuple(alike)
@@ -254,7 +269,9 @@ def _entry(entry: dict[str, Any]) -> CatalogEntry:
 
 
 def _frozen(match: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in match.items()}
+    """The fields to match, with the channels of images: three, unless other ones or "any" are given."""
+    fields = {"image_channels": COLOR_CHANNELS} | match
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items() if value != ANY}
 
 
 def _normalization(entry: dict[str, list[float]] | None) -> LatentNormalization | None:

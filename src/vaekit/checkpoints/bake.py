@@ -133,7 +133,9 @@ def bake(
         removed=len(removed - {piece.name for piece in fitted}),
         kept=len(pieces) - len(fitted),
         nbytes=8 + len(head) + sum(piece.nbytes for piece in pieces),
-        notes=tuple(note for note in (*notes, taken_note(new), *remarks(file, own, new)) if note),
+        notes=tuple(
+            note for note in (*notes, taken_note(new), weights_in(new).non_finite, *remarks(file, own, new)) if note
+        ),
     )
 
 

@@ -20,7 +20,7 @@ def check_values(new: Identified, own: Identified) -> None:
         LatentMismatch: family or shape differ.
     """
     given, expected = (
-        {"channels": each.channels, "latent channels": each.latent_channels, "factor": each.factor_text}
+        {"image channels": each.channels, "latent channels": each.latent_channels, "factor": each.factor_text}
         for each in (new.config.geometry, own.config.geometry)
     )
     differences = [
@@ -101,8 +101,9 @@ def title(vae: Identified) -> str:
 
 
 def describe_shape(family: str, config: Config) -> str:
-    """A description of the shape of latents."""
-    return f"a {family!r} autoencoder with {config.geometry.latent_text}"
+    """A description of the shape of images and latents."""
+    shape = config.geometry
+    return f"a {family!r} autoencoder of images with {shape.channels} channels, and latents with {shape.latent_text}"
 
 
 def mismatch(new: Identified, checkpoint: str, difference: str) -> LatentMismatch:

@@ -35,6 +35,8 @@ class ExtractResult:
     """The size of the weights in bytes."""
     note: str
     """Which of several sets of weights was taken; empty if the checkpoint holds one."""
+    problem: str = ""
+    """A sentence about NaN and infinite weights, which were written as they are; empty without any."""
 
 
 @system_errors()
@@ -85,6 +87,7 @@ def extract(
         tensors=len(content.tensors),
         nbytes=sum(piece.nbytes for piece in content.tensors.values()),
         note=str(identified.selection or ""),
+        problem=content.non_finite,
     )
 
 

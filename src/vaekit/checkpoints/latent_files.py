@@ -41,6 +41,7 @@ CHANNELS_V1 = 3
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 TENSORS = ("mean", "log_variance", "codes")
 SUFFIX = ".latent.safetensors"
+NOT_LATENTS = "Encode the item with `vaekit encode`, or give the file again as it was written: it may be damaged."
 FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 
@@ -56,7 +57,8 @@ class LatentOrigin:
     @property
     def owners(self) -> str:
         """The latent spaces that match by family, channels and normalization; empty if there are none."""
-        fitting = latent_spaces_with(self.geometry.latent_channels, self.family, self.normalization)
+        shape = self.geometry
+        fitting = latent_spaces_with(shape.latent_channels, self.family, self.normalization, shape.channels)
         return " or ".join(space.name for space in fitting)
 
     def __str__(self) -> str:
@@ -118,7 +120,7 @@ def load_latent(path: Path) -> LatentFile:
     try:
         file = open_tensors(path)
     except BadCheckpoint as error:
-        raise BadLatent(error.found, "Expected a latent file written by `vaekit encode`.", error.remedy) from error
+        raise BadLatent(error.found, "Expected a latent file written by `vaekit encode`.", NOT_LATENTS) from error
     if file.metadata.get("vaekit.latent") not in READABLE or "mean" not in file.specs:
         raise BadLatent(
             f"{path} is a weights file, or holds latents of another program.",

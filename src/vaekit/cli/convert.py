@@ -40,7 +40,8 @@ def convert(
             ModelOptions(source, models, padding, weights), target, layout.value if layout else None, dtype, progress
         )
     log_note(source, done.note)
+    log_note(source, done.problem)
     if as_json:
         print_json(vars(done))
     else:
-        print_facts("converted", {name: value for name, value in vars(done).items() if name != "note"})
+        print_facts("converted", {name: value for name, value in vars(done).items() if name not in ("note", "problem")})

@@ -33,6 +33,7 @@ def extract(
     with bytes_moved("extracting") as progress:
         done = take_out(checkpoint, out, layout.value if layout else None, progress, weights)
     log_note(str(checkpoint), done.note)
+    log_note(str(checkpoint), done.problem)
     if as_json:
         print_json(dataclasses.asdict(done))
         return

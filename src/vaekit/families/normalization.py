@@ -34,6 +34,12 @@ def mean_and_std(normalization: LatentNormalization | None, channels: int) -> di
     return {"latents_mean": list(shift), "latents_std": [1 / value for value in scale]}
 
 
+def stated_factor(normalization: LatentNormalization | None) -> float | None:
+    """The scaling factor in the config of a class with means and standard deviations, too: 1, which leaves all to them;
+    null if the normalization is unknown."""
+    return None if normalization is None else 1.0
+
+
 def refuse_rearranged(normalization: LatentNormalization) -> None:
     patch = normalization.patch
     if patch > 1:

@@ -10,6 +10,8 @@ from vaekit.formats.torch_files import WITHOUT_STORAGE, StoredTensor, TorchFile
 
 SAVE_STATE = f"Load it in the program that wrote it, and save its weights there: {STATE_DICT}."
 
+SAVE_ARRAYS = 'Load it in the program that wrote it, and save its arrays there: `numpy.savez("vae.npz", **arrays)`.'
+
 
 def without_weights(path: Path, opened: TorchFile) -> BadCheckpoint:
     """The error for a torch file without named tensors."""
@@ -27,6 +29,8 @@ def explained(opened: TorchFile) -> tuple[str, str]:
     if any(isinstance(value, Placeholder) and value.name == WITHOUT_STORAGE for value in values):
         return "tensors that were pickled directly rather than with torch.save", SAVE_STATE
     whole = next((value.name for value in values if isinstance(value, Placeholder) and is_model(value.name)), None)
+    if whole is not None and whole.startswith("numpy."):
+        return "numpy arrays that were pickled directly", SAVE_ARRAYS
     if whole is not None:  # only its own program can load it
         return f"an object of the class {printable(whole)}, a model that was pickled whole", SAVE_STATE
     shapes = [list(tensor.shape) for tensor in tensors if isinstance(tensor, StoredTensor)]

@@ -264,11 +264,12 @@ def _open_zip(path: Path, mapped: mmap.mmap) -> TorchFile:
     inside = {name.removeprefix(parents[0]): entry for name, entry in entries.items() if name.startswith(parents[0])}
     prefix = "data/"
     records = {name.removeprefix(prefix): entry for name, entry in inside.items() if name.startswith(prefix)}
-    _refuse_compressed(path, {name: inside[name] for name in ("data.pkl", "byteorder") if name in inside} | records)
+    script = "constants.pkl" in inside
+    read = {name: inside[name] for name in ("data.pkl", "byteorder") if name in inside} | records
+    _refuse_compressed(path, read, script)
     storages = Storages(len(mapped), {key: each.size for key, each in records.items()})
     pickled = inside["data.pkl"]
     window = Window(mapped, pickled.start, pickled.start + pickled.size)
-    script = "constants.pkl" in inside
     content = unpickle(
         window, storages.builders(), storages.persistent, str(path), script_object if script else Placeholder
     )
@@ -283,7 +284,7 @@ def _open_zip(path: Path, mapped: mmap.mmap) -> TorchFile:
     return TorchFile(path, content, starts, size, order)
 
 
-def _refuse_compressed(path: Path, records: Mapping[str, Record]) -> None:
+def _refuse_compressed(path: Path, records: Mapping[str, Record], script: bool) -> None:
     """Reject a zip whose weights are compressed, and so cannot be mapped. The code of a TorchScript program often is.
 
     Raises:
@@ -291,10 +292,12 @@ def _refuse_compressed(path: Path, records: Mapping[str, Record]) -> None:
     """
     packed = next((name for name, record in records.items() if record.packed is not None), None)
     if packed is not None:
+        name, writer = ("TorchScript program", "torch.jit.save") if script else ("torch checkpoint", "torch.save")
+        again = "torch.jit.load(FILE).state_dict()" if script else "torch.load(FILE, weights_only=True)"
         raise BadCheckpoint(
-            f"{path} is a torch checkpoint that was compressed after it was saved ({printable(packed)}).",
-            "Expected stored tensors, as torch.save writes them.",
-            "Save it again with torch: `torch.save(torch.load(FILE, weights_only=True), NEW_FILE)`.",
+            f"{path} is a {name} that was compressed after it was saved ({printable(packed)}).",
+            f"Expected stored tensors, as {writer} writes them.",
+            f"Save its weights again with torch: `torch.save({again}, NEW_FILE)`.",
         )
 
 

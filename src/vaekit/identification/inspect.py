@@ -254,7 +254,8 @@ def problems(identified: Identified, non_finite: Sequence[NonFiniteTensor] = ())
     if ignored:
         named = ", ".join(filter(None, (named_companions(part.file.specs, part.beside, part.prefix) for part in parts)))
         what = f": {named}" if named else ""
-        problems.append(f"{ignored:,} other tensors of the file are not part of the VAE{what}.")
+        others = "1 other tensor of the file is" if ignored == 1 else f"{ignored:,} other tensors of the file are"
+        problems.append(f"{others} not part of the VAE{what}.")
     coarse = [name for name in dtypes_of(stored_specs(identified)) if name.startswith(COARSE)]
     if coarse:
         problems.append(f"Weights are rounded to {' and '.join(coarse)}, which reduces quality: float16 is better.")

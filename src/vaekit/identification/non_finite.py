@@ -1,6 +1,6 @@
 """Count the NaN and infinite values among weights."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -81,3 +81,17 @@ def non_finite_weights(vae: VAE) -> list[NonFiniteTensor]:
         for name, tensor in vae.state_dict().items()
     )
     return [each for each in counted if each.nan + each.infinite]
+
+
+def non_finite_note(pieces: Iterable[tuple[str, Callable[[], Iterable[Tensor]]]]) -> str:
+    """A sentence about such values in stored tensors; empty if there are none.
+
+    Args:
+        pieces: names, and functions that read the values in parts.
+    """
+    found = []
+    for name, parts in pieces:
+        counts = [(*count_non_finite(part), part.numel()) for part in parts()]
+        found.append(NonFiniteTensor(name, *(sum(column) for column in zip(*counts, strict=True))) if counts else None)
+    broken = [each for each in found if each is not None and each.nan + each.infinite]
+    return f"NaN or infinite weights: {non_finite_text(broken)}. {BROKEN_WEIGHTS}" if broken else ""

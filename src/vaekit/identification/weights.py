@@ -13,6 +13,7 @@ from vaekit.formats.safetensors_writer import Piece, piece_of
 from vaekit.identification.fused_tensors import join_parts
 from vaekit.identification.identify import Identified
 from vaekit.identification.metadata import domain_notes, read_domain
+from vaekit.identification.non_finite import non_finite_note
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
@@ -34,6 +35,11 @@ class StoredWeights:
     def halves(self) -> tuple[str, ...]:
         """The halves that are present, of "encoder" and "decoder"."""
         return tuple(half for half in HALVES if any(key.startswith(half + ".") for key in self.tensors))
+
+    @property
+    def non_finite(self) -> str:
+        """A sentence about NaN and infinite values among the weights, all of which are read; empty without any."""
+        return non_finite_note((key, piece.parts) for key, piece in self.tensors.items())
 
     def pieces(self, layout: Layout) -> list[Piece]:
         """The tensors with the names and shapes of a layout.

@@ -6,6 +6,7 @@ from pathlib import Path
 from vaekit.checkpoints.convert import convert as write_converted
 from vaekit.identification.identify import identify
 from vaekit.identification.resolve import identity_in
+from vaekit.identification.weights import weights_in
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.options import ModelOptions
 
@@ -21,6 +22,8 @@ class Conversion:
     """The dtypes of the written weights."""
     note: str = ""
     """Which of several sets of weights was taken; empty if the input holds one."""
+    problem: str = ""
+    """A sentence about NaN and infinite weights, which were written as they are; empty without any."""
 
 
 def convert(
@@ -41,5 +44,6 @@ def convert(
     """
     read = write_converted(source.vae, target, layout, dtype, progress, source.padding, source.models, source.weights)
     written = identify(target)
-    fingerprint = identity_in(written).fingerprint
-    return Conversion(source.vae, str(target), layout or written.layout, fingerprint, str(read.selection or ""))
+    fingerprint, problem = identity_in(written).fingerprint, weights_in(written).non_finite
+    note = str(read.selection or "")
+    return Conversion(source.vae, str(target), layout or written.layout, fingerprint, note, problem)

@@ -11,8 +11,9 @@ from handmade_images import chunk, half_transparent, in_8_bits, levels, png, sce
 from PIL import Image, features
 from refusals import refuses
 
-from vaekit.domains.images.read import TURNS, find_images, read_image
+from vaekit.domains.images.read import TURNS, LoadedImage, find_images, for_vae, read_image
 from vaekit.errors import BadItem, NotFound
+from vaekit.geometry import Geometry
 
 Saved = Callable[..., Path]
 
@@ -295,3 +296,12 @@ def test_odd_files(shared_data: Path) -> None:
     assert "Dot Gain 15%" in images["wolf_gray.jpg"].notes[0]
     with pytest.raises(BadItem):
         read_image(folder / "LICENSE")
+
+
+@pytest.mark.parametrize("channels", [2, 5, 12])
+def test_vaes_of_channels_that_no_image_file_has(channels: int) -> None:
+    pixels = LoadedImage(torch.zeros(1, 3, 8, 8))
+    with refuses(BadItem, str(channels), "1, 3, 4", "vaekit.Engine"):
+        for_vae(pixels, Geometry(channels, 4, (8, 8)))
+    for known in (1, 3, 4):
+        assert for_vae(pixels, Geometry(known, 4, (8, 8)))[0].shape[1] == known

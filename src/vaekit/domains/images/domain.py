@@ -35,13 +35,13 @@ from vaekit.domains.images.evaluate import (
 from vaekit.domains.images.files import ImageFiles
 from vaekit.domains.images.grids import COLUMNS, row_of, show_in
 from vaekit.domains.images.perceptual_terms import perceptual_terms
-from vaekit.domains.images.preparation import COLORS, Preparation, check_fit, cut, preparation_from, put
-from vaekit.domains.images.read import IMAGE_ENDINGS, for_vae, read_image, with_channels
+from vaekit.domains.images.preparation import Preparation, check_fit, cut, preparation_from, put
+from vaekit.domains.images.read import IMAGE_ENDINGS, check_takes_images, for_vae, read_image, with_channels
 from vaekit.domains.images.records import IMAGE_RECORDS
 from vaekit.domains.images.sequences import resized, sequence_writer, write_many
 from vaekit.domains.images.training_data import image_training_data
 from vaekit.domains.images.write import PAIR, side_by_side, write_image
-from vaekit.errors import BadCheckpoint, BadItem, BadRecipe
+from vaekit.errors import BadCheckpoint, BadRecipe
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.vae_pass import VAERunner
 from vaekit.geometry import Geometry
@@ -105,13 +105,7 @@ class Images:
 
     def schema_from(self, plain: Mapping[str, Any], config: Any) -> Schema:
         geometry = config.geometry
-        geometry.require_axes(2, "images")
-        if geometry.channels not in COLORS:
-            raise BadItem(
-                f"This VAE takes images of {geometry.channels} channels.",
-                f"Image files have {', '.join(map(str, COLORS))} channels.",
-                "Run it in Python: `vaekit.load` opens it, and `vaekit.Engine` takes tensors of any channels.",
-            )
+        check_takes_images(geometry)
         facts = {"size": geometry.size[0] if geometry.size else SIZE, "channels": geometry.channels}
         try:
             return ImageSchema(preparation_from(plain or facts))

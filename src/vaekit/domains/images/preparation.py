@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from vaekit.domains.images.decode import Pixels
+from vaekit.domains.images.read import COLORS
 from vaekit.errors import BadRecipe, printable
 from vaekit.geometry import HasGeometry
 from vaekit.metrics.image.color import LUMA
@@ -27,10 +28,6 @@ BINARY = ("", "dynamic", "static")
 
 
 OFTEN = ("alike", "area")
-
-
-COLORS = {1: "L", 3: "RGB", 4: "RGBA"}
-"""Pillow's mode by number of channels."""
 
 
 @dataclass(frozen=True)

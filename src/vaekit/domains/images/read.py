@@ -57,6 +57,8 @@ TURNS = {
 
 RGBA = 4
 """Channels of an image with transparency."""
+COLORS = {1: "L", 3: "RGB", RGBA: "RGBA"}
+"""Pillow's mode by number of channels."""
 REDUCED = "colors reduced to gray: this VAE takes one channel"
 
 
@@ -140,18 +142,32 @@ def for_vae(image: LoadedImage, geometry: Geometry) -> tuple[Images, tuple[str, 
     """An image's pixels (1, c, h, w) in [-1, 1] for a VAE of this geometry, and the notes on what was done to it.
 
     Raises:
-        BadItem: the VAE takes no images.
+        BadItem: the VAE takes no images, or images of other channels than files have.
+    """
+    check_takes_images(geometry)
+    return with_channels(image, geometry.channels)
+
+
+def check_takes_images(geometry: Geometry) -> None:
+    """Check that a VAE takes images as files have them.
+
+    Raises:
+        BadItem: it takes other items, or images of other channels.
     """
     geometry.require_axes(2, "images")
-    return with_channels(image, geometry.channels)
+    if geometry.channels not in COLORS:
+        raise BadItem(
+            f"This VAE takes images of {geometry.channels} channels.",
+            f"Image files have {', '.join(map(str, COLORS))} channels.",
+            "Run it in Python: `vaekit.load` opens it, and `vaekit.Engine` takes tensors of any channels.",
+        )
 
 
 def with_channels(image: LoadedImage, channels: int) -> tuple[Images, tuple[str, ...]]:
     """An image's pixels (1, c, h, w) in [-1, 1], and the notes on what was done to it.
 
     One channel is the image's luma, or of a gray image its values as they are. Four are RGBA, opaque where the image
-    has no transparency. For any other number the three channels are left alone: the engine refuses them where the VAE
-    does not take them.
+    has no transparency. For any other number the three channels are left alone.
     """
     pixels = image.pixels
     if channels == RGBA:

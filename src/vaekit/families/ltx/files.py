@@ -18,7 +18,7 @@ from vaekit.families.family import Family, Fields, Shapes, first_shape, highest,
 from vaekit.families.layout import HALVES, Layout, Rules, leaves, same_names
 from vaekit.families.ltx import net as ltx
 from vaekit.families.ltx.net import NONE, PATCH, REARRANGED, STRIDED, LTXConfig
-from vaekit.families.normalization import NormalizationTensors
+from vaekit.families.normalization import NormalizationTensors, stated_factor
 from vaekit.families.single_frame_shapes import CONVOLUTIONS, ENDS, has_kernels_over_time
 from vaekit.normalization import LatentNormalization
 
@@ -217,7 +217,7 @@ def settings(config: LTXConfig, normalization: LatentNormalization | None) -> di
         "layers_per_block": list(config.encoder_blocks),
         "out_channels": config.image_channels,
         "patch_size": PATCH,
-        "scaling_factor": 1.0,
+        "scaling_factor": stated_factor(normalization),
         "spatio_temporal_scaling": [step != NONE for step in config.encoder_steps],
         "timestep_conditioning": False,
         "upsample_factor": [2 if config.narrowing else 1] * ups,

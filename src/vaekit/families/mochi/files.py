@@ -9,7 +9,7 @@ from vaekit.families.family import Family, Shapes, first_shape, highest, refuse_
 from vaekit.families.layout import Layout, Rules, leaves, product, same_names
 from vaekit.families.mochi import net as mochi
 from vaekit.families.mochi.net import NORM_GROUPS, OCTAVES, MochiConfig
-from vaekit.families.normalization import mean_and_std
+from vaekit.families.normalization import mean_and_std, stated_factor
 from vaekit.families.single_frame_shapes import CONVOLUTIONS
 from vaekit.normalization import LatentNormalization
 
@@ -125,7 +125,7 @@ def settings(config: MochiConfig, normalization: LatentNormalization | None) -> 
         "latent_channels": config.latent_channels,
         "layers_per_block": list(config.encoder_blocks),
         "out_channels": config.image_channels,
-        "scaling_factor": 1.0,
+        "scaling_factor": stated_factor(normalization),
         "spatial_expansions": [space for _, space in config.factors],
         "temporal_expansions": [time for time, _ in config.factors],
     } | mean_and_std(normalization, config.latent_channels)
