@@ -49,7 +49,7 @@ def stamp(path: Path, question: str) -> str:
         OSError: the file does not exist.
     """
     status = path.stat()
-    return json.dumps([__version__, question, os.fspath(path.resolve()), status.st_size, status.st_mtime_ns])
+    return json.dumps([__version__, question, os.path.realpath(path), status.st_size, status.st_mtime_ns])
 
 
 def recall(keys: Sequence[str]) -> dict[str, Any]:

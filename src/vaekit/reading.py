@@ -84,6 +84,11 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | NON_BLOCKING)
 
 
+def real_path(path: Path) -> Path:
+    """The path without links. Unlike `Path.resolve`, it accepts links that refer to each other."""
+    return Path(os.path.realpath(path))
+
+
 def refuse_irregular(status: os.stat_result, path: str | os.PathLike[str]) -> None:
     """Check that a status is that of a regular file.
 

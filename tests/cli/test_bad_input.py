@@ -243,7 +243,9 @@ def test_other_runtime_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) ->
         status_of_verb(as_json=False)
 
 
-@pytest.mark.parametrize("closed", ["1", "2", "1 2", "0 1 2"])
+@pytest.mark.parametrize(
+    "closed", ["1", *(pytest.param(each, marks=pytest.mark.nightly) for each in ("2", "1 2", "0 1 2"))]
+)
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
 def test_closed_streams_are_no_crash(closed: str, as_json: list[str], vae_file: Path, tmp_path: Path) -> None:
     code = (

@@ -88,11 +88,12 @@ def check(ledger: Ledger, got: Tensor, expected: Tensor, tolerance: float = 1e-4
     st.sampled_from([None, 0, 3000, 30000]),
     st.integers(1, 4),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_memory_is_read_as_long_as_it_is_leased(
     half: Half, h: int, w: int, slab_rows: int, memory: int | None, parts: int
 ) -> None:
     assume(h * w > 1)  # torch itself refuses the norm of a group of one number
+    assume(min(h, w) >= half.least)
     ledger, x = Ledger(), half.input(h, w)
     with torch.no_grad():
         got = streamed(half, x, slab_rows, memory, parts, make_arena=ledger.make_arena)

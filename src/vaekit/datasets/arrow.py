@@ -22,7 +22,7 @@ from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
 from vaekit.errors import BadItem, NoTrainingData, printable
 from vaekit.optional import require
-from vaekit.reading import open_file, refuse_beyond_memory
+from vaekit.reading import open_file, real_path, refuse_beyond_memory
 from vaekit.user_dirs import cache_folder
 
 PARQUET, ARROW_FILE = b"PAR1", b"ARROW1"
@@ -184,7 +184,7 @@ def readable(path: Path, wanted: RecordFormat, say: Callable[[str], None]) -> Pa
     with open_file(path) as file:
         if file.read(len(PARQUET)) != PARQUET:
             return path
-    status, source = path.stat(), hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
+    status, source = path.stat(), hashlib.sha256(os.fsencode(real_path(path))).hexdigest()[:32]
     state = hashlib.sha256(f"{COPY} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()[:16]
     copy = cache_folder() / "arrow" / f"{source}-{state}.arrow"
     if copy.is_file():

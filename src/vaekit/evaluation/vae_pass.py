@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from vaekit.distributions import Likelihood, Posterior
 from vaekit.distributions.base import map_tensors
+from vaekit.geometry import HasGeometry
 from vaekit.runtime.engine import Engine
 from vaekit.vae import VAE, at_item_size
 
@@ -39,7 +40,8 @@ class DirectRunner:
         return self.vae.encode(x)
 
     def decode(self, z: Tensor, like: Tensor) -> Tensor:
-        return at_item_size(self.vae.decode(z), self.vae.geometry)
+        decoded = self.vae.decode(z)
+        return at_item_size(decoded, self.vae.geometry) if isinstance(self.vae.config, HasGeometry) else decoded
 
     def likelihood(self, z: Tensor, like: Tensor) -> Likelihood:
         return self.vae.likelihood(z)

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from vaekit.errors import BadCheckpoint, reason_of, shorten
 from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference
 from vaekit.json import without_duplicates
-from vaekit.reading import read_text
+from vaekit.reading import read_text, real_path
 
 INDEX = re.compile(r"(?P<whole>.+)\.index(?P<variant>\.[\w-]+)?\.json")
 SHARD = re.compile(r"(?P<stem>.+)[-_.](?P<number>\d{2,6})-of-(?P<count>\d{2,6})(?P<ending>(?:\.[\w-]+)+)")
@@ -96,7 +96,7 @@ def shard_set_of(path: Path) -> ShardSet | None:
         shards = set_of_index(index)
         return shards if len(shards.shards) > 1 else None
     if path.is_symlink() and not SHARD.fullmatch(path.name):
-        target = path.resolve()
+        target = real_path(path)
         if is_index(target.name) or SHARD.fullmatch(target.name):
             return shard_set_of(target)
     return numbered_set(path)
@@ -123,8 +123,8 @@ def set_of_index(index: Path) -> ShardSet:
     missing = [shard.name for shard in shards if not shard.is_file()]
     if missing:
         raise incomplete(index, missing, len(shards))
-    homes = {index.parent.resolve(), index.resolve().parent}  # the Hub's cache links the index, too
-    outside = [shard.name for shard in shards if shard.resolve().parent not in homes]
+    homes = {real_path(index.parent), real_path(index).parent}  # the Hub's cache links the index, too
+    outside = [shard.name for shard in shards if real_path(shard).parent not in homes]
     if outside:
         raise BadCheckpoint(
             f"{index} names {shorten(outside)}, which is a link to a file in another folder.",

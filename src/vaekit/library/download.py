@@ -20,7 +20,7 @@ from vaekit.library.folders import class_in, folder_for_new, is_autoencoder, mod
 from vaekit.library.hub import Address, Progress, RemoteFile, look_up, receive
 from vaekit.library.known_vaes import cached_by_the_hub, find_among
 from vaekit.library.query import HubQuery, parse_query
-from vaekit.reading import exists
+from vaekit.reading import exists, real_path
 from vaekit.user_dirs import cache_folder
 
 DOWNLOADED, LINKED, COPIED = "downloaded", "linked from the Hub's cache", "copied from the Hub's cache"
@@ -174,7 +174,7 @@ def _obtain(order: _Order, progress: Progress) -> str:
     """Obtain one file, from the Hub's cache or the Hub; returns which."""
     cached = cached_by_the_hub(CatalogFile(order.address.path, order.address.repo, order.expected))
     if cached is not None and order.address.revision == "main":
-        return _link(cached.resolve(), order.target)
+        return _link(real_path(cached), order.target)
     remote = look_up(order.address)
     if order.expected and remote.sha256 and remote.sha256 != order.expected:
         raise WrongHash(

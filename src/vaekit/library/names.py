@@ -18,7 +18,7 @@ from vaekit.catalog.tables import packaged, packaged_weights
 from vaekit.errors import AmbiguousName, NotFound, printable
 from vaekit.formats.paths import missing_target
 from vaekit.library.folders import LocalWeights, models_folders, scan_all
-from vaekit.reading import exists
+from vaekit.reading import exists, real_path
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def _index(local: Sequence[LocalWeights]) -> list[dict[str, list[LocalWeights]]]
 
 def _fitting(name: str, tables: Sequence[Mapping[str, list[LocalWeights]]]) -> list[LocalWeights]:
     fitting = next((table[name] for table in tables if name in table), [])
-    distinct = list({entry.path.resolve(): entry for entry in fitting}.values()) if len(fitting) > 1 else fitting
+    distinct = list({real_path(entry.path): entry for entry in fitting}.values()) if len(fitting) > 1 else fitting
     return [entry for entry in distinct if entry.beside == name] or distinct
 
 

@@ -17,10 +17,15 @@ COLORS = torch.rand(1, 3, 6, 5, generator=torch.Generator().manual_seed(0)) * 2 
 
 def test_a_vae_of_colors_gets_the_image_as_it_is() -> None:
     image = LoadedImage(COLORS, notes=("a note",))
-    for channels in (2, 3, 12):
-        pixels, notes = for_vae(image, Geometry(channels, 4, (8, 8)))
-        assert pixels is COLORS
-        assert notes == ("a note",)
+    pixels, notes = for_vae(image, Geometry(3, 4, (8, 8)))
+    assert pixels is COLORS
+    assert notes == ("a note",)
+
+
+@pytest.mark.parametrize("channels", [2, 5, 12])
+def test_a_vae_of_other_channels_takes_no_image_file(channels: int) -> None:
+    with refuses(BadItem, channels):
+        for_vae(LoadedImage(COLORS), Geometry(channels, 4, (8, 8)))
 
 
 def test_a_gray_image_keeps_its_values_to_the_last_bit() -> None:
