@@ -136,6 +136,7 @@ print("MiB", peak() - before)
 """
 
 
+@pytest.mark.nightly
 def test_pickles_that_are_heavy_bombs(tmp_path: Path) -> None:
     """In a process of their own: what fills the stack of C ends the process, and its memory can be measured."""
     if not Path("/proc/self/status").exists():

@@ -12,6 +12,7 @@ import torch
 from family_examples import EXAMPLES, KL
 from refusals import refuses
 from safetensors.torch import save_file
+from slow_cases import nightly
 from torch import Tensor
 
 from vaekit.checkpoints import finetuned_writer
@@ -72,7 +73,10 @@ def tensors_in(path: Path) -> dict[str, Tensor]:
     ("name", "layout"),
     [("kl", "ldm"), ("kl", "diffusers"), ("kl", "native"), ("vq", "ldm"), ("tiny", "tiny"), ("tiny", "diffusers")],
 )
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.float16, *nightly(torch.bfloat16, torch.float32)],
+)
 def test_as_it_came_and_kept_to_the_bit(
     parent: Callable[..., BaseModel], tmp_path: Path, name: str, layout: str, dtype: torch.dtype
 ) -> None:

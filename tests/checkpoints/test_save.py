@@ -8,6 +8,7 @@ import torch
 from refusals import refuses
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from slow_cases import nightly
 
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
@@ -18,7 +19,10 @@ from vaekit.identification.identify import identify
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE, normalize
 
-DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
+DTYPES = [
+    torch.float16,
+    *nightly(torch.float32, torch.bfloat16, torch.float64),
+]
 PLACES = {
     "native": "x.safetensors",
     "ldm": "x.safetensors",

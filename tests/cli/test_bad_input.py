@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from slow_cases import nightly
 
 from vaekit.cli import status_of_verb
 from vaekit.runtime.engine import Engine
@@ -243,9 +244,7 @@ def test_other_runtime_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) ->
         status_of_verb(as_json=False)
 
 
-@pytest.mark.parametrize(
-    "closed", ["1", *(pytest.param(each, marks=pytest.mark.nightly) for each in ("2", "1 2", "0 1 2"))]
-)
+@pytest.mark.parametrize("closed", ["1", *nightly("2", "1 2", "0 1 2")])
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
 def test_closed_streams_are_no_crash(closed: str, as_json: list[str], vae_file: Path, tmp_path: Path) -> None:
     code = (

@@ -51,6 +51,7 @@ def test_json_is_one_object_and_what_is_wrong_gives_status_1(run: Run, spoilt_fi
     assert {findings[name]["status"] for name in ("weights", "activations", "normalization", "match", "grid")} == {"ok"}
 
 
+@pytest.mark.nightly
 def test_the_table_says_what_is_wrong_and_what_to_do(run: Run, spoilt_file: Path) -> None:
     said = run("doctor", "--vae", spoilt_file)
     assert said.code == 1

@@ -129,6 +129,7 @@ def test_a_image_that_is_gone_by_then_is_not_shown_and_the_numbers_stay() -> Non
     assert [one.name for one in found.shown] == ["1.png"]
 
 
+@pytest.mark.nightly
 def test_no_pixels_are_kept() -> None:
     alive: list[weakref.ref[Tensor]] = []
 

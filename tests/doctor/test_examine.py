@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from family_examples import EXAMPLES, daily
+from slow_cases import nightly
 
 import vaekit
 from vaekit.doctor.examine import CHECKS, examine
@@ -117,9 +118,7 @@ def test_the_decoder_of_another_classical_vae_is_none_for_this_one(shared_data: 
     assert found(pair)["match"].status in ("wrong", "warning")
 
 
-@pytest.mark.parametrize(
-    "name", ["taesd", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("taesd3", "taef2"))]
-)
+@pytest.mark.parametrize("name", ["taesd", *nightly("taesd3", "taef2")])
 def test_real_tiny_vaes_are_well(shared_data: Path, name: str) -> None:
     findings = {finding.name: finding for finding in examine(vaekit.load(shared_data / "vae" / name), side=64)}
     statuses = {name: finding.status for name, finding in findings.items() if finding.status != "ok"}

@@ -62,6 +62,7 @@ def test_a_decoder_that_knows_nothing_is_wrong(healthy: VAE) -> None:
     assert check_match(observe(pair, side=64)).status == "wrong"
 
 
+@pytest.mark.nightly
 def test_taesd3s_encoder_with_the_builtin_decoder(shared_data: Path, healthy: VAE) -> None:
     taesd3 = vaekit.load(shared_data / "vae" / "taesd3").float()
     assert check_match(observe(taesd3, side=64)).status == "ok"

@@ -93,6 +93,7 @@ def test_little_headroom_and_a_card_that_knows_better_are_warnings(
     assert doubted.status == "warning"
 
 
+@pytest.mark.nightly
 def test_rounding_agrees_with_engines_in_half_precision(observed: Observation) -> None:
     finding = check_rounding(observed)
     assert finding.status == "ok"

@@ -8,6 +8,7 @@ import pytest
 import torch
 from refusals import lacks
 from safetensors.torch import load_file, save_file
+from slow_cases import nightly
 
 from vaekit.catalog import entries
 from vaekit.catalog.entries import CatalogEntry, LatentSpace, LatentStatistics
@@ -114,7 +115,7 @@ def test_a_known_vae_is_built_once(builds: list[Path], tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("twins")
-@pytest.mark.parametrize("verdict", [None, "zeros", "reflect", "unsure"])
+@pytest.mark.parametrize("verdict", ["reflect", *nightly(None, "zeros", "unsure")])
 def test_a_vae_of_unknown_normalization_and_padding_is_built_once(
     file: Path, builds: list[Path], monkeypatch: pytest.MonkeyPatch, verdict: str | None
 ) -> None:

@@ -125,7 +125,7 @@ def test_dictionaries_of_a_checkpoint(tmp_path: Path, plain: Weights, ema: Weigh
 
 
 @pytest.mark.parametrize("form", PREFIXES)
-@pytest.mark.parametrize("ending", ["safetensors", "ckpt"])
+@pytest.mark.parametrize("ending", ["safetensors", pytest.param("ckpt", marks=pytest.mark.nightly)])
 def test_prefixes_in_one_dictionary(tmp_path: Path, plain: Weights, ema: Weights, form: str, ending: str) -> None:
     tensors, default = PREFIXES[form][0](plain, ema), PREFIXES[form][1]
     path = tmp_path / f"x.{ending}"

@@ -78,7 +78,7 @@ def hunyuan_fields(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(hunyuan_fields(), st.sampled_from(PREFIXES), st.integers())
 def test_any_hunyuan_image_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
     check_any(HunyuanImageConfig(**fields), prefix, seed)
@@ -101,13 +101,13 @@ def wan_fields(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(wan_fields(), st.sampled_from(PREFIXES), st.integers())
 def test_any_wan_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
     check_any(WanConfig(**fields), prefix, seed)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(wan_fields(), st.sampled_from(PREFIXES), st.sampled_from((1, 2)), st.integers())
 def test_any_wan_2_2_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, patch: int, seed: int) -> None:
     levels = len(fields["encoder_widths"])
@@ -148,25 +148,25 @@ def dcae_fields(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(kl_fields(), st.sampled_from(PREFIXES), st.integers())
 def test_any_kl_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
     check_any(KLConfig(**fields), prefix, seed)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(kl_fields(), st.integers(1, 5000), st.sampled_from(PREFIXES), st.integers())
 def test_any_vq_config_is_read_off_its_shapes(fields: dict[str, Any], codes: int, prefix: str, seed: int) -> None:
     check_any(VQConfig(**fields, codes=codes), prefix, seed)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(kl_fields(), st.sampled_from(PREFIXES), st.integers())
 def test_any_asymmetric_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
     check_any(AsymmetricConfig(**fields), prefix, seed)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(tiny_fields(), st.sampled_from(PREFIXES), st.integers())
 def test_any_tiny_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
     check_any(TinyConfig(**fields), prefix, seed)
@@ -176,7 +176,7 @@ flat_fields = {"image_channels": st.integers(1, 4), "width": st.integers(1, 40),
 approx_fields = st.lists(st.tuples(st.integers(1, 70), st.sampled_from((1, 3, 5, 7))), min_size=7, max_size=12)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 16), approx_fields, st.sampled_from(PREFIXES), st.integers())
 def test_any_approx_config_is_read_off_its_shapes(
     pixels: int, latents: int, layers: list[tuple[int, int]], prefix: str, seed: int
@@ -185,7 +185,7 @@ def test_any_approx_config_is_read_off_its_shapes(
     check_any(ApproxConfig(pixels, latents, widths, (3, *kernels)), prefix, seed)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     st.fixed_dictionaries(
         flat_fields | {"image_size": st.sampled_from((32, 64)), "latent_channels": st.integers(1, 40)}
@@ -197,7 +197,7 @@ def test_any_burgess_config_is_read_off_its_shapes(fields: dict[str, Any], prefi
     check_any(BurgessConfig(**fields), prefix, seed)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     st.fixed_dictionaries(
         flat_fields
@@ -214,7 +214,7 @@ def test_any_joint_config_is_read_off_its_shapes(fields: dict[str, Any], prefix:
     check_any(JointConfig(**fields), prefix, seed)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(dcae_fields(), st.sampled_from(PREFIXES), st.integers())
 def test_any_dcae_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
     check_any(DCAEConfig(**fields), prefix, seed)

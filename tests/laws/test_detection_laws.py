@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from family_examples import EXAMPLES
+from family_examples import EXAMPLES, daily
 from published_configs import FOUR, PUBLISHED
 from safetensors.torch import save_file
 from shapes_of_configs import PREFIXES, detected, family_name, in_layout, layouts_for, native_shapes
+from slow_cases import nightly
 
 from vaekit.catalog.entries import LatentSpace, latent_spaces, matching_latent_spaces
 from vaekit.errors import WrongTensors
@@ -76,9 +77,7 @@ def families_for(names: Shapes) -> set[str]:
     return said
 
 
-@pytest.mark.parametrize(
-    "half", ["", *(pytest.param(half, marks=pytest.mark.nightly) for half in ("encoder", "decoder"))]
-)
+@pytest.mark.parametrize("half", ["", *nightly("encoder", "decoder")])
 @pytest.mark.parametrize(
     "name",
     [
@@ -128,7 +127,7 @@ def fits_diffusers(family: Family, config: Config, normalization: LatentNormaliz
 
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
-@pytest.mark.parametrize("name", MIRRORED)
+@pytest.mark.parametrize("name", daily(MIRRORED, lambda name: family_name(PUBLISHED[name])))
 def test_a_half_is_recognized_and_mirrored(name: str, half: str) -> None:
     config = PUBLISHED[name]
     shapes = {key: shape for key, shape in native_shapes(config).items() if key.startswith((half, "to_posterior"))}

@@ -93,6 +93,7 @@ def open_page(browser: Any, written: Path) -> Iterator[Opener]:
     opener.close()
 
 
+@pytest.mark.nightly
 def test_pages_open_without_a_complaint_or_a_request(open_page: Opener) -> None:
     for name in ("two.html", "six.html"):
         one = open_page(name)

@@ -25,7 +25,7 @@ def test_equal_to_diffusers_on_one_frame(pair: tuple[nn.Module, Path], size: tup
 
 def test_the_engine_in_the_least_memory_equals_diffusers(pair: tuple[nn.Module, Path]) -> None:
     theirs, folder = pair
-    check_engine(load(folder), theirs, 136, 40)
+    check_engine(load(folder), theirs, 72, 40)
 
 
 @torch.no_grad()

@@ -60,7 +60,9 @@ ERRORS: dict[str, Callable[[], Exception]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ERRORS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "a map of memory" else pytest.param(kind, marks=pytest.mark.nightly) for kind in ERRORS]
+)
 def test_a_run_that_ran_out_of_memory_is_done_in_smaller_slabs(
     vae: VAE, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
