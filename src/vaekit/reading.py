@@ -40,15 +40,23 @@ def refuse_beyond_memory(nbytes: int, path: str | os.PathLike[str]) -> None:
     Raises:
         Unreadable: the machine has less memory.
     """
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else sys.maxsize
+    memory = physical_memory()
     if nbytes > memory:
         raise Unreadable(
             errno.E2BIG, f"it unpacks to {nbytes:,} bytes, more than the {memory:,} of this machine", os.fspath(path)
         )
 
 
+def physical_memory() -> int:
+    """The memory of this machine in bytes; unlimited on systems that do not report it, such as Windows."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return sys.maxsize
+
+
 class Unreadable(OSError):
-    """A file that is not read: not a regular file, or too large. Its text has no number and no path."""
+    """A file that is not read: not a regular file, or too large. Its text is the reason alone, without the path."""
 
     def __str__(self) -> str:
         return str(self.strerror)

@@ -295,11 +295,9 @@ def try_paths(
         folder.chmod(0o755)
 
 
-@pytest.mark.parametrize("option", COMMANDS)
+@pytest.mark.parametrize("option", [option for option in COMMANDS if option not in SLOW])
 def test_a_bad_path_is_a_user_error(option: str, try_paths: Try) -> None:
-    """Two kinds for each option: all kinds take turns."""
-    if option in SLOW:
-        pytest.skip("takes long: nightly")
+    """Two kinds for each option: all kinds take turns. Those of `SLOW` are tried in nightly runs."""
     start = 2 * list(COMMANDS).index(option)
     kinds = [*KINDS.items()]
     try_paths(option, [kinds[(start + step) % len(kinds)] for step in range(2)])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from recognized_examples import OF_DIFFUSERS, RUNNABLE, autoencoder_classes
+from autoencoder_classes import OF_DIFFUSERS, RUNNABLE, autoencoder_classes
 from safetensors.torch import save_file
 
 import vaekit

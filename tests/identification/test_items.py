@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from vaekit.identification.items import items_of, schema_differences, schema_text
+from vaekit.identification.items import StatedItems, items_of, schema_differences, schema_text
 
 TABLE = {"columns": [{"name": "age", "kind": "normal", "mean": 40.0}, {"name": "smoker", "values": ["no", "yes"]}]}
 TEXT = {"unit": "words", "tokens": ["a", "dog"], "length": 9}
@@ -43,7 +43,7 @@ def test_a_long_schema_is_cut() -> None:
     ],
 )
 def test_differences_between_schemas(one: dict[str, Any], other: dict[str, Any], found: tuple[str, ...]) -> None:
-    assert schema_differences(one, other) == found
+    assert schema_differences(StatedItems("tables", one), StatedItems("tables", other)) == found
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def nested(depth: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("depth", [3, 400, 5000])
 def test_many_levels_are_no_error(depth: int) -> None:
-    assert len(schema_differences(nested(depth), {"a": {"a": 1}})) == 1
+    assert len(schema_differences(StatedItems("tables", nested(depth)), StatedItems("tables", {"a": {"a": 1}}))) == 1
     assert len(schema_text(nested(depth))) < 310
 
 
@@ -63,3 +63,7 @@ def test_the_domain_of_a_file_that_states_none() -> None:
     assert items_of({}, axes=2) == ("images", {})
     assert items_of({}, axes=0) == (None, {})
     assert items_of({"vaekit.domain": "tables", "vaekit.schema": "no JSON"}, axes=0) == ("tables", {})
+
+
+def test_schemas_of_two_domains_are_not_compared() -> None:
+    assert schema_differences(StatedItems("tables", {"a": 1}), StatedItems("text", {"a": 2})) == ()

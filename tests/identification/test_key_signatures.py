@@ -1,4 +1,4 @@
-"""VAEs that vaekit knows and does not run are told from all others: by the key names of published files."""
+"""VAEs that vaekit knows and does not run are distinguished from all others by the key names of published files."""
 
 import dataclasses
 import json
@@ -9,20 +9,8 @@ from pathlib import Path
 import diffusers
 import pytest
 import torch
-from recognized_examples import (
-    DCAE_VIDEO,
-    OF_DIFFUSERS,
-    OF_TRANSFORMERS,
-    RECOGNIZED,
-    RUNNABLE,
-    SVD,
-    TAEHV,
-    autoencoder_classes,
-    of_diffusers,
-    oobleck,
-    shapes_of,
-    weights,
-)
+from autoencoder_classes import OF_DIFFUSERS, OF_TRANSFORMERS, RUNNABLE, autoencoder_classes, of_diffusers, shapes_of
+from recognized_examples import DCAE_VIDEO, RECOGNIZED, SVD, TAEHV, oobleck, weights
 from safetensors.torch import save_file
 
 import vaekit

@@ -114,17 +114,15 @@ def diff_files(
     with locate_vae(one, models) as first, locate_vae(other, models) as second:
         a, b = (resolve(identify(path, weights), measure=False) for path in (first, second))
         contents = weights_in(a), weights_in(b)
-        (domain, schema), (other_domain, other_schema) = (
-            items_of(each.parts[0].file.metadata, each.config.geometry.axes) for each in (a, b)
-        )
+        items = [items_of(each.parts[0].file.metadata, each.config.geometry.axes) for each in (a, b)]
         return FileDifference(
             families=(a.family.name, b.family.name),
             layouts=(layout_of(a), layout_of(b)),
             config=config_differences(a, b),
             normalizations=(str(a.normalization or "unknown"), str(b.normalization or "unknown")),
             same_normalization=same_normalization(a, b),
-            domains=(domain or NOT_STATED, other_domain or NOT_STATED),
-            schema=schema_differences(schema, other_schema) if domain == other_domain else (),
+            domains=(items[0].domain or NOT_STATED, items[1].domain or NOT_STATED),
+            schema=schema_differences(*items),
             notes=(str(a.selection or ""), str(b.selection or "")),
             tensors=tuple(compared(*contents, progress)),
         )

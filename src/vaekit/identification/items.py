@@ -4,7 +4,7 @@ What a schema means is known to its domain alone; here it is plain JSON, whateve
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from vaekit.errors import printable
 from vaekit.identification.metadata import read_domain
@@ -18,18 +18,24 @@ DEEPEST = 4
 """Levels of a schema that are compared one by one; files of vaekit have three."""
 
 
-def items_of(metadata: Mapping[str, str], axes: int) -> tuple[str | None, dict[str, Any]]:
-    """The domain of a VAE and its plain schema.
+class StatedItems(NamedTuple):
+    """The items of a VAE, as its file states them."""
+
+    domain: str | None
+    """None if the file states none and the VAE takes no images."""
+    schema: dict[str, Any]
+    """As plain values; empty if there is none."""
+
+
+def items_of(metadata: Mapping[str, str], axes: int) -> StatedItems:
+    """The items of a VAE.
 
     Args:
         metadata: of its file.
         axes: of its items.
-
-    Returns:
-        The domain: None if the file states none and the VAE takes no images. The schema: empty if there is none.
     """
     domain, schema = read_domain(metadata)
-    return printable(domain, LONGEST) or (IMAGES if axes == IMAGE_AXES else None), schema
+    return StatedItems(printable(domain, LONGEST) or (IMAGES if axes == IMAGE_AXES else None), schema)
 
 
 def schema_text(schema: Mapping[str, Any]) -> str:
@@ -51,13 +57,16 @@ def entry_text(name: str, value: Any) -> str:
     return f"{len(value):,} {name}" + (f": {', '.join(names)}" if names else "")
 
 
-def schema_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, ...]:
-    """The entries of two schemas that differ, with both values; empty if one is empty, since nothing contradicts it.
+def schema_differences(one: StatedItems, other: StatedItems) -> tuple[str, ...]:
+    """The entries of two schemas that differ, with both values. Empty if one is empty, since nothing contradicts it, or
+    if the domains differ: their schemas have nothing in common.
 
-    >>> schema_differences({"columns": [{"name": "age"}]}, {"columns": [{"name": "years"}]})
+    >>> age, years = (StatedItems("tables", {"columns": [{"name": name}]}) for name in ("age", "years"))
+    >>> schema_differences(age, years)
     ("columns[0].name: 'age' and 'years'",)
     """
-    return tuple(differences(dict(one), dict(other))) if one and other else ()
+    comparable = one.domain == other.domain and one.schema and other.schema
+    return tuple(differences(one.schema, other.schema)) if comparable else ()
 
 
 def differences(one: Any, other: Any, where: str = "", depth: int = 0) -> Iterator[str]:

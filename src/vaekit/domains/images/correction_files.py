@@ -112,7 +112,7 @@ def _no_correction(path: Path, reason: str) -> BadCorrection:
 
 
 def _no_number(word: str) -> float:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 def _parsed(values: Any) -> SavedCorrection:
