@@ -127,8 +127,8 @@ def _of_planes(x: Planes, y: Planes, usable: Tensor, broken: float) -> Signals:
     change = fit_color_change(blurred, y, _unclipped(x, y, usable, curves))
     expected = apply_color_change(change, x)
     expected_curves = _level_curves(expected, y)
-    # Fine texture of an almost gray image follows the rounding of its luma. Where a blur removes it, the means of levels
-    # look like a staircase, unless the original is blurred as well.
+    # Fine texture of an almost gray image follows the rounding of its luma. Where a blur removes it, the means of
+    # levels look like a staircase, unless the original is blurred as well.
     bands = levels_lost(apply_color_change(change, blurred), y, usable)
     clips = [_clip(curve, bands, high) for curve in expected_curves for high in (False, True)]
     clipped = max(clips)
