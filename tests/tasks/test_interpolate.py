@@ -13,6 +13,7 @@ from vaekit.domains.images.read import read_image
 from vaekit.errors import BadItem, BadPlan, CannotWrite, MissingPackage
 from vaekit.tasks.interpolate import InterpolationOptions, interpolate
 from vaekit.tasks.model import OpenModel
+from vaekit.tasks.options import LatentOptions
 
 SMALL = InterpolationOptions(steps=2)
 
@@ -40,6 +41,17 @@ def test_the_ends_of_a_strip_are_the_reconstructions(model: OpenModel, images: P
     for place, name in ((slice(0, 63), "0.png"), (slice(-63, None), "1.png")):
         expected = model.engine.reconstruct(read_image(images / name).pixels).clamp(-1, 1)
         torch.testing.assert_close(strip[..., place], expected, rtol=0, atol=1 / 255)
+
+
+def test_samples_of_the_posterior_follow_from_the_seed(model: OpenModel, images: Path, tmp_path: Path) -> None:
+    pair(images)
+
+    def strip(name: str, *latents: object) -> bytes:
+        options = replace(SMALL, latents=LatentOptions(*latents))  # type: ignore[arg-type]
+        return interpolate(model, [images], tmp_path / name, options).files[0].read_bytes()
+
+    assert strip("a", True, 1) == strip("b", True, 1)
+    assert len({strip("a", True, 1), strip("c", True, 2), strip("d")}) == 3
 
 
 def test_images_of_another_size_follow_the_first(model: OpenModel, images: Path, tmp_path: Path) -> None:

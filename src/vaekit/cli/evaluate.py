@@ -38,7 +38,7 @@ def evaluate(
             show_default="256, or the VAE's only size",
         ),
     ] = None,
-    sample: Annotated[bool, typer.Option("--sample", help="Decode a sample of the posterior, not its mode.")] = False,
+    sample: options.Sample = False,
     nll: Annotated[
         int | None,
         typer.Option(

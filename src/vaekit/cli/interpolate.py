@@ -8,7 +8,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import log, print_facts, print_json, progress_bar, spinner
-from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.tasks.options import EngineOptions, LatentOptions, ModelOptions
 
 SHOWN = 8
 """Items, and ghost indices, that are listed at most."""
@@ -33,11 +33,14 @@ def interpolate(
     animation: Annotated[
         str, typer.Option("--animation", metavar="FORMAT", help="For images: webp, gif, or mp4 (needs PyAV).")
     ] = "webp",
+    sample: options.Sample = False,
+    seed: options.Seed = 0,
     dtype: options.Dtype = "fp32",
     device: options.Device = None,
     memory: options.Memory = None,
     backend: options.Backend = "auto",
     padding: options.Padding = None,
+    weights: options.Weights = None,
     as_json: options.Json = False,
 ) -> None:
     """Interpolate between two or more items.
@@ -53,9 +56,10 @@ def interpolate(
     from vaekit.tasks.model import open_model
 
     with spinner("loading the VAE"):
-        model = open_model(ModelOptions(vae, models, padding), EngineOptions(dtype, device, memory, backend))
+        model = open_model(ModelOptions(vae, models, padding, weights), EngineOptions(dtype, device, memory, backend))
+    wanted = InterpolationOptions(steps, path, animation, LatentOptions(sample, seed))
     with progress_bar(model.domain.items) as progress:
-        result = run(model, items, out, InterpolationOptions(steps, path, animation), progress)
+        result = run(model, items, out, wanted, progress)
     for note in result.notes:
         log(note)
     if as_json:

@@ -90,6 +90,7 @@ Items = Annotated[
     ),
 ]
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of images.")]
+Sample = Annotated[bool, typer.Option("--sample", help="Use a sample of the posterior, not its mode.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Random seed.")]
 Limit = Annotated[
     int | None,

@@ -40,6 +40,7 @@ def sample(
     memory: options.Memory = None,
     backend: options.Backend = "auto",
     padding: options.Padding = None,
+    weights: options.Weights = None,
     as_json: options.Json = False,
 ) -> None:
     """Sample new items from a VAE.
@@ -53,7 +54,7 @@ def sample(
     from vaekit.tasks.sample import sample as run
 
     with spinner("loading the VAE"):
-        model = open_model(ModelOptions(vae, models, padding), EngineOptions(dtype, device, memory, backend))
+        model = open_model(ModelOptions(vae, models, padding, weights), EngineOptions(dtype, device, memory, backend))
     wanted = SampleOptions(count, prior, data, temperature, seed, size)
     with progress_bar(model.domain.items) as progress:
         result = run(model, out, wanted, progress)

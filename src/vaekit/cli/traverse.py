@@ -7,7 +7,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import log, print_json, print_table, progress_bar, spinner
-from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.tasks.options import EngineOptions, LatentOptions, ModelOptions
 
 
 def traverse(
@@ -40,11 +40,14 @@ def traverse(
     extent: Annotated[
         float, typer.Option("--extent", metavar="S", min=0, max=1000, help="Largest distance, in standard deviations.")
     ] = 3.0,
+    sample: options.Sample = False,
+    seed: options.Seed = 0,
     dtype: options.Dtype = "fp32",
     device: options.Device = None,
     memory: options.Memory = None,
     backend: options.Backend = "auto",
     padding: options.Padding = None,
+    weights: options.Weights = None,
     as_json: options.Json = False,
 ) -> None:
     """Move an item along directions of the latent space.
@@ -58,8 +61,8 @@ def traverse(
     from vaekit.tasks.traverse import traverse as run
 
     with spinner("loading the VAE"):
-        model = open_model(ModelOptions(vae, models, padding), EngineOptions(dtype, device, memory, backend))
-    wanted = TraverseOptions(tuple(axes or ()), pca, data, steps, extent)
+        model = open_model(ModelOptions(vae, models, padding, weights), EngineOptions(dtype, device, memory, backend))
+    wanted = TraverseOptions(tuple(axes or ()), pca, data, steps, extent, LatentOptions(sample, seed))
     with progress_bar("directions") as progress:
         result = run(model, item, out, wanted, progress)
     if as_json:

@@ -1,7 +1,7 @@
 """Interpolate between items: encode them, walk between their latents, and decode every point."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from torch import Tensor
@@ -11,6 +11,7 @@ from vaekit.latents.ghost import CROSS_FADE, ghost_index
 from vaekit.latents.paths import PATHS, through
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
+from vaekit.tasks.options import LatentOptions
 from vaekit.tasks.record import write_record
 
 NAME = "interpolation"
@@ -31,6 +32,8 @@ class InterpolationOptions:
     """The name of a path in `vaekit.latents.paths.PATHS`."""
     animation: str = "webp"
     """Format of the animation, where the domain has one."""
+    latents: LatentOptions = field(default_factory=LatentOptions)
+    """Which latents of the items are the ends."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,12 @@ def interpolate(
     if not 0 <= options.steps <= MOST_STEPS:
         raise BadPlan(f"There are {options.steps:,} steps.", f"Expected 0 to {MOST_STEPS:,}.", "Use fewer.")
     write = model.domain.sequence_writer(model.schema, options.animation)
-    engine = model.engine
-    loaded = model.domain.read_all(model.items.find(paths), model.schema, engine.geometry)
+    loaded = model.domain.read_all(model.items.find(paths), model.schema, model.engine.geometry)
     if len(loaded.x) < LEAST:
         raise BadItem(
             f"There is only one {model.domain.item}: {loaded.names[0]}.", "Expected two or more.", "Name another one."
         )
-    points = through(engine.encode(loaded.x).mode, options.steps, path)
+    points = through(model.encode(loaded, options.latents), options.steps, path)
     decoded: list[Tensor] = []
     for done, point in enumerate(points.split(1), start=1):
         decoded.append(model.decode(point, tuple(loaded.x.shape[2:])))

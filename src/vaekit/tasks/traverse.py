@@ -1,7 +1,7 @@
 """Traverse the latent space from one item: move along directions, and decode every step."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from vaekit.latents.directions import Direction, axis, principal_components, sum
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.encoded_data import encoded
 from vaekit.tasks.model import OpenModel
+from vaekit.tasks.options import LatentOptions
 from vaekit.tasks.record import write_record
 
 NAME = "traversal"
@@ -37,6 +38,8 @@ class TraverseOptions:
     """Items per direction."""
     extent: float = 3.0
     """The distance of the last ones from the item, in standard deviations."""
+    latents: LatentOptions = field(default_factory=LatentOptions)
+    """Which latent of the item is moved."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def traverse(
         raise BadPlan(f"The extent is {options.extent:g} standard deviations.", f"Expected 0 to {FARTHEST:,}.", "")
     loaded = model.domain.read_all(model.items.find([path])[:1], model.schema, model.engine.geometry, limit=1)
     directions = directions_of(model, options)
-    z = model.engine.encode(loaded.x[:1]).mode
+    z = model.encode(loaded, options.latents)[:1]
     distances = torch.linspace(-options.extent, options.extent, options.steps).tolist() if options.steps > 1 else [0.0]
     rows: dict[str, Sequence[object]] = {}
     for done, direction in enumerate(directions, start=1):
