@@ -1,19 +1,27 @@
 """Images through a VAE: how they are prepared and run, and what is measured of them."""
 
+import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from vaekit.datasets.dataset import ArrayRecord, BytesRecord, Dataset, Record
+from vaekit.datasets.open import open_dataset
+from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.domain import EvaluationItems, MeasureOptions
 from vaekit.domains.images.colors import from_bytes
+from vaekit.domains.images.decode import not_an_image, pixels_of
 from vaekit.domains.images.image_measures import feature_distances, fidelity, image_rate, perceptual
 from vaekit.domains.images.read import RGBA, LoadedImage, find_images, for_vae, read_image, with_channels
+from vaekit.domains.images.records import IMAGE_RECORDS
 from vaekit.domains.images.write import to_bytes
-from vaekit.errors import NotFound
+from vaekit.errors import NotFound, VaekitError
 from vaekit.evaluation.code_use import HasCodes, code_use
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure, evidence
@@ -150,22 +158,94 @@ def held_out_measures(vae: VAE, held_out: Tensor, device: torch.device) -> tuple
 
 
 def image_items(path: Path, vae: VAE, options: MeasureOptions) -> EvaluationItems:
-    """The images in a folder and below it.
+    """The images in a folder and below it, or in a container; its test split, if it has one.
 
     Raises:
         BadItem: the VAE takes no images.
-        NotFound: there is no such folder, or no image in it.
+        NotFound, NoTrainingData: there is no such path, or there are no images in it.
     """
     geometry = vae.geometry
     geometry.require_axes(2, "images")
-    paths = named(path)
     size = side_of(geometry, options)
+    dataset = container_at(path)
+    if dataset is not None:
+        numbers = {dataset.key(number): number for number in range(len(dataset))}
+        return EvaluationItems(
+            list(numbers),
+            lambda name: prepared(image_of(dataset.read(numbers[name])), size, geometry),
+            lambda names: digest_of_images(dataset, [numbers[name] for name in names]),
+            preparation(size, geometry.channels),
+        )
+    paths = named(path)
     return EvaluationItems(
         list(paths),
         lambda name: prepared(read_image(paths[name]), size, geometry),
         lambda names: digest({name: paths[name] for name in names}),
         preparation(size, geometry.channels),
     )
+
+
+def container_at(path: Path) -> Dataset | None:
+    """The images of a container (idx files, npz, tar, Parquet, ...); None for image files, alone or in folders.
+
+    Raises:
+        NoTrainingData: the container is damaged, or has no images.
+    """
+    if os.path.isdir(path):  # noqa: PTH112 (False, not an error, where the path cannot be looked at)
+        try:
+            find_images([path])
+            return None
+        except NotFound:
+            if not any(path.iterdir()):
+                raise
+    elif not os.path.isfile(path):  # noqa: PTH113
+        return None
+    splits = open_dataset(path, IMAGE_RECORDS, SkipLog())
+    dataset = splits.train if splits.test is None else splits.test
+    return None if dataset.kind == "files" else dataset
+
+
+def image_of(record: Record) -> LoadedImage:
+    """The image in a record.
+
+    Raises:
+        BadItem, NotFound: it cannot be read.
+    """
+    pixels = pixels_of(record)
+    if isinstance(pixels, Image.Image):
+        values = from_bytes(pixels)
+    else:
+        values = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).unsqueeze(0)
+    alpha = (values[:, RGBA - 1 :] + 1) / 2 if values.shape[1] == RGBA else None
+    colors = values[:, : RGBA - 1]
+    return LoadedImage(colors if colors.shape[1] != 1 else colors.expand(-1, RGBA - 1, -1, -1), alpha)
+
+
+def digest_of_images(dataset: Dataset, numbers: Sequence[int]) -> str:
+    """SHA-256 over keys and contents of images; of those that cannot be read, over the reason."""
+    whole = hashlib.sha256()
+    for number in numbers:
+        try:
+            content = bytes_of(dataset.read(number))
+        except VaekitError as error:
+            content = str(error).encode("utf-8", "backslashreplace")
+        whole.update(dataset.key(number).encode("utf-8", "backslashreplace") + b"\n")
+        whole.update(hashlib.sha256(content).digest())
+    return whole.hexdigest()
+
+
+def bytes_of(record: Record) -> bytes:
+    """The content of a record of a container.
+
+    Raises:
+        BadItem: it cannot be read.
+    """
+    match record:
+        case BytesRecord():
+            return record.content()
+        case ArrayRecord():
+            return f"{record.values.dtype.str}{record.values.shape}".encode() + record.values.tobytes()
+    raise not_an_image(record)
 
 
 def side_of(geometry: Geometry, options: MeasureOptions) -> int | None:
