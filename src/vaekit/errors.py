@@ -8,6 +8,7 @@
     │   └── NotRunnable           a VAE that vaekit recognizes by its tensors but cannot run
     ├── WrongTensors              a known family with missing, unexpected or misshapen tensors
     ├── BadLatent                 a latent file that is damaged or not a latent file
+    ├── BadDirection              a file of a latent direction that is damaged or something else
     ├── BadCorrection             a color correction that is damaged or belongs to another VAE
     ├── LatentMismatch            latents or a checkpoint of another latent space than the VAE's
     ├── UnknownNormalization      a latent normalization is required but neither known nor given
@@ -113,6 +114,10 @@ class WrongTensors(VaekitError):
 
 class BadLatent(VaekitError):
     """A latent file that is damaged or not a latent file."""
+
+
+class BadDirection(VaekitError):
+    """A file of a direction in latent space that is damaged or something else."""
 
 
 class BadCorrection(VaekitError):
