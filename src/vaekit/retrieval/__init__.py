@@ -1,1 +1,1 @@
-"""Retrieval: embed items as vectors, store them on disk, and find their nearest neighbors."""
+"""Retrieval: embed items as vectors, store them on disk, find their neighbors, and measure how well they are found."""
