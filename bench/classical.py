@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 import vaekit
-from vaekit.datasets.arrays import read_idx
+from vaekit.datasets.array_files import read_idx
 from vaekit.domains.images.preparation import shades
 from vaekit.metrics.latent.disentanglement import mutual_information_gap
 from vaekit.testcards.sprites import sprites

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 import vaekit
-from vaekit.datasets.arrays import read_idx
+from vaekit.datasets.array_files import read_idx
 from vaekit.domains.images.preparation import binarized, shades
 from vaekit.evaluation.evaluate import EvaluationData, Measures, evaluate
 from vaekit.evaluation.measures import evidence, rate

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vaekit.datasets.arrays import read_idx
+from vaekit.datasets.array_files import read_idx
 from vaekit.domains.images.preparation import Preparation, binarized, shades
 from vaekit.domains.images.training_data import open_training_data
 from vaekit.domains.recipes import recipe

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import vaekit.domains.images.file_facts as file_facts
-from vaekit.datasets.arrays import read_idx, read_npz
+from vaekit.datasets.array_files import read_idx, read_npz
 from vaekit.domains.images.decode import decoded_bytes, decoded_file
 from vaekit.domains.images.jpeg_scans import MOST_SCANS, scans_of
 from vaekit.domains.images.read import read_image

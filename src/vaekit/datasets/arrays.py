@@ -1,12 +1,7 @@
 """Files with many items in one array: MNIST's idx, and NumPy's npy and npz."""
 
-import gzip
-import math
 import os
-import struct
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,21 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.datasets.dataset import ArrayRecord, RecordFormat, Splits, reopened
+from vaekit.datasets.array_files import read_idx, read_npy, read_npz
+from vaekit.datasets.array_labels import IdxLabels, NpzLabels
+from vaekit.datasets.dataset import ArrayRecord, Labelled, RecordFormat, Splits, reopened
 from vaekit.datasets.listing import digest_of
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source, for_tests
-from vaekit.errors import NoTrainingData, printable
-from vaekit.reading import open_file, refuse_beyond_memory
-
-IDX = {8: np.uint8}
-"""Supported data types of idx files, by code."""
-KEYS = ("x", "images", "x_train", "train_images", "train", "data", "arr_0")
-"""Usual names of the array of items in npz files."""
-TEST_KEYS = ("x_test", "test_images", "test", "x_val", "val_images")
-"""Usual names of the array of the test split."""
-UNREADABLE_ZIP = (OSError, ValueError, EOFError, LookupError, MemoryError, RuntimeError, zlib.error, zipfile.BadZipFile)
-"""Exceptions of reading a damaged npz. zipfile raises RuntimeError for encryption and unknown compression."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +31,8 @@ class Arrays:
     digest: str
     reopen: "Callable[[], Arrays] | None" = None
     """Opens a memory-mapped file again, for pickling; None for arrays in memory."""
+    beside: Labelled | None = None
+    """The labels in the same file or in another one beside it."""
     kind = "array"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -65,96 +53,15 @@ class Arrays:
     def read(self, item: int) -> ArrayRecord:
         return ArrayRecord(self.key(item), np.asarray(self.values[item]), self.full_scale)
 
+    def label_names(self) -> Sequence[str]:
+        return [] if self.beside is None else self.beside.label_names()
 
-def read_idx(path: Path) -> NDArray[np.uint8]:
-    """The array of an idx file, gzipped or not (the format of http://yann.lecun.com/exdb/mnist): (n, h, w), bytes.
-
-    Raises:
-        NoTrainingData: the file is damaged or of another format.
-    """
-    try:
-        with open_file(path) as packed:
-            zipped = packed.read(2) == b"\x1f\x8b"
-        with open_file(path) as stored, gzip.open(stored) if zipped else stored as file:
-            # Read the header first, and decompress no more than it announces.
-            zero, kind, axes = struct.unpack(">HBB", file.read(4))
-            if zero or kind not in IDX:
-                raise ValueError(f"unsupported header: magic {zero}, type code {kind}")
-            shape = struct.unpack(f">{axes}I", file.read(4 * axes))
-            refuse_beyond_memory(math.prod(shape), path)
-            raw = bytearray(file.read(math.prod(shape) + 1))
-        if len(raw) != math.prod(shape):
-            size = f"{len(raw):,}" if len(raw) < math.prod(shape) else "more"
-            raise ValueError(f"it has {size} values, its header announces {math.prod(shape):,}")
-        return np.frombuffer(raw, IDX[kind]).reshape(shape)
-    except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error) as error:
-        raise NoTrainingData(
-            f"{path} is not a valid idx file of bytes ({str(error) or 'it does not fit into memory'}).",
-            "",
-            "Copy it again, or unpack it if it is an archive of other files.",
-        ) from error
+    def labels(self, name: str) -> Sequence[str | None]:
+        assert self.beside is not None
+        return self.beside.labels(name)
 
 
-def read_npy(path: Path, expected: str) -> NDArray[Any]:
-    """Memory-map the array of an npy file.
-
-    Raises:
-        NoTrainingData: the file is damaged, or its values are not plain numbers.
-    """
-    try:
-        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        raise NoTrainingData(f"{path} cannot be read: {printable(str(error))}.", expected, "") from error
-
-
-def read_npz(path: Path, expected: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Read the training items of an npz file, and the test items if there are any.
-
-    Raises:
-        NoTrainingData: the file is damaged, or none of its arrays has a usual name.
-    """
-    try:
-        with open_file(path) as opened, np.load(opened, allow_pickle=False) as file:
-            names = {name.lower(): name for name in file.files}
-            train = next((names[key] for key in KEYS if key in names), None)
-            if train is None and len(names) == 1:
-                train = file.files[0]
-            if train is None:
-                raise NoTrainingData(
-                    f"{path} has arrays named {printable(', '.join(file.files)) or 'nothing'}.",
-                    f"Expected one of {', '.join(KEYS)}.",
-                    "Save the items under one of these names.",
-                )
-            test = next((names[key] for key in TEST_KEYS if key in names), None)
-            refuse_beyond_memory(unpacked_size(file, train, test), path)
-            return array_in(file, train, path, expected), (
-                None if test is None else array_in(file, test, path, expected)
-            )
-    except UNREADABLE_ZIP as error:
-        raise NoTrainingData(f"{path} cannot be read: {printable(str(error))}.", expected, "Save it again.") from error
-
-
-def unpacked_size(file: Any, *names: str | None) -> int:
-    """The size in bytes of arrays of an npz file in memory, as its directory announces it; reading stops there."""
-    entries = {entry.filename.removesuffix(".npy"): entry.file_size for entry in file.zip.infolist()}
-    return sum(entries.get(name.removesuffix(".npy"), 0) for name in names if name is not None)
-
-
-def array_in(file: Mapping[str, Any], name: str, path: Path, expected: str) -> NDArray[Any]:
-    """Read one array of an npz file.
-
-    Raises:
-        NoTrainingData: the entry is not an array: any zip file may have the suffix.
-    """
-    values = file[name]
-    if not isinstance(values, np.ndarray):
-        raise NoTrainingData(
-            f"The entry {printable(name)} of {path} is not an array.", expected, "Unpack it if it is a zip file."
-        )
-    return values
-
-
-def arrays_of(values: NDArray[Any], file: str, wanted: RecordFormat) -> Arrays:
+def arrays_of(values: NDArray[Any], file: str, wanted: RecordFormat, beside: Labelled | None = None) -> Arrays:
     """An array as a data set, in the domain's layout.
 
     Raises:
@@ -163,7 +70,7 @@ def arrays_of(values: NDArray[Any], file: str, wanted: RecordFormat) -> Arrays:
     assert wanted.arrange is not None
     digest = digest_of([(f"{file} {values.shape} {values.dtype.str}", values.nbytes)])
     placed, full_scale = wanted.arrange(values, file)
-    return Arrays(placed, full_scale, file, digest)
+    return Arrays(placed, full_scale, file, digest, beside=beside)
 
 
 def mapped_arrays(path: Path, wanted: RecordFormat) -> Arrays:
@@ -198,15 +105,15 @@ def open_idx_folder(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
     train, test = named(names, "train"), named(names, "t10k", "test")
     assert train is not None
     return Splits(
-        arrays_of(read_idx(path / train), train, wanted),
-        None if test is None else arrays_of(read_idx(path / test), test, wanted),
+        arrays_of(read_idx(path / train), train, wanted, IdxLabels(path / train)),
+        None if test is None else arrays_of(read_idx(path / test), test, wanted, IdxLabels(path / test)),
     )
 
 
 def open_idx(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
     """Open one idx file."""
     del log
-    return Splits(arrays_of(read_idx(path), path.name, wanted))
+    return Splits(arrays_of(read_idx(path), path.name, wanted, IdxLabels(path)))
 
 
 def open_npy(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
@@ -220,8 +127,8 @@ def open_npz(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
     del log
     train, test = read_npz(path, wanted.array_shape)
     return Splits(
-        arrays_of(train, path.name, wanted),
-        None if test is None else arrays_of(test, for_tests(path.name), wanted),
+        arrays_of(train, path.name, wanted, NpzLabels(path, of_test=False)),
+        None if test is None else arrays_of(test, for_tests(path.name), wanted, NpzLabels(path, of_test=True)),
     )
 
 

@@ -6,7 +6,8 @@ The files are read with pyarrow, on which `datasets` is built; `datasets` itself
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from vaekit.atomic import atomic_file
 from vaekit.datasets.dataset import BytesRecord, RecordFormat, Splits, reopened
+from vaekit.datasets.label_columns import label_texts
 from vaekit.datasets.listing import Listed, digest_of
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
@@ -27,6 +29,7 @@ from vaekit.user_dirs import cache_folder
 
 PARQUET, ARROW_FILE = b"PAR1", b"ARROW1"
 SUFFIXES = frozenset({".parquet", ".arrow"})
+EXPECTED_LABELS = "Expected a file of Arrow or Parquet with labels."
 COPY = 1
 """The version of copies of Parquet files; copies of other versions are replaced."""
 
@@ -77,6 +80,26 @@ class ArrowItems:
             )
         return content
 
+    def label_names(self) -> Sequence[str]:
+        return label_columns(self.paths)
+
+    def labels(self, name: str) -> Sequence[str | None]:
+        return [label for path in self.paths for label in labels_in(path, name)]
+
+
+@contextmanager
+def damage_refused(path: Path, sought: str) -> Iterator[None]:
+    """Convert errors of reading a file.
+
+    Raises:
+        NoTrainingData: it is damaged.
+    """
+    arrow = require("pyarrow", "read data sets", "datasets")
+    try:
+        yield
+    except (OSError, ValueError, LookupError, MemoryError, arrow.ArrowException) as error:
+        raise NoTrainingData(f"{path} cannot be read: {printable(str(error))}.", sought, "Save it again.") from error
+
 
 def expected(wanted: RecordFormat) -> str:
     """The expected column, for messages."""
@@ -101,15 +124,10 @@ def dataset_of(
         NoTrainingData: a file is damaged, or has no column of items.
         CannotWrite: the copy cannot be written, e.g. because the disk is full.
     """
-    arrow = require("pyarrow", "read data sets", "datasets")
     chunks: list[Any] = []
     for path in paths:
-        try:
+        with damage_refused(path, expected(wanted)):
             chunks += column(mapped(readable(path, wanted, say)), path, wanted)
-        except (OSError, ValueError, LookupError, MemoryError, arrow.ArrowException) as error:
-            raise NoTrainingData(
-                f"{path} cannot be read: {printable(str(error))}.", expected(wanted), "Save it again."
-            ) from error
     lengths = [len(chunk) for chunk in chunks]
     starts = np.cumsum([0, *lengths])
     digest = digest_of((path.name, path.stat().st_size) for path in paths)
@@ -181,9 +199,8 @@ def declared(metadata: dict[bytes, bytes] | None, feature: str) -> list[str]:
 
 def readable(path: Path, wanted: RecordFormat, say: Callable[[str], None]) -> Path:
     """A file that can be memory-mapped: this one, or for Parquet a copy of its binary columns in the user's cache."""
-    with open_file(path) as file:
-        if file.read(len(PARQUET)) != PARQUET:
-            return path
+    if not is_parquet(path):
+        return path
     status, source = path.stat(), hashlib.sha256(os.fsencode(real_path(path))).hexdigest()[:32]
     state = hashlib.sha256(f"{COPY} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()[:16]
     copy = cache_folder() / "arrow" / f"{source}-{state}.arrow"
@@ -217,6 +234,81 @@ def write_copy(path: Path, copy: Path) -> None:
                 except OSError as error:  # not to be mistaken for an error of writing
                     raise ValueError(str(error)) from error
                 writer.write_table(rows)
+
+
+def label_columns(paths: Sequence[Path]) -> list[str]:
+    """The columns with labels that all of the files have.
+
+    Raises:
+        NoTrainingData: a file is damaged.
+    """
+    names: dict[str, None] | None = None
+    for path in paths:
+        with damage_refused(path, EXPECTED_LABELS):
+            found = dict.fromkeys(field.name for field in schema_of(path) if is_label(field.type))
+        names = found if names is None else {name: None for name in names if name in found}
+    return list(names or ())
+
+
+def labels_in(path: Path, name: str) -> list[str | None]:
+    """The labels in a column of one file. Numbers of classes become their names, where the file has them.
+
+    Raises:
+        NoTrainingData: the file is damaged.
+    """
+    with damage_refused(path, EXPECTED_LABELS):
+        schema = schema_of(path)
+        values = column_of(path, schema, name)
+        values.validate(full=True)
+        classes = class_names(schema.metadata, name)
+        return label_texts([named(value, classes) for value in values.to_pylist()])
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is Parquet rather than Arrow."""
+    with open_file(path) as file:
+        return file.read(len(PARQUET)) == PARQUET
+
+
+def schema_of(path: Path) -> Any:
+    """The columns of a file."""
+    if is_parquet(path):
+        return require("pyarrow.parquet", "read data sets", "datasets").read_schema(path)
+    return mapped(path).schema
+
+
+def column_of(path: Path, schema: Any, name: str) -> Any:
+    """A column of a file; of several with this name the first."""
+    place = schema.names.index(name)
+    if not is_parquet(path):
+        return mapped(path).column(place)
+    with require("pyarrow.parquet", "read data sets", "datasets").ParquetFile(path) as file:
+        groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+        refuse_beyond_memory(sum(group.total_byte_size for group in groups), path)
+        return file.read(columns=[name]).column(0)
+
+
+def is_label(kind: Any) -> bool:
+    """Whether a column of this type can hold labels."""
+    types = require("pyarrow", "read data sets", "datasets").types
+    if types.is_dictionary(kind):
+        return is_label(kind.value_type)
+    tests = (types.is_integer, types.is_floating, types.is_boolean, types.is_string, types.is_large_string)
+    return any(test(kind) for test in tests)
+
+
+def class_names(metadata: dict[bytes, bytes] | None, column: str) -> list[str]:
+    """The names of the classes of a column of type `datasets.ClassLabel`; empty for other columns."""
+    try:
+        names = json.loads((metadata or {})[b"huggingface"])["info"]["features"][column]["names"]
+        return [str(name) for name in names]
+    except (KeyError, ValueError, TypeError):
+        return []
+
+
+def named(value: Any, classes: Sequence[str]) -> Any:
+    """The name of a class with this number; other values stay."""
+    return classes[value] if isinstance(value, int) and 0 <= value < len(classes) else value
 
 
 def gather_tables(root: Path, files: Sequence[Listed], title: str, wanted: RecordFormat, log: SkipLog) -> ArrowItems:

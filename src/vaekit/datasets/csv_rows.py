@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaekit.datasets.dataset import RecordFormat, Row, Splits
+from vaekit.datasets.label_columns import label_text, name_columns
 from vaekit.datasets.listing import Listed
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
@@ -46,6 +47,18 @@ class CsvRows:
         if any("\0" in value for value in values):
             raise BadItem(f"{printable(key)} contains a NUL character.", "", "Remove it, or save the table again.")
         return Row(key, dict(zip(self.columns, values, strict=True)))
+
+    def label_names(self) -> Sequence[str]:
+        return list(dict.fromkeys([*self.columns, *self._name_columns()]))
+
+    def labels(self, name: str) -> Sequence[str | None]:
+        if name not in self.columns:
+            return self._name_columns()[name]
+        column = self.columns.index(name)
+        return [label_text(values[column]) if column < len(values) else None for _, _, values in self.rows]
+
+    def _name_columns(self) -> dict[str, list[str | None]]:
+        return name_columns([file for file, _, _ in self.rows], contents=True)
 
 
 def read_csv(path: Path, title: str) -> tuple[tuple[str, ...], list[tuple[str, int, Sequence[str]]], str]:

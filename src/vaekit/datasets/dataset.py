@@ -4,7 +4,7 @@ A container has records of one type: `FileRecord` (a folder), `BytesRecord` (a t
 `ArrayRecord` (npz, npy, idx), `Row` (CSV) or `Line` (text). A domain lists the types that it reads in a `RecordFormat`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -93,6 +93,25 @@ class Dataset(Protocol):
 
         Raises:
             BadItem, NotFound: it cannot be read.
+        """
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """A data set whose records have labels; see `read_labels`."""
+
+    def label_names(self) -> Sequence[str]:
+        """The names of the columns of labels.
+
+        Raises:
+            NoTrainingData: they cannot be read.
+        """
+
+    def labels(self, name: str) -> Sequence[str | None]:
+        """A column: the label of each record, in order; None for records without one.
+
+        Raises:
+            NoTrainingData: it cannot be read.
         """
 
 

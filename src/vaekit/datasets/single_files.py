@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaekit.datasets.dataset import FileRecord, RecordFormat, Splits
+from vaekit.datasets.label_columns import name_columns
 from vaekit.datasets.listing import Listed, digest_of
+from vaekit.datasets.metadata_file import metadata_columns
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
 
@@ -29,6 +31,15 @@ class Folder:
 
     def read(self, item: int) -> FileRecord:
         return FileRecord(Path(self.root, self.names[item]))
+
+    def label_names(self) -> Sequence[str]:
+        return list(self._columns())
+
+    def labels(self, name: str) -> Sequence[str | None]:
+        return self._columns()[name]
+
+    def _columns(self) -> dict[str, list[str | None]]:
+        return {**name_columns(self.names, contents=False), **metadata_columns(Path(self.root), self.names)}
 
 
 def folder_of(root: Path, files: Sequence[Listed]) -> Folder:

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from vaekit.cache import cached_result
 from vaekit.datasets.dataset import BytesRecord, RecordFormat, Splits
+from vaekit.datasets.label_columns import annotation_columns, name_columns
 from vaekit.datasets.listing import Listed, digest_of
 from vaekit.datasets.read_errors import read_error
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
-from vaekit.errors import BadItem, NoTrainingData, printable
+from vaekit.errors import BadItem, NoTrainingData, printable, reason_of, remedy_for
 from vaekit.reading import ITEM, open_file
 
 LARGEST_EXTENSION = 2**16
@@ -26,6 +27,10 @@ PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 """The magic bytes of gzip, bzip2, xz and zstd."""
 PACKED_NAME = re.compile(r"tar|\.(tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 SUFFIXES = frozenset({".tar"})
+ANNOTATIONS = frozenset({".cls", ".json"})
+"""The suffixes of members with labels."""
+LARGEST_ANNOTATION = 2**16
+"""In bytes; larger members are no labels."""
 EXTENSIONS = (
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
@@ -45,6 +50,8 @@ class Tars:
     """Path of the tar file relative to the common folder, and name of the member."""
     spans: NDArray[np.int64]
     """The index of the tar file, offset and size in bytes of each item; (n, 3)."""
+    files: Sequence[str]
+    """The path of each tar file relative to the common folder."""
     digest: str
     kind = "tar"
 
@@ -78,6 +85,19 @@ class Tars:
             raise BadItem(f"{printable(name)} is truncated: its tar file is too short.", "", "")
         return content
 
+    def label_names(self) -> Sequence[str]:
+        return list(self._label_columns())
+
+    def labels(self, name: str) -> Sequence[str | None]:
+        return self._label_columns()[name]
+
+    def _label_columns(self) -> dict[str, list[str | None]]:
+        tars = self.spans[:, 0].tolist()
+        names = [name.removeprefix(f"{self.files[tar]}/") for name, tar in zip(self.names, tars, strict=True)]
+        notes = [annotations(path) for path in self.paths]
+        own = [notes[tar].get(sample(name)[0], {}) for name, tar in zip(names, tars, strict=True)]
+        return {**name_columns(names, contents=False), **annotation_columns(own)}
+
 
 def tars_of(root: Path, files: Sequence[str], wanted: RecordFormat, note: Callable[[str, str], None]) -> Tars:
     """The items in tar files, in the order of files and members.
@@ -104,7 +124,7 @@ def tars_of(root: Path, files: Sequence[str], wanted: RecordFormat, note: Callab
         names += [f"{file}/{name}" for name, _, _ in listed]
         spans += [(i, offset, size) for _, offset, size in listed]
     sizes: list[Listed] = [(name, size) for name, (_, _, size) in zip(names, spans, strict=True)]
-    return Tars(paths, names, np.array(spans, np.int64).reshape(-1, 3), digest_of(sizes))
+    return Tars(paths, names, np.array(spans, np.int64).reshape(-1, 3), files, digest_of(sizes))
 
 
 def members(path: Path, suffixes: frozenset[str]) -> tuple[list[Member], str]:
@@ -140,6 +160,26 @@ def members(path: Path, suffixes: frozenset[str]) -> tuple[list[Member], str]:
     except (tarfile.TarError, ValueError, OverflowError, EOFError, LookupError, MemoryError) as error:
         damage = str(error) or type(error).__name__
     return without_companions(items), damage
+
+
+def annotations(path: Path) -> dict[str, dict[str, bytes]]:
+    """The contents of the members of a tar file with labels: by sample, and by suffix without the dot.
+
+    Raises:
+        NoTrainingData: the file cannot be read.
+    """
+    found: dict[str, dict[str, bytes]] = {}
+    try:
+        listed, _ = cached_result(path, "annotations in a tar", partial(members, path, ANNOTATIONS))
+        with open_file(path) as file:
+            for name, offset, size in listed:
+                if size <= LARGEST_ANNOTATION:
+                    file.seek(offset)
+                    key, suffix = sample(name)
+                    found.setdefault(key, {})[suffix.rpartition(".")[2].lower()] = file.read(size)
+    except OSError as error:
+        raise NoTrainingData(f"{path} cannot be read: {reason_of(error)}.", "", remedy_for(error)) from error
+    return found
 
 
 class Header(tarfile.TarInfo):

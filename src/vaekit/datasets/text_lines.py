@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaekit.datasets.dataset import Line, RecordFormat, Splits
+from vaekit.datasets.label_columns import name_columns
 from vaekit.datasets.listing import Listed
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
@@ -35,6 +36,15 @@ class TextLines:
         if "\0" in text:
             raise BadItem(f"{printable(key)} contains a NUL character.", "", "Remove it.")
         return Line(key, text)
+
+    def label_names(self) -> Sequence[str]:
+        return list(self._columns())
+
+    def labels(self, name: str) -> Sequence[str | None]:
+        return self._columns()[name]
+
+    def _columns(self) -> dict[str, list[str | None]]:
+        return name_columns([file for file, _, _ in self.lines], contents=True)
 
 
 def gather_lines(root: Path, files: Sequence[Listed], title: str, wanted: RecordFormat, log: SkipLog) -> TextLines:
