@@ -247,7 +247,7 @@ def test_a_damaged_index_is_refused(tmp_path: Path, kind: str) -> None:
     indexed(tmp_path, sentences(50))
     damage(tmp_path, kind)
     with refuses(BadIndex, tmp_path), opened_for_search(tmp_path) as index:
-        index.exact(Random()(as_one(7))[0].numpy(), 10)
+        index.search(Random()(as_one(7))[0].numpy(), 10)
 
 
 def as_one(number: int) -> object:
@@ -264,10 +264,10 @@ def test_neighbors_are_those_of_all_vectors(tmp_path: Path) -> None:
         for number in (20, 33, 59):
             query = vectors[number - 20]
             best = np.argsort(-(vectors @ query), kind="stable")[:5]
-            matches = index.exact(query.astype(np.float32), 5)
+            matches = index.search(query.astype(np.float32), 5)
             assert [match.row.entry.key for match in matches] == [f"item-{20 + i:05d}" for i in best]
             assert matches[0].distance == pytest.approx(0, abs=1e-6)
-        assert len(index.exact(query.astype(np.float32), 1000)) == 40
+        assert len(index.search(query.astype(np.float32), 1000)) == 40
 
 
 def as_values_of(numbers: range) -> object:
@@ -283,7 +283,7 @@ def test_the_order_of_the_data_does_not_change_results(tmp_path: Path) -> None:
     found = []
     for name in ("one", "other"):
         with opened_for_search(tmp_path / name) as index:
-            matches = index.exact(Random()(as_one(7))[0].numpy(), 12)
+            matches = index.search(Random()(as_one(7))[0].numpy(), 12)
             found.append([(match.row.entry.key, match.similarity) for match in matches])
     assert found[0] == found[1]
     assert [key for key, _ in found[0][:3]] == ["another twin", "item-00007", "twin"]
@@ -293,6 +293,6 @@ def test_blocks_are_scanned_one_by_one(tmp_path: Path, monkeypatch: pytest.Monke
     indexed(tmp_path, sentences(100))
     query = Random()(as_one(3))[0].numpy()
     with opened_for_search(tmp_path) as index:
-        whole = [match.row.entry.key for match in index.exact(query, 20)]
+        whole = [match.row.entry.key for match in index.search(query, 20)]
         monkeypatch.setattr(index.matrix, "rows_per_block", 7)
-        assert [match.row.entry.key for match in index.exact(query, 20)] == whole
+        assert [match.row.entry.key for match in index.search(query, 20)] == whole

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -90,16 +91,19 @@ class Index:
         """The vectors of rows."""
         return self.matrix.read(np.array([row.slot for row in rows], np.int64))
 
-    def exact(self, query: Vectors, k: int) -> list[Match]:
-        """The nearest neighbors of a vector (dimension,), compared with every vector.
+    def search(self, query: Vectors, k: int, candidates: "Candidates | None" = None) -> list[Match]:
+        """The nearest neighbors of a vector (dimension,), most similar first.
+
+        Args:
+            query: a unit vector.
+            k: the number of neighbors.
+            candidates: finds a few more than k; None compares every vector.
 
         Raises:
             BadIndex: the index is damaged.
         """
         with self.rows.reading():
-            slots, _ = nearest(self.matrix, self.rows.slots(), query[None], k + SPARE)
-            found = self.rows.of_slots(slots[0].tolist())
-            return self.ranked(query, list(found.values()), k)
+            return self.ranked(query, (candidates or ExactScan(self))(query, k + SPARE), k)
 
     def ranked(self, query: Vectors, rows: Sequence[Row], k: int) -> list[Match]:
         """The k most similar of some rows. Products are computed in double precision, one by one, so that they do not
@@ -110,6 +114,34 @@ class Index:
         matches = [Match(row, float(product)) for row, product in zip(rows, products, strict=True)]
         matches.sort(key=lambda match: (-match.similarity, match.row.entry.key, match.row.entry.occurrence))
         return matches[:k]
+
+
+@runtime_checkable
+class Candidates(Protocol):
+    """Finds the rows of about k nearest neighbors of a vector (dimension,)."""
+
+    @property
+    def name(self) -> str:
+        """The name of the method, for messages."""
+
+    def __call__(self, query: Vectors, k: int) -> list[Row]:
+        """The rows, in any order.
+
+        Raises:
+            BadIndex: the index is damaged.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class ExactScan:
+    """Compares a query with every vector."""
+
+    index: Index
+    name = "exact"
+
+    def __call__(self, query: Vectors, k: int) -> list[Row]:
+        slots, _ = nearest(self.index.matrix, self.index.rows.slots(), query[None], k)
+        return list(self.index.rows.of_slots(slots[0].tolist()).values())
 
 
 def write_lock(folder: Path) -> FileLock:

@@ -84,6 +84,15 @@ class Rows:
         rows = self._all(f"SELECT {COLUMNS} FROM rows WHERE key = ? AND occurrence = ?", (encoded(key), occurrence))
         return self._row(rows[0]) if rows else None
 
+    def named(self, name: str) -> list[Row]:
+        """The rows of this name; see `Entry.name`."""
+        values = [(name, 0)]
+        key, space, number = name.rpartition(" (")
+        digits = number.removesuffix(")")
+        if space and number.endswith(")") and digits.isascii() and digits.isdigit() and len(digits) < 12:
+            values.append((key, int(digits) - 1))
+        return [row for key, occurrence in values if (row := self.find(key, occurrence)) is not None]
+
     def of_slots(self, slots: Sequence[int]) -> dict[int, Row]:
         """Rows by slot."""
         return {row.slot: row for row in self._where("slot", slots)}

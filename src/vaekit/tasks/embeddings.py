@@ -1,22 +1,20 @@
 """Make the embedding of an index by its name: `look`, `meaning`, or a function of the user."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from vaekit.datasets.dataset import Dataset
-from vaekit.errors import BadItem, BadPlan, NotFound, NoTrainingData
+from vaekit.errors import BadItem, BadPlan, printable
 from vaekit.reading import exists
 from vaekit.retrieval.embedding import Embedding
 from vaekit.retrieval.external import load_external
 from vaekit.retrieval.latent_encoder import LatentEncoder
 from vaekit.retrieval.look import Look
 from vaekit.retrieval.meaning import Meaning, load_meaning, save_meaning, train_meaning
-from vaekit.retrieval.update import is_test_item
+from vaekit.tasks.index_quality import first_by_hash, query_positions, readable
 from vaekit.tasks.model import OpenModel
 
 LOOK, MEANING = "look", "meaning"
@@ -24,8 +22,6 @@ HEAD = "meaning.safetensors"
 """The network of `meaning`, in the folder of the index."""
 SAMPLE = 4000
 """The maximum number of items that `meaning` is trained on."""
-SAMPLE_VALUES = 2**27
-"""The maximum number of values of items that are in memory at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +30,7 @@ class EmbeddingSource:
 
     model: OpenModel
     data: Dataset
-    labels: list[str | None]
+    labels: Sequence[str | None]
     folder: Path
     """Of the index."""
     say: Callable[[str], None]
@@ -66,6 +62,28 @@ def stored_embedding(name: str, model: OpenModel, folder: Path) -> Embedding | N
         return load_meaning(encoder, folder / HEAD) if exists(folder / HEAD) else None
     if ":" not in name:
         raise BadPlan(
-            f"There is no embedding {name!r}.", f"Expected {LOOK}, {MEANING}, or a function as module:function.", ""
+            f"There is no embedding {printable(name)!r}.", f"Expected {LOOK}, {MEANING}, or a function as module:function.", ""
         )
     return load_external(name, model.schema.example())
+
+
+def train(source: EmbeddingSource) -> Meaning:
+    """Train `meaning` on items of the data, without those that serve as queries for precision, and store it.
+
+    Raises:
+        NoTrainingData, BadItem: there are too few items.
+        CannotWrite: for example, the disk is full.
+    """
+    data, model = source.data, source.model
+    queries = set(query_positions(data, source.labels))
+    others = [position for position in range(len(data)) if position not in queries]
+    chosen = dict(readable(data, model.schema.to_tensor, first_by_hash(data, others, SAMPLE)))
+    if not chosen:
+        raise BadItem(f"None of {len(others):,} {model.domain.items} can be read.", "", "Check the data.")
+    labels = [source.labels[position] for position in chosen] if source.labels else None
+    about = "with their labels" if labels else "without labels"
+    source.say(f"Training `meaning` on {len(chosen):,} {model.domain.items} {about}; this takes minutes.")
+    encoder = LatentEncoder(model.engine, model.origin)
+    trained = train_meaning(encoder, torch.cat(list(chosen.values())), labels)
+    save_meaning(trained, source.folder / HEAD)
+    return trained

@@ -14,11 +14,12 @@ from vaekit.errors import IndexMismatch
 from vaekit.json import dumps, json_object
 from vaekit.reading import exists, read_text
 from vaekit.retrieval.description import FILE, Description, read_description
+from vaekit.retrieval.embedding import Embedding
 from vaekit.retrieval.index import Index, opened_for_change, opened_for_search
 from vaekit.retrieval.update import Changes, chunk_size, update
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.embeddings import LOOK, EmbeddingSource, embedding_named
-from vaekit.tasks.index_quality import Quality, measure
+from vaekit.tasks.index_quality import AUTO, Quality, check_store, measure
 from vaekit.tasks.model import OpenModel
 
 QUALITY = "quality.json"
@@ -33,7 +34,7 @@ class IndexOptions:
     """"look", "meaning", or a function as `module:function`."""
     label: str | None = None
     """The column of labels; None for the first usual one, if there is any."""
-    store: str = "auto"
+    store: str = AUTO
     """"exact", "lancedb", or "auto": LanceDB for 100,000 items and more, where it is installed."""
     vae: str = ""
     """The name of the VAE, for the index: searches load it again."""
@@ -114,6 +115,7 @@ def index(
         CannotWrite: for example, the disk is full, or another process is changing the index.
         BadPlan, MissingPackage: an option has no such value, or needs a package that is not installed.
     """
+    check_store(options.store)
     data = open_data(model, path, options.label)
     refuse_other_data(out, path, data.items)
     source = EmbeddingSource(model, data.items, data.labels, out, say)
@@ -192,7 +194,7 @@ def refuse_other_data(folder: Path, path: Path, data: Whole) -> None:
 
 
 def quality_of(
-    opened: Index, changes: Changes, options: IndexOptions, source: EmbeddingSource, embedding: Any
+    opened: Index, changes: Changes, options: IndexOptions, source: EmbeddingSource, embedding: Embedding
 ) -> Quality:
     """The quality of an index: measured if it changed, else as it was measured before."""
     path = opened.folder / QUALITY
@@ -206,7 +208,8 @@ def quality_of(
             restored = Quality.restored(known.get("quality"))
             if restored is not None:
                 return restored
-    quality = measure(opened, options.store, source, embedding)
+    prepare = source.model.schema.to_tensor
+    quality = measure(opened, options.store, embedding, source.data, source.labels, prepare)
     with atomic_file(path) as part:
         part.write_text(dumps({"of": key, "quality": asdict(quality)}) + "\n", "utf-8")
     return quality
