@@ -1,4 +1,4 @@
-"""Encode items to latents for embeddings: images are resized first, so that all latents have one size."""
+"""Encode items to latents for embeddings: whole images are resized first, so that all latents have one size."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from vaekit.shapes import AnyLatents, Images, Items
 from vaekit.vae import normalize
 
 SIDE = 64
-"""The side of the squares that whole images are resized to, for VAEs that take any size."""
+"""The largest side of the squares that whole images are resized to, for VAEs that take any size."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,30 +23,48 @@ class LatentEncoder:
     """The identity of its VAE."""
 
     @property
-    def size(self) -> tuple[int, ...] | None:
-        """The size of items for the VAE; None if items keep theirs. Images of other sizes may be given, too."""
-        geometry = self.engine.geometry
-        return geometry.size if geometry.size is not None or geometry.axes != 2 else (SIDE, SIDE)
+    def takes_any_size(self) -> bool:
+        """Whether its VAE takes images of any size."""
+        return self.engine.geometry.axes == 2 and self.engine.geometry.size is None
 
     @property
-    def latent_shape(self) -> tuple[int, ...] | None:
-        """The shape of one latent, channels first; None if it depends on the item."""
-        geometry, normalization = self.engine.geometry, self.engine.vae.normalization
-        patch = 1 if normalization is None else normalization.patch
-        if self.size is None and geometry.axes:
-            return None
-        extents = geometry.latent_size(self.size or ())
-        return (geometry.latent_channels * patch**2, *(extent // patch for extent in extents))
+    def patch(self) -> int:
+        """The side of the squares of positions that the normalization rearranges into channels."""
+        return 1 if self.engine.vae.normalization is None else self.engine.vae.normalization.patch
 
-    def __call__(self, x: Items) -> AnyLatents:
+    def item_size(self, side: int = SIDE) -> tuple[int, ...] | None:
+        """The size of items as they are encoded; None if they keep theirs.
+
+        Args:
+            side: of images, for VAEs that take any size; at least that many pixels, and whole latent positions.
+        """
+        geometry = self.engine.geometry
+        if not self.takes_any_size:
+            return geometry.size
+        steps = [factor * self.patch for factor in geometry.factors]
+        return tuple(-(-side // step) * step for step in steps)
+
+    def latent_shape(self, side: int = SIDE) -> tuple[int, ...] | None:
+        """The shape of the latent of an item, channels first; None if it depends on the item."""
+        geometry, size = self.engine.geometry, self.item_size(side)
+        if size is None and geometry.axes:
+            return None
+        extents = geometry.latent_size(size or ())
+        return (geometry.latent_channels * self.patch**2, *(extent // self.patch for extent in extents))
+
+    def __call__(self, x: Items, side: int = SIDE) -> AnyLatents:
         """Encode items (b, ...) to latents (b, z, ...), normalized if the VAE has a normalization.
+
+        Args:
+            x: items. Images may have any size.
+            side: see `item_size`.
 
         Raises:
             HalfMissing: the VAE has no encoder.
             BadItem: it does not take these items.
         """
-        size = self.size
-        z = self.engine.encode(x if size is None or len(size) != 2 else at_size(x, (size[0], size[1]))).mode
+        size = self.item_size(side)
+        z = self.engine.encode(at_size(x, (size[0], size[1])) if size is not None and len(size) == 2 else x).mode
         normalization = self.engine.vae.normalization
         return (z if normalization is None else normalize(z, normalization)).float()
 

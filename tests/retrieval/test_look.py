@@ -1,0 +1,74 @@
+"""`look` on small untrained VAEs: the laws of embeddings."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from vaekit.checkpoints.latent_files import origin_of
+from vaekit.errors import BadItem
+from vaekit.families.kl.net import KLConfig
+from vaekit.normalization import LatentNormalization
+from vaekit.retrieval.embedding import Embedding
+from vaekit.retrieval.latent_encoder import LatentEncoder
+from vaekit.retrieval.look import Look
+from vaekit.runtime.engine import Engine
+from vaekit.runtime.plan import Plan
+from vaekit.vae import VAE
+
+RandomVAE = Callable[[Any, LatentNormalization | None], VAE]
+
+
+def look_of(vae: VAE, batch: int = 1) -> Look:
+    return Look(LatentEncoder(Engine(vae, Plan(device="cpu", backend="torch", batch_size=batch)), origin_of(vae)))
+
+
+def images(count: int, height: int = 40, width: int = 24) -> Tensor:
+    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def test_vectors_of_images_of_any_size_have_unit_length(random_vae: RandomVAE, small_kl: KLConfig) -> None:
+    look = look_of(random_vae(small_kl, None))
+    assert isinstance(look, Embedding)
+    for x in (images(2), images(1, 1, 1), images(1, 100, 30)):
+        vectors = look(x)
+        assert vectors.shape == (len(x), look.dimension)
+        torch.testing.assert_close(vectors.norm(dim=1), torch.ones(len(x)))
+
+
+def test_a_vector_does_not_depend_on_the_batch(random_vae: RandomVAE, small_kl: KLConfig) -> None:
+    vae, x = random_vae(small_kl, LatentNormalization((0.5,), (0.25,))), images(5)
+    expected = torch.cat([look_of(vae)(item) for item in x.split(1)])
+    torch.testing.assert_close(look_of(vae, batch=3)(x), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+def test_an_image_finds_itself_and_its_copy_of_half_the_size(
+    random_vae: RandomVAE, small_kl: KLConfig, patch: int
+) -> None:
+    look = look_of(random_vae(small_kl, LatentNormalization((0.5,), (0.25,), patch)))
+    x = images(6, 64, 64)
+    smooth = torch.nn.functional.interpolate(images(6, 4, 4), (64, 64), mode="bicubic").clamp(-1, 1)
+    for original in (x, smooth):
+        vectors = look(original)
+        assert (vectors @ vectors.T).argmax(dim=1).tolist() == list(range(6))
+    half = torch.nn.functional.interpolate(smooth, (32, 32), mode="bicubic", antialias=True)
+    assert (look(half) @ look(smooth).T).argmax(dim=1).tolist() == list(range(6))
+
+
+def test_the_identity_follows_the_weights(random_vae: RandomVAE, small_kl: KLConfig) -> None:
+    vae = random_vae(small_kl, None)
+    first = look_of(vae).identity
+    assert first == look_of(random_vae(small_kl, None), batch=2).identity
+    with torch.no_grad():
+        next(vae.parameters())[0] += 0.01
+    assert look_of(vae).identity != first
+
+
+def test_latents_that_are_not_finite_are_refused(random_vae: RandomVAE, small_kl: KLConfig) -> None:
+    x = images(3)
+    x[1, 0, 0, 0] = torch.nan
+    with pytest.raises(BadItem):
+        look_of(random_vae(small_kl, None))(x)
