@@ -22,13 +22,16 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from vaekit.atomic import cannot_write
-from vaekit.errors import CannotWrite, CannotWriteHere
+from vaekit.errors import CannotWrite, CannotWriteHere, printable
+from vaekit.reading import exists
 from vaekit.retrieval import rows as tables
 from vaekit.retrieval.description import FILE, Description, check_same, read_description, write_description
 from vaekit.retrieval.matrix import Matrix, Vectors, nearest
 from vaekit.retrieval.rows import Entry, Row, Rows, free_slots
 
 ROWS, VECTORS, LANCE, LOCK = "rows.sqlite", "vectors.f32", "lance", ".lock"
+HEAD = "meaning.safetensors"
+"""The network of the embedding `meaning`, which is trained for an index."""
 SPARE = 32
 """Neighbors beyond k that are compared again in double precision."""
 
@@ -176,12 +179,7 @@ def opened_for_change(folder: Path, description: Description) -> Iterator[Index]
         CannotWrite: the folder holds something else, is not writable, or another process is changing the index.
     """
     try:
-        held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        foreign = {name for name in held - {FILE, ROWS, LOCK} if not name.startswith(f".{FILE}.")}
-        if foreign and FILE not in held:
-            raise CannotWrite(
-                f"{folder} exists and is not an index: it contains {min(foreign)}.", "", "Choose another folder."
-            )
+        check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         lock = write_lock(folder)
         lock.acquire()
@@ -203,6 +201,23 @@ def opened_for_change(folder: Path, description: Description) -> Iterator[Index]
             yield Index(folder, description, rows)
     finally:
         lock.release()
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a folder holds an index, what an interrupted process left of a new one, or nothing.
+
+    Raises:
+        CannotWrite: it holds something else.
+    """
+    try:
+        held = {path.name for path in folder.iterdir()} if exists(folder) else set()
+    except OSError as error:
+        raise cannot_write(folder, error, CannotWriteHere) from error
+    foreign = {name for name in held - {ROWS, LOCK, HEAD} if not name.startswith((f".{FILE}.", f".{HEAD}."))}
+    if foreign and FILE not in held:
+        raise CannotWrite(
+            f"{folder} exists and is not an index: it contains {printable(min(foreign))}.", "", "Choose another folder."
+        )
 
 
 def sample_of(slots: NDArray[np.int64], count: int) -> NDArray[np.int64]:

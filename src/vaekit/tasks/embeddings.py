@@ -13,13 +13,10 @@ from vaekit.retrieval.embedding import Embedding
 from vaekit.retrieval.external import load_external
 from vaekit.retrieval.latent_encoder import LatentEncoder
 from vaekit.retrieval.look import Look
-from vaekit.retrieval.meaning import Meaning, load_meaning, save_meaning, train_meaning
 from vaekit.tasks.index_quality import first_by_hash, query_positions, readable
 from vaekit.tasks.model import OpenModel
 
 LOOK, MEANING = "look", "meaning"
-HEAD = "meaning.safetensors"
-"""The network of `meaning`, in the folder of the index."""
 SAMPLE = 4000
 """The maximum number of items that `meaning` is trained on."""
 
@@ -45,7 +42,8 @@ def embedding_named(name: str, source: EmbeddingSource) -> Embedding:
         NoTrainingData, BadItem: there are too few items to train it.
     """
     known = stored_embedding(name, source.model, source.folder)
-    return train(source) if known is None else known
+    assert known is not None
+    return known
 
 
 def stored_embedding(name: str, model: OpenModel, folder: Path) -> Embedding | None:
@@ -58,32 +56,9 @@ def stored_embedding(name: str, model: OpenModel, folder: Path) -> Embedding | N
     encoder = LatentEncoder(model.engine, model.origin)
     if name == LOOK:
         return Look(encoder)
-    if name == MEANING:
-        return load_meaning(encoder, folder / HEAD) if exists(folder / HEAD) else None
     if ":" not in name:
         raise BadPlan(
             f"There is no embedding {printable(name)!r}.", f"Expected {LOOK}, {MEANING}, or a function as module:function.", ""
         )
     return load_external(name, model.schema.example())
 
-
-def train(source: EmbeddingSource) -> Meaning:
-    """Train `meaning` on items of the data, without those that serve as queries for precision, and store it.
-
-    Raises:
-        NoTrainingData, BadItem: there are too few items.
-        CannotWrite: for example, the disk is full.
-    """
-    data, model = source.data, source.model
-    queries = set(query_positions(data, source.labels))
-    others = [position for position in range(len(data)) if position not in queries]
-    chosen = dict(readable(data, model.schema.to_tensor, first_by_hash(data, others, SAMPLE)))
-    if not chosen:
-        raise BadItem(f"None of {len(others):,} {model.domain.items} can be read.", "", "Check the data.")
-    labels = [source.labels[position] for position in chosen] if source.labels else None
-    about = "with their labels" if labels else "without labels"
-    source.say(f"Training `meaning` on {len(chosen):,} {model.domain.items} {about}; this takes minutes.")
-    encoder = LatentEncoder(model.engine, model.origin)
-    trained = train_meaning(encoder, torch.cat(list(chosen.values())), labels)
-    save_meaning(trained, source.folder / HEAD)
-    return trained

@@ -15,7 +15,7 @@ from vaekit.json import dumps, json_object
 from vaekit.reading import exists, read_text
 from vaekit.retrieval.description import FILE, Description, read_description
 from vaekit.retrieval.embedding import Embedding
-from vaekit.retrieval.index import Index, opened_for_change, opened_for_search
+from vaekit.retrieval.index import Index, check_folder, opened_for_change, opened_for_search
 from vaekit.retrieval.update import Changes, chunk_size, update
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.embeddings import LOOK, EmbeddingSource, embedding_named
@@ -117,6 +117,7 @@ def index(
     """
     check_store(options.store)
     data = open_data(model, path, options.label)
+    check_folder(out)
     refuse_other_data(out, path, data.items)
     source = EmbeddingSource(model, data.items, data.labels, out, say)
     embedding = embedding_named(options.embed, source)
