@@ -223,4 +223,3 @@ def test_functions_that_an_index_names_are_not_run(
     with refuses(BadPlan, "my_features:means"):
         search(small, new, tmp_path / "index")
     assert search(small, new, tmp_path / "index", SearchOptions(2, embed="my_features:means")).neighbors
-

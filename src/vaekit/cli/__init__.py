@@ -45,8 +45,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    *(reconstruct, encode, decode, sample, interpolate, traverse, index, search, compare, doctor, evaluate, train, finetune),
-    *(push, get, inspect, diff, convert, extract, bake),
+    *(reconstruct, encode, decode, sample, interpolate, traverse, index, search, compare, doctor, evaluate),
+    *(train, finetune, push, get, inspect, diff, convert, extract, bake),
 )
 for verb in VERBS:
     app.command(no_args_is_help=True, cls=WithRecipes if verb is train else None)(verb)

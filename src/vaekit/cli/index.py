@@ -28,7 +28,8 @@ class Store(StrEnum):
 
 def index(
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Items of the VAE's kind: a folder, tar, Parquet, npz, CSV, text file.")
+        Path,
+        typer.Argument(metavar="DATA", help="Items of the VAE's kind: a folder, tar, Parquet, npz, CSV, text file."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="INDEX", help="Folder of the index.")],
     vae: options.Vae = "builtin",
@@ -65,8 +66,8 @@ def index(
     """Index items, so that similar ones are found.
 
     Embeds every item as a vector and keeps the vectors in a folder. The same command brings the index up to date: it
-    embeds new and edited items only, removes those that are gone, and goes on after an interruption. Prints recall@10 of
-    the search and, where there are labels, precision@10 beside pixels, color histograms and principal components.
+    embeds new and edited items only, removes those that are gone, and goes on after an interruption. Prints recall@10
+    of the search and, where there are labels, precision@10 beside pixels, color histograms and principal components.
     """
     from vaekit.tasks.index import IndexOptions
     from vaekit.tasks.index import index as run
@@ -90,7 +91,8 @@ def index(
 def show(result: "IndexResult", items: str) -> None:
     """Print what was done, and the quality of the index."""
     changes, quality = result.changes, result.quality
-    done = f"{changes.added:,} added, {changes.edited:,} edited, {changes.unchanged:,} unchanged, {changes.removed:,} removed"
+    counts = {name: getattr(changes, name) for name in ("added", "edited", "unchanged", "removed")}
+    done = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     facts = {items: f"{result.items:,}", "changes": done}
     if changes.skipped:
         facts["skipped"] = f"{len(changes.skipped):,}"

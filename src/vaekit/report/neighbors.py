@@ -111,7 +111,9 @@ def place(sheet: Image.Image, item: ShownItem, x: int, y: int) -> None:
             image = image.resize(size, Image.Resampling.LANCZOS)
         tile.paste(image, ((TILE - image.width) // 2, (TILE - image.height) // 2))
     else:
-        ImageDraw.Draw(tile).text((TILE // 2, TILE // 2), "not available", fill=FAINT, font=font_of_size(TEXT), anchor="mm")
+        ImageDraw.Draw(tile).text(
+            (TILE // 2, TILE // 2), "not available", fill=FAINT, font=font_of_size(TEXT), anchor="mm"
+        )
     sheet.paste(tile, (x, y))
 
 

@@ -84,4 +84,3 @@ def text_of(record: Record) -> str:
 def unchanged_stamp(record: Record, before: str) -> str:
     """The stamp that was taken before the content was read, or none if the file changed meanwhile."""
     return before if before and stamp_of(record) == before else NO_STAMP
-

@@ -68,7 +68,9 @@ def read_description(folder: Path) -> Description:
         plain = read_json(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BadIndex(
-            f"{folder} holds no index.", f"Expected a folder with {FILE}, as `vaekit index` writes it.", "Check the path."
+            f"{folder} holds no index.",
+            f"Expected a folder with {FILE}, as `vaekit index` writes it.",
+            "Check the path.",
         ) from error
     except (OSError, ValueError) as error:
         raise BadIndex(f"{path} cannot be read: {printable(reason_of(error))}.", "", REBUILD) from error
@@ -115,4 +117,3 @@ def check_same(folder: Path, before: Description, now: Description) -> None:
             f"Repeat the options of that index (--vae {before.vae or '...'} --embed {before.embed or '...'}), or write "
             "another index.",
         )
-

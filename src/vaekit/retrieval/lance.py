@@ -7,6 +7,7 @@ is chosen by measurement.
 
 import json
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -97,25 +98,38 @@ def synchronize(index: Index) -> State:
         CannotWriteHere: the disk is full, for example. The index itself is complete.
         BadIndex: the vectors are damaged.
     """
-    lancedb = require_lancedb()
+    require_lancedb()
     known = read_state(index.folder)
     if known is not None and (known.items, known.last_id) == summary(index):
         return known
     (index.folder / STATE).unlink(missing_ok=True)
     try:
-        database = lancedb.connect(str(index.folder / FOLDER))
-        table = opened_table(database, index.description.dimension)
-        added = copy_rows(index, table)
-        divide(table, added)
-    except (BadIndex, CannotWriteHere, MemoryError):
-        raise
-    except Exception as error:  # LanceDB raises RuntimeError, ValueError and OSError
-        raise cannot_write(index.folder / FOLDER, error, CannotWriteHere) from error
+        table = filled_table(index)
+    except CannotWriteHere:  # a damaged table, perhaps
+        shutil.rmtree(index.folder / FOLDER, ignore_errors=True)
+        table = filled_table(index)
     cells, recall = fewest_cells(index, table)
     state = State(*summary(index), cells, recall)
     with atomic_file(index.folder / STATE) as part:
         part.write_text(json.dumps(asdict(state)) + "\n", "utf-8")
     return state
+
+
+def filled_table(index: Index) -> Any:
+    """The table with the vectors of the index, divided into cells.
+
+    Raises:
+        CannotWriteHere: the disk is full, for example, or the table is damaged.
+        BadIndex: the vectors are damaged.
+    """
+    try:
+        table = opened_table(require_lancedb().connect(str(index.folder / FOLDER)), index.description.dimension)
+        divide(table, copy_rows(index, table))
+    except (BadIndex, MemoryError):
+        raise
+    except Exception as error:  # LanceDB raises RuntimeError, ValueError and OSError
+        raise cannot_write(index.folder / FOLDER, error, CannotWriteHere) from error
+    return table
 
 
 def require_lancedb() -> ModuleType:
@@ -234,4 +248,3 @@ def damage_reported(folder: Path) -> Iterator[None]:
             f"Remove {folder / FOLDER} and {folder / STATE}: it is searched by an exact scan then, and the next "
             "`vaekit index` makes them again.",
         ) from error
-

@@ -102,9 +102,7 @@ class Matrix:
         return BadIndex(f"The vectors of the index, {self.path}, cannot be read: {reason}.", "", REBUILD)
 
 
-def nearest(
-    matrix: Matrix, live: Slots, queries: Vectors, k: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def nearest(matrix: Matrix, live: Slots, queries: Vectors, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Compare queries with every vector: slots (q, k) and dot products (q, k), most similar first.
 
     Args:

@@ -180,8 +180,7 @@ class Rows:
 
     def _numbers(self, query: str) -> NDArray[np.int64]:
         with self._translated():
-            values = np.fromiter((_number(row[0]) for row in self._connection.execute(query)), np.int64)
-        return values
+            return np.fromiter((_number(row[0]) for row in self._connection.execute(query)), np.int64)
 
     def _row(self, values: Any) -> Row:
         each, key, occurrence, slot, position, digest, stamp, label = values
@@ -294,7 +293,9 @@ def translated(error: sqlite3.Error, path: Path) -> BadIndex | CannotWriteHere |
         )
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return CannotRead(
-            f"{path} cannot be opened: {printable(str(error))}.", "", "Check the permissions of the file and its folder."
+            f"{path} cannot be opened: {printable(str(error))}.",
+            "",
+            "Check the permissions of the file and its folder.",
         )
     return damaged(path, printable(str(error)))
 
@@ -342,4 +343,3 @@ def free_slots(used: NDArray[np.int64]) -> Iterator[int]:
         else:
             yield slot
         slot += 1
-

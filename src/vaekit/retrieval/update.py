@@ -230,7 +230,9 @@ def checked_vectors(embedding: Embedding, x: Tensor) -> Vectors:
     if not np.isfinite(vectors).all():
         count = int((~np.isfinite(vectors).all(axis=1)).sum())
         raise BadItem(
-            f"The vectors of {count} of {len(x)} items have values that are NaN or infinite.", "Expected finite values.", ""
+            f"The vectors of {count} of {len(x)} items have values that are NaN or infinite.",
+            "Expected finite values.",
+            "",
         )
     lengths = np.linalg.norm(vectors, axis=1)
     if (np.abs(lengths - 1) > UNIT).any():
@@ -307,4 +309,3 @@ def remove(index: Index, slots: Slots, kept: tuple[str, ...]) -> int:
         index.change(removed=gone)
         removed += len(gone)
     return removed
-

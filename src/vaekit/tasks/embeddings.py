@@ -58,7 +58,8 @@ def stored_embedding(name: str, model: OpenModel, folder: Path) -> Embedding | N
         return Look(encoder)
     if ":" not in name:
         raise BadPlan(
-            f"There is no embedding {printable(name)!r}.", f"Expected {LOOK}, {MEANING}, or a function as module:function.", ""
+            f"There is no embedding {printable(name)!r}.",
+            f"Expected {LOOK}, {MEANING}, or a function as module:function.",
+            "",
         )
     return load_external(name, model.schema.example())
-

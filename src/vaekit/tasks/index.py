@@ -214,4 +214,3 @@ def quality_of(
     with atomic_file(path) as part:
         part.write_text(dumps({"of": key, "quality": asdict(quality)}) + "\n", "utf-8")
     return quality
-

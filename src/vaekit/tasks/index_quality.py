@@ -141,7 +141,7 @@ def labelled_items(
     data: Dataset, labels: Sequence[str | None], prepare: Prepare, positions: Sequence[int]
 ) -> LabeledItems | None:
     """The items at positions that can be read, as many as fit into memory; None if there are none."""
-    items = {position: item for position, item in readable(data, prepare, positions)}
+    items = dict(readable(data, prepare, positions))
     kept = [label for position in items if (label := labels[position]) is not None]
     return LabeledItems(torch.cat(list(items.values())), kept) if items else None
 
