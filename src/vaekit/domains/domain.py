@@ -102,6 +102,13 @@ class Schema(Protocol):
             BadItem, NotFound: one cannot be read, or does not fit the schema.
         """
 
+    def to_small_tensor(self, records: Sequence[Record], side: int) -> Tensor:
+        """Items for a comparison: whole images as squares of this side, of other domains the same as `to_tensor`.
+
+        Raises:
+            BadItem, NotFound: see `to_tensor`.
+        """
+
     def to_items(self, x: Tensor) -> Sequence[Any]:
         """The inverse: items of the domain, one for each in the batch (b, ...)."""
 

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from vaekit.retrieval.embedding import Embedding, Vectors, unit_vectors
 from vaekit.retrieval.latent_encoder import at_size

@@ -1,8 +1,9 @@
 """The network of `meaning`: latents to vectors."""
 
+import hashlib
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vaekit.shapes import AnyLatents
 
@@ -10,8 +11,8 @@ WIDTH = 128
 """Channels of its first layers."""
 DIMENSION = 128
 """Values of a vector."""
-POSITIONS = 4
-"""Latent positions along each axis in the last layers."""
+POSITIONS = 8
+"""The maximum number of latent positions along each axis of a map; larger maps are averaged."""
 
 
 class Standardize(nn.Module):
@@ -30,8 +31,12 @@ class Standardize(nn.Module):
         self.std.copy_(std.where(std > 0, torch.ones(())))
 
     def forward(self, z: AnyLatents) -> Tensor:
-        shape = (1, -1, *[1] * (z.dim() - 2))
-        return (z - self.mean.view(shape)) / self.std.view(shape)
+        return (z - self.per_channel(self.mean, z)) / self.per_channel(self.std, z)
+
+    @staticmethod
+    def per_channel(values: Tensor, z: AnyLatents) -> Tensor:
+        """One value per channel, in a shape that fits latents."""
+        return values.view(1, -1, *[1] * (z.dim() - 2))
 
 
 class Head(nn.Module):
@@ -55,8 +60,8 @@ class Head(nn.Module):
 
 def map_features(channels: int, side: int) -> nn.Sequential:
     """Convolutions on a latent map of at least this side, then the average of each channel."""
-    stride = 2 if side > POSITIONS else 1
-    layers: list[nn.Module] = []
+    layers: list[nn.Module] = [nn.AdaptiveAvgPool2d(POSITIONS)] if side > POSITIONS else []
+    stride = 2 if side >= POSITIONS else 1
     for given, made, step in ((channels, WIDTH, 1), (WIDTH, WIDTH, stride), (WIDTH, 2 * WIDTH, 1)):
         layers += [nn.Conv2d(given, made, 3, step, 1, bias=False), nn.BatchNorm2d(made), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -71,6 +76,9 @@ def vector_features(shape: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def normalized(vectors: Tensor) -> Tensor:
-    """Vectors (b, d) of unit length, differentiable."""
-    return F.normalize(vectors, dim=1)
+def digest_of(head: Head) -> str:
+    """SHA-256 of the weights."""
+    hashed = hashlib.sha256()
+    for name, tensor in sorted(head.state_dict().items()):
+        hashed.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return hashed.hexdigest()

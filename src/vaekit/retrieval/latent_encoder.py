@@ -27,33 +27,28 @@ class LatentEncoder:
         """Whether its VAE takes images of any size."""
         return self.engine.geometry.axes == 2 and self.engine.geometry.size is None
 
-    @property
-    def patch(self) -> int:
-        """The side of the squares of positions that the normalization rearranges into channels."""
-        return 1 if self.engine.vae.normalization is None else self.engine.vae.normalization.patch
-
     def item_size(self, side: int = SIDE) -> tuple[int, ...] | None:
         """The size of items as they are encoded; None if they keep theirs.
 
         Args:
-            side: of images, for VAEs that take any size; at least that many pixels, and whole latent positions.
+            side: of images, for VAEs that take any size: at least that many pixels, and whole latent positions.
         """
         geometry = self.engine.geometry
         if not self.takes_any_size:
             return geometry.size
-        steps = [factor * self.patch for factor in geometry.factors]
-        return tuple(-(-side // step) * step for step in steps)
+        patch = 1 if self.engine.vae.normalization is None else self.engine.vae.normalization.patch
+        return tuple(-(-side // (factor * patch)) * factor * patch for factor in geometry.factors)
 
     def latent_shape(self, side: int = SIDE) -> tuple[int, ...] | None:
         """The shape of the latent of an item, channels first; None if it depends on the item."""
         geometry, size = self.engine.geometry, self.item_size(side)
         if size is None and geometry.axes:
             return None
-        extents = geometry.latent_size(size or ())
-        return (geometry.latent_channels * self.patch**2, *(extent // self.patch for extent in extents))
+        return (geometry.latent_channels, *geometry.latent_size(size or ()))
 
     def __call__(self, x: Items, side: int = SIDE) -> AnyLatents:
-        """Encode items (b, ...) to latents (b, z, ...), normalized if the VAE has a normalization.
+        """Encode items (b, ...) to raw latents (b, z, ...), shifted and scaled as for a diffusion model where that
+        normalization is known.
 
         Args:
             x: items. Images may have any size.
@@ -66,7 +61,10 @@ class LatentEncoder:
         size = self.item_size(side)
         z = self.engine.encode(at_size(x, (size[0], size[1])) if size is not None and len(size) == 2 else x).mode
         normalization = self.engine.vae.normalization
-        return (z if normalization is None else normalize(z, normalization)).float()
+        if normalization is not None:
+            z = normalize(z, normalization)
+            z = F.pixel_shuffle(z, normalization.patch) if normalization.patch > 1 else z
+        return z.float()
 
 
 def at_size(x: Images, size: tuple[int, int]) -> Tensor:

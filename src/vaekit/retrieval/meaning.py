@@ -5,7 +5,6 @@ item are brought together, and so are items with the same label, where there are
 loss of SimCLR. The encoder runs once for every view, and the network is trained on the latents.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +13,18 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
+from torch.nn import functional as F
 
 from vaekit.errors import BadPlan, NoTrainingData
 from vaekit.retrieval.embedding import Vectors, unit_vectors
-from vaekit.retrieval.head import DIMENSION, Head, normalized
+from vaekit.retrieval.head import DIMENSION, Head, digest_of
 from vaekit.retrieval.latent_encoder import LatentEncoder
 from vaekit.retrieval.views import random_views
 from vaekit.shapes import Items
 
 Progress = Callable[[int, int], None]
-"""Called with the number of steps of work so far and of all."""
+"""Called with the number of finished steps of work and of all."""
 TEMPERATURE = 0.2
 """Of the contrastive loss."""
 NOISE = 0.1
@@ -42,21 +42,28 @@ class MeaningOptions:
     seed: int = 0
     views: int = 4
     """Random views of each item; each is encoded once."""
-    steps: int = 600
+    steps: int = 800
     batch: int = 256
-    minutes: float = 15.0
+    """Items per step; two views of each."""
+    minutes: float = 20.0
     """The time limit."""
 
 
+@dataclass(frozen=True, eq=False)
 class Meaning:
     """A trained network on top of an encoder."""
 
-    def __init__(self, encoder: LatentEncoder, head: Head) -> None:
-        self.encoder, self.head = encoder, head.eval()
+    encoder: LatentEncoder
+    head: Head
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
-        return {"embedding": "meaning", "vae": self.encoder.origin.fingerprint, "network": digest_of(self.head)}
+        return {
+            "embedding": "meaning",
+            "version": 1,
+            "vae": self.encoder.origin.fingerprint,
+            "network": digest_of(self.head),
+        }
 
     @property
     def dimension(self) -> int:
@@ -64,14 +71,25 @@ class Meaning:
 
     @torch.no_grad()
     def __call__(self, x: Items) -> Vectors:
+        """Embed items (b, ...), see `Embedding`."""
         return unit_vectors(self.head(self.encoder(x)), "The vector")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """What the network is trained on."""
+
+    latents: Float[Tensor, "n v ..."]
+    """Of the items and of their random views, (n, 1 + views, z, ...)."""
+    labels: Tensor
+    """The numbers of their labels (n,); those without a label have numbers that no other has."""
 
 
 def train_meaning(
     encoder: LatentEncoder,
     x: Items,
-    labels: Sequence[str | None] | None = None,
-    options: MeaningOptions = MeaningOptions(),  # noqa: B008 (a frozen value)
+    labels: Sequence[str | None] = (),
+    options: MeaningOptions = MeaningOptions(),
     progress: Progress = lambda _done, _all: None,
 ) -> Meaning:
     """Train the network on items.
@@ -79,98 +97,104 @@ def train_meaning(
     Args:
         encoder: the frozen encoder.
         x: items (n, ...), as the VAE takes them; a few thousand.
-        labels: of the items; None for an item without. Items with a label that no other has count as without.
+        labels: of the items, None for an item without; empty for no labels.
         options: how.
-        progress: called with the number of encoded views and steps.
+        progress: called with the number of encoded views and finished steps, and of all.
 
     Raises:
         NoTrainingData: there are fewer than 16 items.
         BadPlan: latents have no fixed size, or options are out of range.
+        BadItem: the latents of an item are not finite.
     """
-    check(encoder, x, options)
+    shape = checked_shape(encoder, x, options)
     stop_at = time.monotonic() + 60 * options.minutes
-    total = options.views + 1 + options.steps
+    views = options.views + 1
+    total = views + options.steps
     latents = encoded_views(encoder, x, options, lambda done: progress(done, total))
-    shape = encoder.latent_shape
-    assert shape is not None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        head, projector = Head(shape), nn.Sequential()
+    head = new_head(shape, options.seed)
     head.standardize.fit(latents.flatten(0, 1))
-    numbers = label_numbers(labels, len(x))
-    generator = torch.Generator().manual_seed(options.seed)
     train_head(
-        head, latents, numbers, options, generator, stop_at, lambda done: progress(options.views + 1 + done, total)
+        head,
+        TrainingSet(latents, label_numbers(labels, len(x))),
+        options,
+        stop_at,
+        lambda done: progress(views + done, total),
     )
     return Meaning(encoder, head)
 
 
-def check(encoder: LatentEncoder, x: Items, options: MeaningOptions) -> None:
+def checked_shape(encoder: LatentEncoder, x: Items, options: MeaningOptions) -> tuple[int, ...]:
+    """The shape of the latent of one item, after checks of the arguments of `train_meaning`."""
     if len(x) < LEAST_ITEMS:
         raise NoTrainingData(
             f"There are {len(x)} items.",
             f"`meaning` is trained on {LEAST_ITEMS} or more.",
             "Use `look`, which needs no training.",
         )
-    if encoder.latent_shape is None:
+    if min(options.views, options.steps, options.batch - 1, options.minutes) <= 0:
         raise BadPlan(
-            "The latents of this VAE have the size of their item.",
+            f"Training has {options.views} views, {options.steps} steps of {options.batch} items, and "
+            f"{options.minutes:g} minutes.",
+            "Expected 1 or more views and steps, 2 or more items, and a positive time.",
+            "",
+        )
+    shape = encoder.latent_shape()
+    if shape is None:
+        raise BadPlan(
+            "The latents of this VAE have a size that depends on the item.",
             "`meaning` needs latents of one size.",
             "Use `look`, or a VAE of images, rows or sentences.",
         )
-    if min(options.views, options.steps, options.batch - 1, options.minutes) <= 0:
-        raise BadPlan(
-            f"There are {options.views} views, {options.steps} steps of {options.batch} items, and "
-            f"{options.minutes:g} minutes.",
-            "Expected 1 or more views and steps, 2 or more items, and some time.",
-            "",
-        )
+    return shape
 
 
 def encoded_views(
     encoder: LatentEncoder, x: Items, options: MeaningOptions, progress: Callable[[int], None]
 ) -> Float[Tensor, "n v ..."]:
-    """The latents of the items and of their random views, (n, 1 + views, z, ...)."""
+    """The latents of the items and of their random views, (n, 1 + views, z, ...).
+
+    Raises:
+        BadItem: some are not finite.
+    """
     generator = torch.Generator().manual_seed(options.seed)
     columns = []
     for view in range(options.views + 1):
         parts = [encoder(random_views(part, generator) if view else part) for part in x.split(CHUNK)]
-        columns.append(torch.cat(parts))
+        columns.append(torch.cat(parts).cpu())
+        unit_vectors(columns[-1].flatten(1), "The latent")
         progress(view + 1)
     return torch.stack(columns, dim=1)
 
 
-def label_numbers(labels: Sequence[str | None] | None, count: int) -> Tensor:
-    """Labels as integers; items without have numbers that no other item has."""
-    known = {label: number for number, label in enumerate(dict.fromkeys(filter(None, labels or ())))}
-    own = range(len(known), len(known) + count)
-    return torch.tensor([known.get(label, alone) for label, alone in zip(labels or [None] * count, own, strict=True)])
+def label_numbers(labels: Sequence[str | None], count: int) -> Tensor:
+    """Labels as integers; items without a label have numbers that no other item has."""
+    given = list(labels) or [None] * count
+    known = {label: number for number, label in enumerate(dict.fromkeys(each for each in given if each is not None))}
+    return torch.tensor(
+        [len(known) + position if label is None else known[label] for position, label in enumerate(given)]
+    )
+
+
+def new_head(shape: tuple[int, ...], seed: int) -> Head:
+    """An untrained network for latents of a shape; random numbers of the caller are not touched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Head(shape)
 
 
 def train_head(
-    head: Head,
-    latents: Float[Tensor, "n v ..."],
-    labels: Tensor,
-    options: MeaningOptions,
-    generator: Generator,
-    stop_at: float,
-    progress: Callable[[int], None],
+    head: Head, data: TrainingSet, options: MeaningOptions, stop_at: float, progress: Callable[[int], None]
 ) -> None:
-    """Train the network on latents (n, views, z, ...) and the numbers of their labels (n,), in place."""
+    """Train the network in place, up to a time of `time.monotonic`."""
+    generator = torch.Generator().manual_seed(options.seed)
     optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, options.steps, pct_start=0.1)
-    scale = head.standardize.std.view(1, -1, *[1] * (latents.dim() - 3))
     head.train()
     for step in range(options.steps):
         if time.monotonic() > stop_at:
             break
-        batch = torch.randperm(len(latents), generator=generator)[: options.batch]
-        first = torch.randint(latents.shape[1], (len(batch),), generator=generator)
-        other = (first + torch.randint(1, latents.shape[1], (len(batch),), generator=generator)) % latents.shape[1]
-        z = torch.cat([latents[batch, first], latents[batch, other]])
-        z = z + NOISE * scale * torch.randn(z.shape, generator=generator)
-        vectors = normalized(head(z))
-        loss = contrastive_loss(vectors, same(torch.cat([labels[batch]] * 2)))
+        z, numbers = drawn_batch(head, data, options.batch, generator)
+        loss = contrastive_loss(F.normalize(head(z), dim=1), same(numbers))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -179,8 +203,19 @@ def train_head(
     head.eval()
 
 
+def drawn_batch(head: Head, data: TrainingSet, batch: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Latents of two different views of random items, with noise, and the numbers of their labels."""
+    count, views = data.latents.shape[:2]
+    items = torch.randperm(count, generator=generator)[:batch]
+    first = torch.randint(views, (len(items),), generator=generator)
+    other = (first + torch.randint(1, views, (len(items),), generator=generator)) % views
+    z = torch.cat([data.latents[items, first], data.latents[items, other]])
+    noise = NOISE * head.standardize.per_channel(head.standardize.std, z) * torch.randn(z.shape, generator=generator)
+    return z + noise, data.labels[items].repeat(2)
+
+
 def same(labels: Tensor) -> Bool[Tensor, "b b"]:
-    """Which pairs have the same label, without each item's pair with itself."""
+    """Which pairs have the same label, without the pair of each item with itself."""
     return (labels.unsqueeze(0) == labels.unsqueeze(1)).fill_diagonal_(False)
 
 
@@ -189,11 +224,3 @@ def contrastive_loss(vectors: Float[Tensor, "b d"], positives: Bool[Tensor, "b b
     similar = (vectors @ vectors.T / TEMPERATURE).fill_diagonal_(-torch.inf)
     log_shares = similar.log_softmax(dim=1).masked_fill(~positives, 0)
     return -(log_shares.sum(dim=1) / positives.sum(dim=1)).mean()
-
-
-def digest_of(head: Head) -> str:
-    """SHA-256 of the weights."""
-    hashed = hashlib.sha256()
-    for name, tensor in sorted(head.state_dict().items()):
-        hashed.update(name.encode() + tensor.contiguous().numpy().tobytes())
-    return hashed.hexdigest()

@@ -9,7 +9,7 @@ from PIL import Image
 
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.decode import decoded_bytes, decoded_file
-from vaekit.domains.images.preparation import Preparation, cut, put, resized, short_side, square
+from vaekit.domains.images.preparation import Preparation, cut, put, resized, short_side, square, whole
 from vaekit.domains.images.read import read_image
 from vaekit.metrics.image.color import luma
 
@@ -152,3 +152,20 @@ def test_small_images_grow_and_fitting_ones_stay() -> None:
     assert torch.equal(square(image, 16), image)
     assert square(image[..., :3], 16).shape == (1, 3, 16, 16)
     assert square(torch.zeros(1, 3, 1, 500), 32).shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_whole_images_keep_their_sides(mode: str, channels: int) -> None:
+    image = Image.new("L", (90, 30), 0)
+    image.paste(255, (0, 0, 30, 30))
+    square = whole(image.convert(mode), Preparation(64, channels=channels), 30)
+    out = torch.empty(30, 30, channels).numpy()
+    put(square, out)
+    np.testing.assert_allclose(out[:, :8], 1, atol=0.02)
+    np.testing.assert_allclose(out[:, 13:, :3], -1, atol=0.02)
+
+
+def test_whole_images_of_the_size_are_unchanged() -> None:
+    values = noise(16, 16)
+    np.testing.assert_array_equal(whole(Image.fromarray(values), Preparation(16), 16), values)

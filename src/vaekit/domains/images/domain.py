@@ -35,7 +35,7 @@ from vaekit.domains.images.evaluate import (
 from vaekit.domains.images.files import ImageFiles
 from vaekit.domains.images.grids import COLUMNS, row_of, show_in
 from vaekit.domains.images.perceptual_terms import perceptual_terms
-from vaekit.domains.images.preparation import Preparation, check_fit, cut, preparation_from, put
+from vaekit.domains.images.preparation import Preparation, check_fit, cut, preparation_from, put, whole
 from vaekit.domains.images.read import IMAGE_ENDINGS, check_takes_images, for_vae, read_image, with_channels
 from vaekit.domains.images.records import IMAGE_RECORDS
 from vaekit.domains.images.sequences import resized, sequence_writer, write_many
@@ -75,6 +75,13 @@ class ImageSchema:
         x = torch.empty(len(records), made.size, made.size, made.channels)
         for out, record in zip(x, records, strict=True):
             put(cut(pixels_of(record, made.size), made, made.size, Random(0)), out.numpy())
+        return x.permute(0, 3, 1, 2)
+
+    def to_small_tensor(self, records: Sequence[Record], side: int) -> Tensor:
+        """Whole images in one size, with another aspect ratio if need be: (b, c, side, side) in [-1, 1]."""
+        x = torch.empty(len(records), side, side, self.preparation.channels)
+        for out, record in zip(x, records, strict=True):
+            put(whole(pixels_of(record, side), self.preparation, side), out.numpy())
         return x.permute(0, 3, 1, 2)
 
     def to_items(self, x: Tensor) -> Sequence[Tensor]:

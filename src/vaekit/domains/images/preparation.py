@@ -169,6 +169,14 @@ def cut(pixels: Pixels, preparation: Preparation, target: int, random: Random) -
     return square[:, ::-1] if preparation.flip and random.random() < 0.5 else square
 
 
+def whole(pixels: Pixels, preparation: Preparation, side: int) -> NDArray[Any]:
+    """A whole image as a square, (side, side, c), bytes or floats in [-1, 1]; the aspect ratio may change."""
+    shown = on_background(pixels, preparation)
+    values = shown if isinstance(shown, np.ndarray) else np.array(shown)
+    values = values[..., None] if values.ndim == 2 else values
+    return values if values.shape[:2] == (side, side) else resized(values, side)
+
+
 def piece(pixels: Pixels, side: int, central: bool, random: Random) -> NDArray[Any]:
     """A square of an image, (side, side, c)."""
     left, top = (

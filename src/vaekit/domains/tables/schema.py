@@ -122,6 +122,9 @@ class TableSchema:
             -1, len(self.columns)
         )
 
+    def to_small_tensor(self, records: Sequence[Record], side: int) -> Tensor:
+        return self.to_tensor(records)
+
     def _numbers(self, record: Record) -> list[float]:
         if not isinstance(record, Row):
             raise BadItem(f"A {type(record).__name__} is no row of a table.", "", "Name a CSV file.")

@@ -57,6 +57,9 @@ class TextSchema:
         """
         return torch.tensor([self._numbers(record) for record in records], dtype=torch.long).reshape(-1, self.length)
 
+    def to_small_tensor(self, records: Sequence[Record], side: int) -> Tensor:
+        return self.to_tensor(records)
+
     def _numbers(self, record: Record) -> list[int]:
         if not isinstance(record, Line):
             raise BadItem(f"A {type(record).__name__} is no line of text.", "", "Name a text file.")
