@@ -32,6 +32,8 @@
     ├── TrainingStopped           training was interrupted on request
     ├── TrainingDiverged          a non-finite loss or gradient
     ├── ProtocolChanged           the folder holds an evaluation with another protocol
+    ├── BadIndex                  an index of items that is damaged, hostile, or not an index
+    ├── IndexMismatch             an index of another VAE, embedding or data
     ├── MissingPackage            a required optional package is not installed
     └── BadPlan                   an invalid plan: unknown dtype, missing device, or a padding
         │                         that the network does not support
@@ -211,6 +213,14 @@ class TrainingDiverged(VaekitError):
 
 class ProtocolChanged(VaekitError):
     """The folder holds an evaluation with another protocol. The folder is unchanged."""
+
+
+class BadIndex(VaekitError):
+    """An index of items that is damaged, of another version, or not an index."""
+
+
+class IndexMismatch(VaekitError):
+    """An index that was made with another VAE, another embedding or other data. The index is unchanged."""
 
 
 class MissingPackage(VaekitError):

@@ -49,6 +49,10 @@ def parse_value(name: str, value: object, wanted: Any) -> Any:
     if type(None) in choices:
         others = [each for each in choices if each is not type(None)]
         return None if value is None else parse_value(name, value, others[0])
+    if typing.get_origin(wanted) is Mapping:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{name} is {printable(repr(value), 60)} instead of a table")
+        return value
     if typing.get_origin(wanted) in (tuple, Sequence):
         if not isinstance(value, (list, tuple)) or len(value) > MAX_ENTRIES:
             raise ValueError(f"{name} is {printable(repr(value), 60)} instead of a list")

@@ -359,3 +359,27 @@ def test_only_the_first_row_of_a_traversal_is_read(table: Path, table_run: tuple
         csv.writer(file).writerows(rows)
     found = call("traverse", tmp_path / "broken.csv", "--vae", table_run[0], "--out", tmp_path / "out", "--steps", 1)
     assert found["item"] == "broken.csv:2"
+
+
+def test_rows_are_indexed_and_searched(table: Path, table_run: tuple[Path, Any], tmp_path: Path) -> None:
+    (run, _), folder, found = table_run, tmp_path / "index", tmp_path / "found"
+    made = call("index", table, "--out", folder, "--vae", run, "--label", "benign")
+    assert (made["items"], made["added"], made["failures"][0]["item"]) == (569, 569, "cancer.csv:571")
+    assert made["precision"]["embedding"] > made["precision"]["chance"] and made["recall"] == 1
+    assert call("index", table, "--out", folder, "--vae", run, "--label", "benign")["embedded"] == 0
+    result = call("search", "cancer.csv:7", "--index", folder, "-k", 3, "--out", found)
+    first = result["neighbors"][0]
+    assert (first["item"], first["label"], first["itself"]) == ("cancer.csv:7", "no", True)
+    assert "mean radius: " in (found / "search.html").read_text("utf-8") and not (found / "search.png").exists()
+    query = tmp_path / "query.csv"
+    query.write_text("\n".join(table.read_text("utf-8").splitlines()[:7:6]))
+    assert call("search", query, "--index", folder)["neighbors"][0]["item"] == "cancer.csv:7"
+
+
+def test_sentences_are_indexed_and_searched(text: Path, text_run: tuple[Path, Any], tmp_path: Path) -> None:
+    (run, _), folder = text_run, tmp_path / "index"
+    assert call("index", text, "--out", folder, "--vae", run)["items"] == 76
+    for line in (1, 30):
+        result = call("search", f"sentences.txt:{line}", "--index", folder, "--out", tmp_path)
+        assert result["neighbors"][0]["item"] == f"sentences.txt:{line}"
+    assert text.read_text("utf-8").splitlines()[29] in (tmp_path / "search.html").read_text("utf-8")

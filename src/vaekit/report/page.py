@@ -85,7 +85,7 @@ def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str,
         images.append(image_view(report, examined))
     values = {"version": VERSION, **plain(report), "shown": plain(shown_values)}
     near, far = comparisons(report)
-    script = _text("page.js")
+    script = template_text("page.js")
     page = (
         environment()
         .get_template("page.html.j2")
@@ -102,7 +102,7 @@ def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str,
             lossy_beyond=SMALL,
             quality=QUALITY,
             version=__version__,
-            style=_text("page.css"),
+            style=template_text("page.css"),
             script=script,
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             numbers=values,
@@ -133,5 +133,6 @@ def environment() -> "jinja2.Environment":
     return environment
 
 
-def _text(name: str) -> str:
+def template_text(name: str) -> str:
+    """The text of a file beside the templates."""
     return files("vaekit.report").joinpath("templates", name).read_text("utf-8")

@@ -1,1 +1,1 @@
-"""Retrieval: embed items as vectors, and measure how well their neighbors are found."""
+"""Retrieval: embed items as vectors, store them on disk, find their neighbors, and measure how well they are found."""

@@ -196,24 +196,25 @@ def _enlarged(image: ImageTensor) -> Image.Image:
 
 def _fitted(captions: Sequence[str], width: int) -> tuple[list[str], ImageFont.FreeTypeFont]:
     """The captions in the largest common font size that fits, cut if even the smallest does not."""
-    texts = [_writable(caption) for caption in captions]
+    texts = [writable(caption) for caption in captions]
     size = max(15, round(width / 32))
-    longest = max(map(_font(size).getlength, texts), default=0)
+    longest = max(map(font_of_size(size).getlength, texts), default=0)
     if longest > width:
         # Slightly below proportion: glyphs are hinted to whole pixels, so widths are not exactly proportional.
         size = max(SMALLEST_TEXT, int(0.98 * size * width / longest))
-    font = _font(size)
-    return [_cut(text, font, width) for text in texts], font
+    font = font_of_size(size)
+    return [cut_to_width(text, font, width) for text in texts], font
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font_of_size(size: int) -> ImageFont.FreeTypeFont:
+    """Pillow's font in a size in pixels."""
     font = ImageFont.load_default(size=size)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise RuntimeError("this Pillow was built without FreeType")
     return font
 
 
-def _writable(caption: str) -> str:
+def writable(caption: str) -> str:
     """The caption in characters of Pillow's font: ASCII and a few symbols."""
     # The multiplication sign, both dashes and the arrow.
     replaced = caption.translate(str.maketrans("\u00d7\u2013\u2014\u2192", "x-->"))
@@ -221,7 +222,8 @@ def _writable(caption: str) -> str:
     return "".join(letter if " " <= letter <= "~" or letter in "·±°" else "?" for letter in letters)
 
 
-def _cut(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+def cut_to_width(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """A text cut to a width in pixels."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

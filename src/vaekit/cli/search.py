@@ -1,0 +1,90 @@
+"""`vaekit search`: find the neighbors of an item in an index."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaekit.cli import options
+from vaekit.cli.output import log, print_json, print_table, spinner
+from vaekit.tasks.options import EngineOptions, ModelOptions
+
+
+def search(
+    item: Annotated[
+        str,
+        typer.Argument(metavar="ITEM", help="A file, whose first item is taken, or the name of an item of the index."),
+    ],
+    index: Annotated[Path, typer.Option("--index", metavar="INDEX", help="Folder of the index.")],
+    k: Annotated[int, typer.Option("-k", metavar="N", min=1, max=10_000, help="Number of neighbors.")] = 10,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Write a contact sheet (images), an HTML page and a record into this folder.",
+            show_default="none",
+        ),
+    ] = None,
+    exclude_itself: Annotated[
+        bool, typer.Option("--exclude-itself", help="Leave out items whose content is that of the query.")
+    ] = False,
+    vae: Annotated[
+        str | None,
+        typer.Option("--vae", "--vae-path", metavar="VAE", help=options.ANY_VAE, show_default="that of the index"),
+    ] = None,
+    models: options.Models = None,
+    embed: Annotated[
+        str | None,
+        typer.Option(
+            "--embed",
+            metavar="MODULE:FUNCTION",
+            help="The function of an index with your own embedding; it is never taken from the index.",
+            show_default="that of the index",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DATA", help="The indexed data, if they have moved.", show_default="as indexed"),
+    ] = None,
+    dtype: options.Dtype = "fp32",
+    device: options.Device = None,
+    memory: options.Memory = None,
+    backend: options.Backend = "auto",
+    padding: options.Padding = None,
+    weights: options.Weights = None,
+    as_json: options.Json = False,
+) -> None:
+    """Find the nearest neighbors of an item in an index.
+
+    Prints the neighbors by cosine distance: 0 is the same vector, 1 is unrelated. An item of the index is its own first
+    neighbor and is marked so.
+    """
+    from vaekit.tasks.model import open_model
+    from vaekit.tasks.search import SearchOptions, description_of
+    from vaekit.tasks.search import search as run
+
+    name = vae or description_of(index).vae or "builtin"
+    with spinner("loading the VAE"):
+        model = open_model(ModelOptions(name, models, padding, weights), EngineOptions(dtype, device, memory, backend))
+    result = run(model, item, index, SearchOptions(k, embed, data, exclude_itself), out)
+    for note in result.notes:
+        log(note)
+    if as_json:
+        neighbors = [vars(neighbor) for neighbor in result.neighbors]
+        print_json({"index": index, "vae": name, **vars(result), "neighbors": neighbors})
+        return
+    labelled = any(neighbor.label is not None for neighbor in result.neighbors)
+    rows = [
+        [
+            str(each.rank),
+            f"{each.item}{' (the query itself)' if each.itself else ''}",
+            *([each.label or "-"] if labelled else []),
+            f"{each.distance:.4f}",
+        ]
+        for each in result.neighbors
+    ]
+    columns = ("", "item", *(("label",) if labelled else ()), "distance")
+    print_table(f"{index}: neighbors of {result.query} among {result.items:,}", columns, rows, 2 + labelled)
+    log(f"Written to {', '.join(map(str, result.files))}" if result.files else "Add --out DIR for a page to look at.")

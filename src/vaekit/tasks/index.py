@@ -1,0 +1,216 @@
+"""Index items by meaning or look: embed them, and keep their vectors on disk."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vaekit.atomic import atomic_file
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.whole import Whole, labels_of, whole
+from vaekit.domains.in_memory import schema_digest
+from vaekit.errors import IndexMismatch
+from vaekit.json import dumps, json_object
+from vaekit.reading import exists, read_text
+from vaekit.retrieval.description import FILE, Description, read_description
+from vaekit.retrieval.embedding import Embedding
+from vaekit.retrieval.index import Index, check_folder, opened_for_change, opened_for_search
+from vaekit.retrieval.update import Changes, chunk_size, update
+from vaekit.tasks.batch import Progress, no_progress
+from vaekit.tasks.embeddings import LOOK, EmbeddingSource, embedding_named
+from vaekit.tasks.index_quality import AUTO, Quality, check_store, measure
+from vaekit.tasks.model import OpenModel
+
+QUALITY = "quality.json"
+"""The measured quality of the index, as of the last change."""
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """What is indexed, and how."""
+
+    embed: str = LOOK
+    """"look", "meaning", or a function as `module:function`."""
+    label: str | None = None
+    """The column of labels; None for the first usual one, if there is any."""
+    store: str = AUTO
+    """"exact", "lancedb", or "auto": LanceDB for 100,000 items and more, where it is installed."""
+    vae: str = ""
+    """The name of the VAE, for the index: searches load it again."""
+
+
+@dataclass(frozen=True)
+class IndexResult:
+    """The index after a run."""
+
+    folder: Path
+    items: int
+    """The number of items in the index."""
+    changes: Changes
+    embedding: Mapping[str, Any]
+    """The identity of the embedding."""
+    dimension: int
+    quality: Quality
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rate(self) -> float:
+        """Embedded items per second."""
+        return self.changes.embedded / max(self.changes.seconds, 1e-9)
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values."""
+        changes = asdict(self.changes) | {"skipped": len(self.changes.skipped), "embedded": self.changes.embedded}
+        return {
+            "index": self.folder,
+            "items": self.items,
+            **changes,
+            "items_per_second": self.rate,
+            "failures": [{"item": name, "error": error} for name, error in self.changes.skipped.items()],
+            "embedding": self.embedding,
+            "dimension": self.dimension,
+            **asdict(self.quality),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class IndexData:
+    """A data set that is indexed."""
+
+    items: Whole
+    labels: Sequence[str | None]
+    """One for each item; empty for none."""
+    log: SkipLog
+    """Folders that cannot be listed, and messages."""
+    said: list[str] = field(default_factory=list)
+
+
+def index(
+    model: OpenModel,
+    path: Path,
+    out: Path,
+    options: IndexOptions = IndexOptions(),
+    progress: Progress = no_progress,
+    say: Callable[[str], None] = lambda _: None,
+) -> IndexResult:
+    """Write an index of the items of a data set, or bring one up to date.
+
+    Only new and edited items are embedded; those that are gone are removed. After an interruption, the same call
+    continues.
+
+    Args:
+        model: the VAE.
+        path: the data set.
+        out: the folder of the index.
+        options: how.
+        progress: called with the number of finished items and of all.
+        say: called with a sentence before a long step.
+
+    Raises:
+        NotFound, NoTrainingData: there are no items, or no such labels. The index is unchanged.
+        BadItem: no item can be read or embedded.
+        IndexMismatch: the index was made with another VAE, another embedding or other data. It is unchanged.
+        BadIndex: it is damaged, or of another version.
+        CannotWrite: for example, the disk is full, or another process is changing the index.
+        BadPlan, MissingPackage: an option has no such value, or needs a package that is not installed.
+    """
+    check_store(options.store)
+    data = open_data(model, path, options.label)
+    check_folder(out)
+    refuse_other_data(out, path, data.items)
+    source = EmbeddingSource(model, data.items, data.labels, out, say)
+    embedding = embedding_named(options.embed, source)
+    description = Description(
+        embedding=dict(embedding.identity),
+        dimension=embedding.dimension,
+        preparation=preparation_of(model),
+        vae=lasting_name(options.vae),
+        embed=options.embed,
+        data=os.path.realpath(path),
+        label=options.label or "",
+    )
+    with opened_for_change(out, description) as opened:
+        changes = update(
+            opened,
+            data.items,
+            model.schema.to_tensor,
+            embedding,
+            data.labels,
+            chunk_size(model.schema.example()),
+            list(data.log.reasons),
+            progress,
+        )
+        quality = quality_of(opened, changes, options, source, embedding)
+        return IndexResult(
+            out, len(opened), changes, embedding.identity, embedding.dimension, quality, (*data.said, *model.notes)
+        )
+
+
+def open_data(model: OpenModel, path: Path, label: str | None = None) -> IndexData:
+    """Open a data set with both of its splits.
+
+    Raises:
+        NotFound, NoTrainingData: there are no items, or no such labels.
+    """
+    said: list[str] = []
+    log = SkipLog(say=said.append)
+    items = whole(model.domain.open(path, log))
+    return IndexData(items, labels_of(items, label), log, said)
+
+
+def preparation_of(model: OpenModel) -> dict[str, Any]:
+    """How items become tensors."""
+    return {"domain": model.domain.name, "schema": schema_digest(model.schema)}
+
+
+def lasting_name(vae: str) -> str:
+    """The name of a VAE; an absolute path if it is a path."""
+    return os.path.realpath(vae) if vae and exists(Path(vae)) else vae
+
+
+def refuse_other_data(folder: Path, path: Path, data: Whole) -> None:
+    """Check that an index is of this data set, or of one that shares items with it.
+
+    Otherwise all of its items would count as gone.
+
+    Raises:
+        IndexMismatch: it is of another one.
+    """
+    if not exists(folder / FILE):
+        return
+    before = read_description(folder).data
+    if before in ("", os.path.realpath(path)):
+        return
+    with opened_for_search(folder) as opened:
+        shared = not len(opened) or any(
+            opened.rows.find(data.key(position), 0) is not None for position in range(len(data))
+        )
+    if not shared:
+        raise IndexMismatch(
+            f"The index {folder} is of {before}, and {path} has none of its items.",
+            "An index is of one data set: items that are gone from it are removed.",
+            "Write another index, or remove this one first.",
+        )
+
+
+def quality_of(
+    opened: Index, changes: Changes, options: IndexOptions, source: EmbeddingSource, embedding: Embedding
+) -> Quality:
+    """The quality of an index: measured if it changed, else as it was measured before."""
+    path = opened.folder / QUALITY
+    key = {"store": options.store, "items": len(opened)}
+    if not (changes.embedded or changes.removed):
+        try:
+            known = json_object(read_text(path))
+        except (OSError, ValueError):
+            known = {}
+        if known.get("of") == key:
+            restored = Quality.restored(known.get("quality"))
+            if restored is not None:
+                return restored
+    prepare = source.model.schema.to_tensor
+    quality = measure(opened, options.store, embedding, source.data, source.labels, prepare)
+    with atomic_file(path) as part:
+        part.write_text(dumps({"of": key, "quality": asdict(quality)}) + "\n", "utf-8")
+    return quality
