@@ -81,8 +81,10 @@ def test_a_table(table: Path, table_run: tuple[Path, Any], tmp_path: Path) -> No
     run, trained = table_run
     assert set(trained["results"]) >= {"rmse", "binary_accuracy", "kl", "elbo", "nll"}
     assert "cancer.csv:571" in (run / "skipped.txt").read_text("utf-8")
-    found = call("evaluate", "--vae", run, "--data", table, "--limit", 100, "--nll", 4)
+    found = call("evaluate", "--vae", run, "--data", table, "--limit", 100, "--nll", 4, "--latent")
     assert found["measured"] + len(found["skipped"]) == 100
+    assert {"aggregate_kl", "effective_dimension", "path_ratio"} <= found["latent"]["results"].keys()
+    assert {"ifid", "ppl", "spectral_slope", "equivariance"} <= found["latent"]["not_measured"].keys()
     assert 0 < found["results"]["rmse"]["value"] < 1.2 and 0 < found["results"]["binary_accuracy"]["value"] <= 1
     vae = vaekit.load(run)
     domain, schema = domain_of(vae)
@@ -152,7 +154,8 @@ def test_files_of_another_domain_are_refused(table: Path, text: Path, tmp_path: 
 def test_text(text: Path, text_run: tuple[Path, Any], tmp_path: Path) -> None:
     run, trained = text_run
     assert set(trained["results"]) >= {"token_accuracy", "exact_match", "kl", "elbo", "nll"}
-    found = call("evaluate", "--vae", run, "--data", text, "--nll", 4)
+    found = call("evaluate", "--vae", run, "--data", text, "--nll", 4, "--latent")
+    assert "aggregate_kl" in found["latent"]["results"] and "path_ratio" in found["latent"]["not_measured"]
     assert found["measured"] == 76 and found["results"]["token_accuracy"]["value"] > 0.5
     vae = vaekit.load(run)
     domain, schema = domain_of(vae)

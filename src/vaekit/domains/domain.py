@@ -12,6 +12,7 @@ from vaekit.datasets.dataset import Record, Splits
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.files import ItemFiles
 from vaekit.evaluation.evaluate import Measures
+from vaekit.evaluation.perception import Perception
 from vaekit.evaluation.vae_pass import VAERunner
 from vaekit.geometry import Geometry
 from vaekit.runtime.engine import Engine
@@ -221,6 +222,13 @@ class Domain(Protocol):
         self, vae: VAE, schema: Schema, held_out: Tensor, device: torch.device
     ) -> tuple[Measures, dict[str, str]]:
         """The same for the held-out items (b, ...) of a run that ended."""
+
+    def perception(self, schema: Schema, options: MeasureOptions, device: torch.device) -> Perception:
+        """What measures of a latent space need to know of items.
+
+        Raises:
+            NotFound, BadCheckpoint: a file of weights is not there, or is something else.
+        """
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         """The items of a file that a user names.

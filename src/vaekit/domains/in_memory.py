@@ -32,6 +32,7 @@ from vaekit.errors import BadCheckpoint, BadItem, BadRecipe, NotFound, NoTrainin
 from vaekit.evaluation.code_use import HasCodes, code_use
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure, evidence, rate
+from vaekit.evaluation.perception import Perception
 from vaekit.evaluation.vae_pass import EngineRunner, VAERunner
 from vaekit.geometry import Geometry
 from vaekit.records import from_dict
@@ -167,6 +168,10 @@ class InMemoryDomain(ABC):
         self, vae: VAE, schema: Schema, held_out: Tensor, device: torch.device
     ) -> tuple[Measures, dict[str, str]]:
         return self.measures(vae, schema, MeasureOptions(), device)
+
+    def perception(self, schema: Schema, options: MeasureOptions, device: torch.device) -> Perception:
+        missing = dict.fromkeys(("features", "distance"), f"There are no features of {self.items}.")
+        return Perception(metric=schema.example().is_floating_point(), missing=missing)
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         return loaded_items(path, self.open(path, SkipLog()).train, schema, self.original)

@@ -34,6 +34,7 @@ from vaekit.domains.images.evaluate import (
 )
 from vaekit.domains.images.files import ImageFiles
 from vaekit.domains.images.grids import COLUMNS, row_of, show_in
+from vaekit.domains.images.perception import image_perception
 from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.preparation import Preparation, check_fit, cut, preparation_from, put, whole
 from vaekit.domains.images.read import IMAGE_ENDINGS, check_takes_images, for_vae, read_image, with_channels
@@ -43,6 +44,7 @@ from vaekit.domains.images.training_data import image_training_data
 from vaekit.domains.images.write import PAIR, side_by_side, write_image
 from vaekit.errors import BadCheckpoint, BadRecipe
 from vaekit.evaluation.evaluate import Measures
+from vaekit.evaluation.perception import Perception
 from vaekit.evaluation.vae_pass import VAERunner
 from vaekit.geometry import Geometry
 from vaekit.metrics.image.color import as_rgb, split_alpha
@@ -152,6 +154,9 @@ class Images:
         self, vae: VAE, schema: Schema, held_out: Tensor, device: torch.device
     ) -> tuple[Measures, dict[str, str]]:
         return held_out_measures(vae, held_out, device)
+
+    def perception(self, schema: Schema, options: MeasureOptions, device: torch.device) -> Perception:
+        return image_perception(options, device)
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         """One image, in the size that it has."""
