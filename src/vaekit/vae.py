@@ -33,7 +33,8 @@ class Origin:
     schema: Mapping[str, Any] = field(default_factory=dict)
     """The schema in the file, with which the domain converts items to tensors and back."""
     note: str = ""
-    """Which weights were taken, as a phrase, if the file holds several sets of them or averages; else empty."""
+    """Which weights were taken, if the file holds several sets of them or averages; and entries of its config.json that
+    contradict them, as a phrase; empty if there is nothing to say."""
 
 
 class VAE(nn.Module):

@@ -14,12 +14,14 @@ from vaekit.errors import UnknownVAE, WrongTensors, shorten
 from vaekit.families import Config, Family, blueprint, family_of
 from vaekit.families.padding import stated_padding
 from vaekit.formats.open import check_readable
+from vaekit.formats.paths import DIFFUSERS_SETTINGS
 from vaekit.identification.class_names import naming_the_class
+from vaekit.identification.config_json import check_settings, contradictions
 from vaekit.identification.diagnosis import channels_last, without_codebook
 from vaekit.identification.host_model import HostModel, host_model_of
 from vaekit.identification.key_signatures import not_runnable
 from vaekit.identification.locate import LocatedVAE, check_one_vae, gather, locate
-from vaekit.identification.metadata import read_config
+from vaekit.identification.metadata import read_config, read_normalization
 from vaekit.identification.mismatches import halves_in, mismatches
 from vaekit.identification.normalization import (
     SHAPES,
@@ -50,6 +52,13 @@ class Identified:
     """The diffusion model of a whole checkpoint, if its tensors identify it."""
     padding_source: str = ""
     """The source of the padding of its convolutions; empty if it is unknown, or if the family has only one."""
+    contradictions: str = ""
+    """Entries of its config.json that differ from the weights, as a phrase; empty if there are none."""
+
+    @property
+    def note(self) -> str:
+        """Which weights were taken, and contradictions in its files, as a phrase; empty if there is nothing to say."""
+        return "; ".join(filter(None, (str(self.selection or ""), self.contradictions)))
 
     @property
     def halves(self) -> tuple[str, ...]:
@@ -133,6 +142,8 @@ def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[
             )
         )
     fields = parts[0].layout.implies | stated
+    if settings:
+        check_settings(parts[0].file.path.with_name(DIFFUSERS_SETTINGS), family, config, settings)
     config = family.complete(config, fields, settings)
     in_tensors = (
         read_normalization_tensors(path, parts, family, config, settings),
@@ -141,7 +152,8 @@ def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[
     host = host_model_of(parts[0].file.specs) if len(parts) == 1 and parts[0].ignored else None
     normalization = find_normalization(family, config, metadata, settings, list(filter(None, in_tensors)), host)
     padding = padding_source(metadata, settings) if family.paddings else ""
-    identified = Identified(path, family, config, parts, *normalization, host, padding)
+    disagreeing = contradictions(family, config, read_normalization(metadata), settings) if settings else ""
+    identified = Identified(path, family, config, parts, *normalization, host, padding, disagreeing)
     check_tensors(identified)
     return identified
 

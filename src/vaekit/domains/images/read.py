@@ -28,10 +28,18 @@ from vaekit.errors import BadItem, VaekitError, printable
 from vaekit.geometry import Geometry
 from vaekit.metrics.image.color import luma
 from vaekit.reading import ITEM, open_file
+from vaekit.runtime.memory import format_bytes, free_memory
 from vaekit.shapes import Images
 
 LARGEST_IMAGE = 178_956_970
 """Pixels. An image that claims more is refused before it is decoded; this is where Pillow gives up as well."""
+
+READING = 24
+"""The maximum number of bytes per pixel for reading an image: its values as floats, and 8-bit copies."""
+DECODING = 12
+"""The same for an image whose values stay in 8 bits."""
+ALWAYS_FITS = 2**22
+"""Pixels of an image that is read without asking how much memory is free."""
 
 IMAGE_ENDINGS = frozenset(
     (
@@ -119,8 +127,8 @@ def read_image(path: Path, check: Callable[[int, int], None] = accept) -> Loaded
 
     Raises:
         NotFound: there is no such file.
-        BadItem: a folder, an empty file, not an image, a damaged one, one of more than `LARGEST_IMAGE` pixels,
-            or one that may not be read.
+        BadItem: a folder, an empty file, not an image, a damaged one, one of more than `LARGEST_IMAGE` pixels or
+            that does not fit into the free memory, or one that may not be read.
     """
     refuse_non_files(path)
     try:
@@ -212,6 +220,7 @@ def opened(file: io.BufferedReader | io.BytesIO) -> Image.Image:
 def _image(image: Image.Image, path: Path, check: Callable[[int, int], None]) -> LoadedImage:
     refuse_size(path, *image.size)
     check(image.height, image.width)
+    refuse_beyond_free(path, *image.size, READING)
     notes: list[str] = []
     raw_mode = raw_mode_of(image)
     turned, orientation = upright(image, notes)
@@ -227,6 +236,17 @@ def refuse_size(path: Path, width: int, height: int) -> None:
     """Raise BadItem for an image that is too large to be decoded."""
     if not 0 < width * height <= LARGEST_IMAGE:
         raise _too_large(path, f"{width:,} x {height:,} pixels")
+
+
+def refuse_beyond_free(path: Path, width: int, height: int, nbytes: int) -> None:
+    """Raise BadItem for an image that does not fit into the free memory at this number of bytes per pixel."""
+    needed = width * height * nbytes
+    if width * height > ALWAYS_FITS and needed > (free := free_memory(torch.device("cpu"))):
+        raise BadItem(
+            f"{path} has {width:,} x {height:,} pixels, which take up to {format_bytes(needed)} to read.",
+            f"{format_bytes(free)} of memory are free.",
+            "Make it smaller or cut it into pieces with another program; or close other programs.",
+        )
 
 
 def raw_mode_of(image: Image.Image) -> str:

@@ -4,8 +4,9 @@ import functools
 import struct
 import unicodedata
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,17 @@ def write_image(path: Path, pixels: ImageTensor, like: LoadedImage | None = None
     name = _format(path)
     opacity = alpha if alpha is not None or like is None else like.alpha
     image = _image(pixels, opacity, can_be_transparent=name != "JPEG")
-    options = SAVE_OPTIONS[name] | (_facts(like) if like else {})
+    write_8_bit(path, image, _facts(like) if like else {})
+
+
+def write_8_bit(path: Path, image: Image.Image, facts: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Write an image that has the values of a file; see `write_image`.
+
+    Args:
+        facts: EXIF, resolution and color profile, as Pillow's encoders take them.
+    """
+    name = _format(path)
+    options = {**SAVE_OPTIONS[name], **facts}
     if name == "TIFF" and "exif" in options:
         # libtiff, which does the compressing, cannot write the blocks of EXIF; Pillow's own writer can.
         options["compression"] = "raw"
