@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.distributions import Likelihood, Posterior, Prior, ToPrior
-from vaekit.errors import HalfMissing, LatentMismatch, UnknownNormalization
+from vaekit.errors import HalfMissing, LatentMismatch, UnknownNormalization, counted
 from vaekit.geometry import AXIS_NAMES, Geometry, HasGeometry
 from vaekit.normalization import LatentNormalization
 
@@ -215,7 +215,7 @@ def wrong_latents(
         remedy = "These look like normalized latents of a diffusion model: decode `vae.denormalize(latents)`."
     else:
         remedy = "Decode with the VAE that encoded them" + (f": one of {makers}." if makers else ".")
-    expected = ", ".join(("items", f"{channels} channels", *AXIS_NAMES[geometry.axes]))
+    expected = ", ".join(("items", counted(channels, "channel"), *AXIS_NAMES[geometry.axes]))
     return LatentMismatch(
         f"The latents have shape {list(z.shape)}: {given} channels{whose}.",
         f"This VAE{f', {origin.name},' if origin is not None else ''} takes ({expected}).",

@@ -19,7 +19,7 @@ from vaekit.datasets.dataset import ArrayRecord, RecordFormat, Splits, reopened
 from vaekit.datasets.listing import digest_of
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source, for_tests
-from vaekit.errors import NoTrainingData, printable
+from vaekit.errors import NoTrainingData, counted, printable
 from vaekit.reading import open_file, refuse_beyond_memory
 
 IDX = {8: np.uint8}
@@ -85,7 +85,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             raw = bytearray(file.read(math.prod(shape) + 1))
         if len(raw) != math.prod(shape):
             size = f"{len(raw):,}" if len(raw) < math.prod(shape) else "more"
-            raise ValueError(f"it has {size} values, its header announces {math.prod(shape):,}")
+            raise ValueError(f"it has {counted(size, 'value')}, its header announces {math.prod(shape):,}")
         return np.frombuffer(raw, IDX[kind]).reshape(shape)
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error) as error:
         raise NoTrainingData(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vaekit.errors import BadCheckpoint, printable, shorten
+from vaekit.errors import BadCheckpoint, counted, printable, shorten
 from vaekit.formats.magic_numbers import STATE_DICT
 from vaekit.formats.pickle_names import is_standard
 from vaekit.formats.pickle_values import Placeholder
@@ -35,7 +35,10 @@ def explained(opened: TorchFile) -> tuple[str, str]:
         return f"an object of the class {printable(whole)}, a model that was pickled whole", SAVE_STATE
     shapes = [list(tensor.shape) for tensor in tensors if isinstance(tensor, StoredTensor)]
     if shapes:
-        return f"{len(shapes)} tensors without names, the first of shape {shapes[0]}", "Give the weights of the VAE."
+        return (
+            f"{counted(len(shapes), 'tensor')} without names, the first of shape {shapes[0]}",
+            "Give the weights of the VAE.",
+        )
     names = shorten(map(str, content), 5) if isinstance(content, dict) else ""
     found = f"a dictionary with {names}" if names else f"a {type(content).__name__} without weights"
     return found, "Give the file with the weights, which training programs often write beside this one."

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from vaekit.errors import BadCheckpoint, WrongTensors, printable
+from vaekit.errors import BadCheckpoint, WrongTensors, counted, printable
 from vaekit.families import Config, Family
 from vaekit.families.normalization import normalization_of_settings
 from vaekit.families.padding import PADDINGS
@@ -61,7 +61,7 @@ def normalization_flaws(family: Family, config: Config, settings: Mapping[str, A
         if value is not None and not (isinstance(value, list) and all(map(is_usable, value))):
             yield f"{name} {shown(value)} instead of a list of {kind} numbers"
         elif value is not None and len(value) not in (1, channels):
-            yield f"{name} of {len(value):,} values for {channels} latent channels"
+            yield f"{name} of {counted(len(value), 'value')} for {counted(channels, 'latent channel')}"
     present = [name for name, _, _ in lists if settings.get(name) is not None]
     if len(present) == 1:
         yield f"{present[0]} without {next(name for name, _, _ in lists if name not in present)}"

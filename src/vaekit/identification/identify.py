@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.catalog.entries import LatentSpace, Twin, matching_latent_spaces, matching_twins
-from vaekit.errors import UnknownVAE, WrongTensors, shorten
+from vaekit.errors import UnknownVAE, WrongTensors, counted, shorten
 from vaekit.families import Config, Family, blueprint, family_of
 from vaekit.families.padding import stated_padding
 from vaekit.formats.open import check_readable
 from vaekit.formats.paths import DIFFUSERS_SETTINGS
+from vaekit.formats.shard_sets import part_hint
 from vaekit.identification.class_names import naming_the_class
 from vaekit.identification.config_json import check_settings, contradictions
 from vaekit.identification.diagnosis import channels_last, without_codebook
@@ -196,7 +197,8 @@ def check_tensors(identified: Identified) -> None:
             sorted({part.spec(key).stored_as for key, part in present.items() if part.names[key] in integers})
         )
         raise WrongTensors(
-            f"{len(integers)} weights of the {identified.family.name!r} autoencoder in {identified.path} are stored as "
+            f"{identified.path} stores {counted(len(integers), 'weight')} of the {identified.family.name!r} "
+            "autoencoder as "
             f"{formats}, without scales: {shorten(sorted(integers))}.",
             "Expected floating-point weights, or int8 with a tensor `weight_scale` beside each.",
             "Get a version in float16, bfloat16 or float32.",
@@ -207,7 +209,8 @@ def check_tensors(identified: Identified) -> None:
             or without_codebook(identified.path, identified.family.name, shapes)
             or WrongTensors(
                 f"{identified.path} is a {identified.family.name!r} autoencoder in the {identified.layout} layout, "
-                f"but incomplete or inconsistent ({listing}).{halves_of_two(identified)}",
+                f"but incomplete or inconsistent ({listing}).{halves_of_two(identified)}"
+                f"{part_hint(identified.parts[0].file.path) if problems['missing'] else ''}",
                 f"Expected {len(wanted)} tensors with the shapes that this config implies.",
                 "The file was saved so, or changed later: get the weights from their original source. vaekit never "
                 "fills gaps with random weights.",
@@ -223,7 +226,7 @@ def halves_of_two(identified: Identified) -> str:
     for part in identified.parts:
         config = family.detect({key: part.spec(key).shape for key in part.names})
         names = " or ".join(space.name for space in matching_latent_spaces(family.name, config)) if config else ""
-        channels = f"{config.geometry.latent_channels} latent channels" if config else "an unknown structure"
+        channels = counted(config.geometry.latent_channels, "latent channel") if config else "an unknown structure"
         sentences.append(f"{part.file.path.name} is half of {names or f'a {family.name!r} VAE'}, with {channels}")
     return f" {'; '.join(sentences)}." if len({sentence.split(" is ", 1)[1] for sentence in sentences}) > 1 else ""
 

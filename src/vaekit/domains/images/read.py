@@ -24,7 +24,7 @@ from vaekit.domains.files import files_among, not_found
 from vaekit.domains.images.colors import colors_and_alpha
 from vaekit.domains.images.file_facts import dpi_of, exif_worth_keeping, note_frames, without_warnings
 from vaekit.domains.images.jpeg_scans import MOST_SCANS, TooManyScans, refuse_many_scans
-from vaekit.errors import BadItem, VaekitError, printable
+from vaekit.errors import BadItem, VaekitError, counted, printable
 from vaekit.geometry import Geometry
 from vaekit.metrics.image.color import luma
 from vaekit.reading import ITEM, open_file
@@ -165,7 +165,7 @@ def check_takes_images(geometry: Geometry) -> None:
     geometry.require_axes(2, "images")
     if geometry.channels not in COLORS:
         raise BadItem(
-            f"This VAE takes images of {geometry.channels} channels.",
+            f"This VAE takes images of {counted(geometry.channels, 'channel')}.",
             f"Image files have {', '.join(map(str, COLORS))} channels.",
             "Run it in Python: `vaekit.load` opens it, and `vaekit.Engine` takes tensors of any channels.",
         )

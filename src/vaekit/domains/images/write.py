@@ -18,7 +18,7 @@ from torch import Tensor
 from vaekit.atomic import atomic_file, cannot_write
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.read import LoadedImage
-from vaekit.errors import BadItem, CannotWrite
+from vaekit.errors import BadItem, CannotWrite, counted
 from vaekit.metrics.image.color import over_white
 from vaekit.shapes import Images
 
@@ -56,7 +56,7 @@ def to_bytes(pixels: Images) -> NDArray[np.uint8]:
     broken = 0 if np.isfinite(values).all() else pixels.numel() - int(pixels.isfinite().sum())
     if broken:
         raise BadItem(
-            f"The image has {broken:,} values that are not numbers (NaN or infinite), of {pixels.numel():,}.",
+            f"The image has {counted(broken, 'NaN or infinite value')}, of {pixels.numel():,}.",
             "Numbers from -1 to 1 were expected.",
             "Examine the VAE with `vaekit doctor`; if it ran in fp16, run it in bf16 or fp32.",
         )
