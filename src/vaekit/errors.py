@@ -321,6 +321,15 @@ def shorten(names: Iterable[str], most: int = 12) -> str:
     return ", ".join(map(printable, listed[:most])) + more
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number with its noun.
+
+    >>> counted(1, "tensor"), counted(2000, "tensor"), counted(0, "entry", "entries")
+    ('1 tensor', '2,000 tensors', '0 entries')
+    """
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question with the most similar names; empty if none is similar.
 

@@ -1,5 +1,6 @@
 """Which weights of a file were taken, in the output of each verb; and non-finite ones."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,28 @@ def test_one_line_in_the_verbs_that_use_it(run: Run, both: Path, photo: Path, tm
     plain = torch.load(both)["state_dict"]
     assert all(torch.equal(converted[name], plain[name]) for name in plain)
     assert all(torch.equal(extracted[name], plain[name]) for name in plain)
+
+
+def test_the_verbs_mention_a_config_json_that_contradicts_the_weights(
+    run: Run, kl_vae: VAE, photo: Path, tmp_path: Path
+) -> None:
+    folder, to = tmp_path / "vae", tmp_path / "to"
+    save(kl_vae, folder, "diffusers")
+    settings = json.loads((folder / "config.json").read_text()) | {"block_out_channels": [64, 128]}
+    (folder / "config.json").write_text(json.dumps(settings))
+    for arguments in (
+        ("inspect", folder, "--no-measure"),
+        ("reconstruct", photo, "--vae", folder, "-o", to),
+        ("encode", photo, "--vae", folder, "-o", to),
+        ("convert", folder, tmp_path / "x.safetensors"),
+        ("diff", folder, tmp_path / "x.safetensors"),
+    ):
+        said = run(*arguments)
+        assert (said.code, "block_out_channels [64, 128] instead of [32, 64]" in said.out + said.err) == (0, True)
+    (folder / "config.json").write_text(json.dumps(settings | {"scaling_factor": -1}))
+    for arguments in (("inspect", folder), ("encode", photo, "--vae", folder, "-o", to)):
+        said = run(*arguments)
+        assert (said.code, "scaling_factor -1" in said.err) == (1, True)
 
 
 @pytest.mark.usefixtures("no_card_measures")

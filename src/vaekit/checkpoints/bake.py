@@ -140,8 +140,8 @@ def bake(
 
 
 def taken_note(new: Identified) -> str:
-    """Which of several sets of weights of the VAE was taken, as a sentence; empty if its file holds one."""
-    return f"From {new.path}: {new.selection}." if new.selection else ""
+    """What `Identified.note` states about the VAE, as a sentence; empty if it states nothing."""
+    return f"From {new.path}: {new.note}." if new.note else ""
 
 
 def fit_to_checkpoint(new: Identified, own: Identified | None, place: VAELocation) -> tuple[list[Piece], set[str]]:

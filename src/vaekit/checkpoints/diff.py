@@ -123,7 +123,7 @@ def diff_files(
             same_normalization=same_normalization(a, b),
             domains=(items[0].domain or NOT_STATED, items[1].domain or NOT_STATED),
             schema=schema_differences(*items),
-            notes=(str(a.selection or ""), str(b.selection or "")),
+            notes=(a.note, b.note),
             tensors=tuple(compared(*contents, progress)),
         )
 

@@ -31,8 +31,14 @@ def interpolate(
         ),
     ] = "linear",
     animation: Annotated[
-        str, typer.Option("--animation", metavar="FORMAT", help="For images: webp, gif, or mp4 (needs PyAV).")
-    ] = "webp",
+        str | None,
+        typer.Option(
+            "--animation",
+            metavar="FORMAT",
+            help="For images: webp, gif, or mp4 (needs PyAV).",
+            show_default="webp",
+        ),
+    ] = None,
     sample: options.Sample = False,
     seed: options.Seed = 0,
     dtype: options.Dtype = "fp32",

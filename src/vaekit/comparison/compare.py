@@ -103,7 +103,7 @@ def compare(
                 tally.signals.append(measured.signals)
     if not done:
         raise NothingEvaluated(
-            f"None of the {len(sources)} images could be compared.",
+            f"None of {counted(len(sources), 'image')} could be compared.",
             f"The first failed: {skipped[0].reason}" if skipped else "There were none.",
             "",
         )

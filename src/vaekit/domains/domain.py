@@ -24,8 +24,9 @@ from vaekit.vae import VAE
 Show = Callable[[VAE, Tensor, int], Mapping[str, Tensor]]
 """(VAE, held-out items, samples seen) -> images (3, h, w) in [-1, 1] by name; see `Run.show`."""
 
-SequenceWriter = Callable[[Sequence[Any], Path, str], Sequence[Path]]
-"""(items in order, a folder, a name without ending) -> the files that were written; CannotWrite if the disk is full."""
+SequenceWriter = Callable[[Iterable[Any], Path, str], Sequence[Path]]
+"""(items in order, a folder, a name without ending) -> the files that were written; CannotWrite if the disk is full.
+Nothing is written before the last item is there."""
 
 
 @dataclass(frozen=True)
@@ -273,22 +274,24 @@ class Domain(Protocol):
             CannotWrite: the disk is full, or the like.
         """
 
-    def write_grid(self, rows: Mapping[str, Sequence[Any]], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
-        """Write rows of equally many items, by the name of each row, into files `name`.
+    def write_grid(
+        self, rows: Iterable[tuple[str, Sequence[Any]]], folder: Path, name: str, schema: Schema
+    ) -> Sequence[Path]:
+        """Write named rows of equally many items into files `name`; rows may be made one after the other.
 
         Raises:
             CannotWrite: the disk is full, or the like.
         """
 
-    def sequence_writer(self, schema: Schema, animation: str) -> SequenceWriter:
+    def sequence_writer(self, schema: Schema, animation: str | None) -> SequenceWriter:
         """The writer of items that change step by step.
 
         Args:
             schema: of the items.
-            animation: the format of an animation, where the domain has one.
+            animation: the format of an animation; None for the domain's default, if it has animations.
 
         Raises:
-            CannotWrite: there is no such format.
+            CannotWrite: there is no such format, or the domain has no animations.
             MissingPackage: it needs a package that is not installed.
         """
 

@@ -28,7 +28,16 @@ from vaekit.domains.domain import (
 )
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.record_files import RecordFiles
-from vaekit.errors import BadCheckpoint, BadItem, BadRecipe, NotFound, NoTrainingData, VaekitError, printable
+from vaekit.errors import (
+    BadCheckpoint,
+    BadItem,
+    BadRecipe,
+    CannotWrite,
+    NotFound,
+    NoTrainingData,
+    VaekitError,
+    printable,
+)
 from vaekit.evaluation.code_use import HasCodes, code_use
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure, evidence, rate
@@ -194,15 +203,24 @@ class InMemoryDomain(ABC):
         self.write(list(items), path, schema)
         return [path]
 
-    def write_grid(self, rows: Mapping[str, Sequence[Any]], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
+    def write_grid(
+        self, rows: Iterable[tuple[str, Sequence[Any]]], folder: Path, name: str, schema: Schema
+    ) -> Sequence[Path]:
         """One file per row."""
-        paths = {row: folder / f"{name}-{row.replace(' ', '-')}{self.ending}" for row in rows}
-        for row, items in rows.items():
+        complete = dict(rows)
+        paths = {row: folder / f"{name}-{row.replace(' ', '-')}{self.ending}" for row in complete}
+        for row, items in complete.items():
             self.write(items, paths[row], schema)
         return list(paths.values())
 
-    def sequence_writer(self, schema: Schema, animation: str) -> SequenceWriter:
+    def sequence_writer(self, schema: Schema, animation: str | None) -> SequenceWriter:
         """Of one file."""
+        if animation is not None:
+            raise CannotWrite(
+                f"There are no animations of {self.items}: {printable(animation)!r} is a format for images.",
+                f"The {self.items} are written to one {self.ending} file.",
+                "Omit --animation.",
+            )
         return lambda items, folder, name: self.write_many(items, folder, name, schema)
 
     def preview(self, items: Sequence[Any]) -> Tensor | None:

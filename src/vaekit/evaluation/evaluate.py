@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vaekit.atomic import atomic_file
-from vaekit.errors import NothingEvaluated, VaekitError
+from vaekit.errors import NothingEvaluated, VaekitError, counted
 from vaekit.evaluation.journal import RESULT, Batch, Item, Journal, opened
 from vaekit.evaluation.measures import ItemMeasure, Pool, PooledMeasure, Result, result_of
 from vaekit.evaluation.protocol import SAMPLE, Protocol
@@ -139,7 +139,7 @@ class Tally:
         """
         if not self.measured:
             reason = f" The first: {self.skipped[0].error}" if self.skipped else ""
-            raise NothingEvaluated(f"None of {len(self.skipped)} items could be measured.{reason}", "", "")
+            raise NothingEvaluated(f"None of {counted(len(self.skipped), 'item')} could be measured.{reason}", "", "")
         singles = [result_of(quantity, self.means[quantity.name]) for quantity in self.measures.quantities]
         pooled = [pool.result() for pool in self.pools.values()]
         return Evaluation(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vaekit.distributions import Prior
+from vaekit.errors import counted
 from vaekit.evaluation.vae_pass import VAEPass, select_item
 from vaekit.metrics.measure import Measure
 from vaekit.metrics.statistics import RunningMean
@@ -156,7 +157,7 @@ def evidence(prior: Prior, samples: int, item: str = "item") -> ItemMeasure:
             "ELBO",
             f"nats per {item}",
             "higher",
-            f"The evidence lower bound, from {samples} samples per {item}.",
+            f"The evidence lower bound, from {counted(samples, 'sample')} per {item}.",
         ),
         Measure(
             "elbo_bits_per_dimension",
@@ -170,7 +171,7 @@ def evidence(prior: Prior, samples: int, item: str = "item") -> ItemMeasure:
             "NLL",
             f"nats per {item}",
             "lower",
-            f"-log p(x) by importance sampling with {samples} samples: minus the IWAE-{samples} bound.",
+            f"-log p(x) by importance sampling with {counted(samples, 'sample')}: minus the IWAE-{samples} bound.",
         ),
         Measure(
             "nll_bits_per_dimension",

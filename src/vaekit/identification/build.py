@@ -64,7 +64,7 @@ def origin(identified: Identified) -> Origin:
     names = " or ".join(space.name for space in identified.latent_spaces)
     family = f"{identified.family.name!r} family"
     domain, schema = read_domain(identified.parts[0].file.metadata if identified.parts else {})
-    name, note = f"{names} ({family})" if names else f"of the {family}", str(identified.selection or "")
+    name, note = f"{names} ({family})" if names else f"of the {family}", identified.note
     return Origin(name, model_names, domain, schema, note)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from vaekit.errors import WrongTensors
+from vaekit.errors import WrongTensors, counted
 from vaekit.families import HALVES, Config, Family, Layout, blueprint
 from vaekit.formats.safetensors_writer import Piece, piece_of
 from vaekit.identification.fused_tensors import join_parts
@@ -117,7 +117,8 @@ def names_in(layout: Layout, native: Iterable[str]) -> dict[str, str]:
     unnamed = [key for key, name in named.items() if name is None]
     if unnamed:
         raise WrongTensors(
-            f"The {layout.name} layout has no name for {len(unnamed)} tensors of this VAE, such as {unnamed[0]}.",
+            f"The {layout.name} layout has no name for {counted(len(unnamed), 'tensor')} of this VAE, such as "
+            f"{unnamed[0]}.",
             "",
             'Save it in the "native" layout, which holds every VAE.',
         )

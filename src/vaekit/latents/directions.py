@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vaekit.errors import BadPlan
+from vaekit.errors import BadPlan, counted
 
 Summary = Float[Tensor, "n z"]
 """One vector per item: its latent, averaged over positions."""
@@ -72,7 +72,8 @@ def principal_components(summaries: Summary, count: int) -> list[Direction]:
     most = min(len(summaries) - 1, summaries.shape[1])
     if not 0 < count <= most:
         raise BadPlan(
-            f"{len(summaries):,} items with {summaries.shape[1]} latent channels have no {count} principal components.",
+            f"{counted(len(summaries), 'item')} with {counted(summaries.shape[1], 'latent channel')} have no "
+            f"{counted(count, 'principal component')}.",
             f"Expected 1 to {most}.",
             "Give more data, or request fewer.",
         )

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from vaekit.comparison.records import Comparison, Report
-from vaekit.errors import printable, visible
+from vaekit.errors import counted, printable, visible
 from vaekit.families.padding import REFLECT
 from vaekit.metrics.measure import Measure
 from vaekit.records import as_toml
@@ -166,7 +166,7 @@ def measured(report: Report) -> str:
     count, computed = len(by_name[AFTER].images), report.protocol.get("dtype", "fp32")
     table = ["| | before | after | change, 95 % interval |", "|---|---:|---:|---:|", *rows]
     about = (
-        f"Means over {count:,} held-out images: encoded, the mode of the posterior "
+        f"Means over {counted(count, 'held-out image')}: encoded, the mode of the posterior "
         f"decoded, rounded to 8 bits; weights as in the file, computed in {computed}. "
         "Intervals are Student's t over pairs of images; a change is significant if its interval does not contain 0 "
         "and a paired sign-flip test gives p <= 0.05, which takes at least 6 images. Color shifts are mean changes in "

@@ -4,16 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from vaekit.datasets.dataset import Dataset
-from vaekit.errors import BadItem, BadPlan, printable
-from vaekit.reading import exists
+from vaekit.errors import BadPlan, printable
 from vaekit.retrieval.embedding import Embedding
 from vaekit.retrieval.external import load_external
 from vaekit.retrieval.latent_encoder import LatentEncoder
 from vaekit.retrieval.look import Look
-from vaekit.tasks.index_quality import first_by_hash, query_positions, readable
 from vaekit.tasks.model import OpenModel
 
 LOOK, MEANING = "look", "meaning"

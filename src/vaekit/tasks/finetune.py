@@ -168,8 +168,8 @@ def open_finetuning(
     )
     with locate_vae(model.vae, model.models) as path:
         parent = base_model_at(path, model.vae, model.padding, model.weights)
-        if parent.identified.selection:
-            say(f"{model.vae}: {parent.identified.selection}")
+        if parent.identified.note:
+            say(f"{model.vae}: {parent.identified.note}")
         recipe = find_recipe(request.recipe, request.overrides)
         yield FinetuneJob(
             prepare_finetuning(recipe, parent, request.data, request.out, request.seed, options, say), request

@@ -1,6 +1,6 @@
 """Traverse the latent space from one item: move along directions, and decode every step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from vaekit.errors import BadPlan
 from vaekit.latents.directions import Direction, axis, principal_components, summarize
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.encoded_data import encoded
+from vaekit.tasks.kept_items import check_kept
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.options import LatentOptions
 from vaekit.tasks.record import write_record
@@ -17,7 +18,7 @@ from vaekit.tasks.record import write_record
 NAME = "traversal"
 """The start of the names of files."""
 MOST_STEPS = 1000
-"""Items per direction; those of all directions are kept in memory."""
+"""Items per direction."""
 FARTHEST = 1000
 """Extent in standard deviations."""
 DEFAULT_AXES = 10
@@ -73,6 +74,7 @@ def traverse(
     Raises:
         NotFound, BadItem: the item or the data cannot be read.
         BadPlan: a direction does not exist, or steps or extent are out of range.
+        TooLittleMemory: the decoded items do not fit into memory.
         CannotWrite: the disk is full, for example.
     """
     if not 1 <= options.steps <= MOST_STEPS:
@@ -83,12 +85,15 @@ def traverse(
     directions = directions_of(model, options)
     z = model.encode(loaded, options.latents)[:1]
     distances = torch.linspace(-options.extent, options.extent, options.steps).tolist() if options.steps > 1 else [0.0]
-    rows: dict[str, Sequence[object]] = {}
-    for done, direction in enumerate(directions, start=1):
-        decoded = model.decode(direction.move(z, distances), tuple(loaded.x.shape[2:]))
-        rows[direction.name] = model.schema.to_items(decoded)
-        progress(done, len(directions))
-    files = model.domain.write_grid(rows, out, NAME, model.schema)
+    check_kept(model.engine, len(directions) * options.steps, loaded.x, model.domain.items)
+
+    def rows() -> Iterator[tuple[str, Sequence[object]]]:
+        for done, direction in enumerate(directions, start=1):
+            decoded = model.decode(direction.move(z, distances), tuple(loaded.x.shape[2:]))
+            yield direction.name, model.schema.to_items(decoded)
+            progress(done, len(directions))
+
+    files = model.domain.write_grid(rows(), out, NAME, model.schema)
     record = {
         "vae": model.identity,
         "item": loaded.names[0],

@@ -323,7 +323,7 @@ def too_few(size: int, minimum: int) -> BadRecipe:
 def untrained(samples: int, parts: Mapping[str, Tensor]) -> BadRecipe:
     """The error for a loss that does not depend on any trainable parameter."""
     return BadRecipe(
-        f"After {samples:,} samples the loss does not depend on any trainable parameter.",
+        f"After {counted(samples, 'sample')} the loss does not depend on any trainable parameter.",
         f"Its terms are: {', '.join(parts) or 'none'}.",
         "Give a term that depends on the trained modules a non-zero weight at this point.",
     )
@@ -333,7 +333,8 @@ def diverged(samples: int, parts: dict[str, float]) -> TrainingDiverged:
     """The error for a non-finite loss."""
     values = ", ".join(f"{name} {value:.4g}" for name, value in parts.items())
     return TrainingDiverged(
-        f"The loss or its gradient was non-finite {PATIENCE} times in a row, until {samples:,} samples ({values}).",
+        f"The loss or its gradient was non-finite {PATIENCE} times in a row, until {counted(samples, 'sample')} "
+        f"({values}).",
         "These steps did not change the weights.",
         "Lower the learning rate or the weight of the growing term, or increase warmup_samples, and start a new run.",
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from torch import Tensor
 
-from vaekit.errors import printable
+from vaekit.errors import counted, printable
 
 
 def colors_and_alpha(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Tensor, Tensor | None]:
@@ -69,7 +69,7 @@ def _shades(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Tensor
 def _scaled(numbers: NDArray[np.float64], white: float, notes: list[str]) -> NDArray[np.float64]:
     finite = np.isfinite(numbers)
     if not finite.all():
-        notes.append(f"{np.count_nonzero(~finite):,} values that are not finite shown as the darkest one")
+        notes.append(f"{counted(np.count_nonzero(~finite), 'non-finite value')} shown as the darkest one")
         numbers = np.where(finite, numbers, numbers[finite].min() if finite.any() else 0.0)
     low, high = float(numbers.min()), float(numbers.max())
     if low >= 0 and high <= white:

@@ -13,7 +13,16 @@ from PIL import Image
 
 from vaekit.datasets.dataset import ArrayRecord, BytesRecord, FileRecord, Record
 from vaekit.domains.images.colors import bytes_and_alpha, colors_and_alpha, wide
-from vaekit.domains.images.read import opened, raw_mode_of, refuse_non_files, refuse_size, unreadable, upright
+from vaekit.domains.images.read import (
+    DECODING,
+    opened,
+    raw_mode_of,
+    refuse_beyond_free,
+    refuse_non_files,
+    refuse_size,
+    unreadable,
+    upright,
+)
 from vaekit.errors import BadItem, VaekitError
 from vaekit.reading import open_file
 
@@ -94,12 +103,12 @@ def decoded_file(path: Path, shortest: int | None = None) -> Pixels:
     Raises:
         NotFound, BadItem: as `read_image` does.
     """
-    return _in_file(path, partial(_decoded, shortest=shortest))
+    return _in_file(path, partial(_decoded, path=path, shortest=shortest))
 
 
 def decoded_bytes(content: bytes, name: str, shortest: int | None = None) -> Pixels:
     """The same for the content of a file; the name is for messages."""
-    return _in(io.BytesIO(content), Path(name), partial(_decoded, shortest=shortest))
+    return _in(io.BytesIO(content), Path(name), partial(_decoded, path=Path(name), shortest=shortest))
 
 
 def sides_of_file(path: Path) -> tuple[int, int]:
@@ -151,9 +160,10 @@ def _sides(image: Image.Image) -> tuple[int, int]:
     return image.size
 
 
-def _decoded(image: Image.Image, shortest: int | None) -> Pixels:
+def _decoded(image: Image.Image, path: Path, shortest: int | None) -> Pixels:
     if shortest is not None and image.format == "JPEG":
         image.draft(None, (2 * shortest, 2 * shortest))
+    refuse_beyond_free(path, *image.size, DECODING)
     return colors(image)
 
 

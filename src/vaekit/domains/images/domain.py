@@ -39,7 +39,7 @@ from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.preparation import Preparation, check_fit, cut, preparation_from, put, whole
 from vaekit.domains.images.read import IMAGE_ENDINGS, check_takes_images, for_vae, read_image, with_channels
 from vaekit.domains.images.records import IMAGE_RECORDS
-from vaekit.domains.images.sequences import resized, sequence_writer, write_many
+from vaekit.domains.images.sequences import DEFAULT_ANIMATION, resized, sequence_writer, write_grid, write_many
 from vaekit.domains.images.training_data import image_training_data
 from vaekit.domains.images.write import PAIR, side_by_side, write_image
 from vaekit.errors import BadCheckpoint, BadRecipe
@@ -188,16 +188,14 @@ class Images:
         return write_many(items, folder, name)
 
     def write_grid(
-        self, rows: Mapping[str, Sequence[Tensor]], folder: Path, name: str, schema: Schema
+        self, rows: Iterable[tuple[str, Sequence[Tensor]]], folder: Path, name: str, schema: Schema
     ) -> Sequence[Path]:
         """One sheet."""
-        path = folder / f"{name}.png"
-        write_image(path, torch.cat([torch.cat([as_rgb(each) for each in row], dim=3) for row in rows.values()], dim=2))
-        return [path]
+        return [write_grid((row for _, row in rows), folder / f"{name}.png")]
 
-    def sequence_writer(self, schema: Schema, animation: str) -> SequenceWriter:
+    def sequence_writer(self, schema: Schema, animation: str | None) -> SequenceWriter:
         """The writer of a strip and an animation."""
-        return sequence_writer(animation)
+        return sequence_writer(animation or DEFAULT_ANIMATION)
 
     def preview(self, items: Sequence[Tensor]) -> Tensor | None:
         return row_of(list(items[:COLUMNS])) if items else None

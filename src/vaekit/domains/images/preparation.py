@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from vaekit.domains.images.decode import Pixels
 from vaekit.domains.images.read import COLORS
-from vaekit.errors import BadRecipe, printable
+from vaekit.errors import BadRecipe, counted, printable
 from vaekit.geometry import HasGeometry
 from vaekit.metrics.image.color import LUMA
 from vaekit.records import from_dict
@@ -105,7 +105,7 @@ def check_fit(preparation: Preparation, config: HasGeometry, recipe: str) -> Non
     size, only, factor = preparation.size, geometry.size[0] if geometry.size else None, geometry.factors[0]
     if preparation.channels != geometry.channels:
         raise BadRecipe(
-            f"The images of the recipe {recipe} have {preparation.channels} channels.",
+            f"The images of the recipe {recipe} have {counted(preparation.channels, 'channel')}.",
             f"Its VAE takes {geometry.channels}.",
             f"Set data.channels={geometry.channels}.",
         )

@@ -24,14 +24,22 @@ from vaekit.domains.files import files_among, not_found
 from vaekit.domains.images.colors import colors_and_alpha
 from vaekit.domains.images.file_facts import dpi_of, exif_worth_keeping, note_frames, without_warnings
 from vaekit.domains.images.jpeg_scans import MOST_SCANS, TooManyScans, refuse_many_scans
-from vaekit.errors import BadItem, VaekitError, printable
+from vaekit.errors import BadItem, VaekitError, counted, printable
 from vaekit.geometry import Geometry
 from vaekit.metrics.image.color import luma
 from vaekit.reading import ITEM, open_file
+from vaekit.runtime.memory import format_bytes, free_memory
 from vaekit.shapes import Images
 
 LARGEST_IMAGE = 178_956_970
 """In pixels. Larger images are refused before they are decoded, at the same limit as in Pillow."""
+
+READING = 24
+"""The maximum number of bytes per pixel for reading an image: its values as floats, and 8-bit copies."""
+DECODING = 12
+"""The same for an image whose values stay in 8 bits."""
+ALWAYS_FITS = 2**22
+"""Pixels of an image that is read without asking how much memory is free."""
 
 IMAGE_ENDINGS = frozenset(
     (
@@ -117,7 +125,8 @@ def read_image(path: Path, check: Callable[[int, int], None] = accept) -> Loaded
 
     Raises:
         NotFound: there is no such file.
-        BadItem: it is a folder, empty, not an image, damaged, larger than `LARGEST_IMAGE` pixels, or not readable.
+        BadItem: it is a folder, empty, not an image, damaged, larger than `LARGEST_IMAGE` pixels or the free memory, or
+            not readable.
     """
     refuse_non_files(path)
     try:
@@ -154,7 +163,7 @@ def check_takes_images(geometry: Geometry) -> None:
     geometry.require_axes(2, "images")
     if geometry.channels not in COLORS:
         raise BadItem(
-            f"This VAE takes images of {geometry.channels} channels.",
+            f"This VAE takes images of {counted(geometry.channels, 'channel')}.",
             f"Image files have {', '.join(map(str, COLORS))} channels.",
             "Run it in Python: `vaekit.load` opens it, and `vaekit.Engine` takes tensors of any channels.",
         )
@@ -209,6 +218,7 @@ def opened(file: io.BufferedReader | io.BytesIO) -> Image.Image:
 def _image(image: Image.Image, path: Path, check: Callable[[int, int], None]) -> LoadedImage:
     refuse_size(path, *image.size)
     check(image.height, image.width)
+    refuse_beyond_free(path, *image.size, READING)
     notes: list[str] = []
     raw_mode = raw_mode_of(image)
     turned, orientation = upright(image, notes)
@@ -224,6 +234,17 @@ def refuse_size(path: Path, width: int, height: int) -> None:
     """Raise BadItem for an image that is too large to be decoded."""
     if not 0 < width * height <= LARGEST_IMAGE:
         raise _too_large(path, f"{width:,} x {height:,} pixels")
+
+
+def refuse_beyond_free(path: Path, width: int, height: int, nbytes: int) -> None:
+    """Raise BadItem for an image that does not fit into the free memory at this number of bytes per pixel."""
+    needed = width * height * nbytes
+    if width * height > ALWAYS_FITS and needed > (free := free_memory(torch.device("cpu"))):
+        raise BadItem(
+            f"{path} has {width:,} x {height:,} pixels, which take up to {format_bytes(needed)} to read.",
+            f"{format_bytes(free)} of memory are free.",
+            "Make it smaller or cut it into pieces with another program; or close other programs.",
+        )
 
 
 def raw_mode_of(image: Image.Image) -> str:
