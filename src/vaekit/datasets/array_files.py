@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.errors import NoTrainingData, counted, printable
+from vaekit.errors import NoTrainingData, printable
 from vaekit.reading import open_file, refuse_beyond_memory
 
 IDX = {8: np.uint8}
@@ -44,7 +44,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             raw = bytearray(file.read(math.prod(shape) + 1))
         if len(raw) != math.prod(shape):
             size = f"{len(raw):,}" if len(raw) < math.prod(shape) else "more"
-            raise ValueError(f"it has {counted(size, 'value')}, its header announces {math.prod(shape):,}")
+            raise ValueError(f"it has {size} values, its header announces {math.prod(shape):,}")
         return np.frombuffer(raw, IDX[kind]).reshape(shape)
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error) as error:
         raise NoTrainingData(
