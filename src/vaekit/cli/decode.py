@@ -23,7 +23,7 @@ def decode(
     correct: options.Correct = False,
     as_json: options.Json = False,
 ) -> None:
-    """Decode latent files into images (PNG), tables (CSV) or text, whatever the VAE makes.
+    """Decode latent files into images (PNG), tables (CSV) or text, depending on the VAE.
 
     Images get their original size. The VAE must be the one that made the latents, or have the same latent channels,
     factor and latent normalization.

@@ -74,7 +74,7 @@ def diff(
 
 
 def facts_of(files: "FileDifference") -> dict[str, Lines]:
-    """What the table of facts says."""
+    """The table of facts."""
     same = {True: "the same", False: "different", None: "cannot be compared"}[files.same_normalization]
     one_family = files.families[0] == files.families[1]
     return {

@@ -143,7 +143,7 @@ def vae_and_plan(
     backend: str,
     batch: int,
 ) -> "tuple[VAE, Plan]":
-    """A VAE, and a plan by which it runs the same way whatever memory is free."""
+    """A VAE, and a plan that does not depend on the free memory."""
     from vaekit.runtime.plan import Plan
 
     place = Plan(device=device, dtype=dtype).torch_device

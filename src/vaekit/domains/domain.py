@@ -92,7 +92,7 @@ class Schema(Protocol):
         """As JSON holds it; `Domain.schema_from` reads it."""
 
     def vae_settings(self) -> dict[str, Any]:
-        """Tables of a recipe's [vae] that follow from the data; empty where the recipe says everything."""
+        """Settings for a recipe's [vae] that depend on the data; empty if there are none."""
 
     def example(self) -> Tensor:
         """A tensor (1, ...) of the shape and dtype of an item."""
@@ -212,7 +212,7 @@ class Domain(Protocol):
         """Files of items, for an engine that runs a VAE with this schema."""
 
     def runner(self, vae: VAE, plan: Plan) -> tuple[VAERunner, Callable[[], Sequence[str]]]:
-        """The VAE as measures run it, and what is to be told about the run afterwards."""
+        """The VAE as measures run it, and a function that returns notes on the run afterwards."""
 
     def measures(
         self, vae: VAE, schema: Schema, options: MeasureOptions, device: torch.device

@@ -52,7 +52,7 @@ from vaekit.training.recipe import Recipe
 from vaekit.vae import VAE
 
 NLL_SAMPLES = 64
-"""Samples of the posterior for ELBO and NLL, where nobody asks for another number."""
+"""The default number of samples of the posterior for ELBO and NLL."""
 NO_PRIOR = "The encoder of this VAE gives a point and no distribution."
 
 
@@ -143,7 +143,7 @@ class InMemoryDomain(ABC):
             ) from error
 
     def check_fit(self, schema: Schema, recipe: Recipe) -> None:
-        """Nothing is known beforehand: whether an item fits is seen when one goes through the VAE."""
+        """Nothing can be checked before an item is run."""
         del schema, recipe
 
     def training_data(
@@ -334,7 +334,7 @@ def loaded_items(
 
 
 def latent_measures(vae: VAE, item: str, samples: int | None) -> tuple[Measures, dict[str, str]]:
-    """What the latents of any VAE tell: KL, ELBO and NLL where there is a prior, and the use of codes.
+    """Measures of the latents of any VAE: KL, ELBO and NLL if there is a prior, and the use of codes.
 
     Args:
         vae: the VAE.

@@ -60,7 +60,7 @@ def evaluate_data(
     """Measure a VAE on data of its domain.
 
     Args:
-        vae: from a file, which tells the domain and the schema.
+        vae: from a file, whose metadata hold domain and schema.
         plan: how to run it.
         data: items, as the domain finds them.
         options: how to evaluate.

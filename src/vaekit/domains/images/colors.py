@@ -158,7 +158,7 @@ def _modes_to_manage(image: Image.Image) -> tuple[str, ...]:
 def _changes_nothing(profile: bytes) -> bool:
     """Whether colors all over the cube stay within two levels of 255: then the profile is one of the many sRGBs.
 
-    Their names do not tell: "sRGB" stands in those of linear spaces too.
+    Their names do not matter: those of linear spaces contain "sRGB" too.
     """
     transform = _transform(ImageCms.ImageCmsProfile(io.BytesIO(profile)), "RGB")
     steps = np.arange(0, 256, 17, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Images through a VAE: how they are prepared and run, and what is measured of them."""
+"""Evaluate VAEs on images: preparation, runs and measures."""
 
 import hashlib
 import os
@@ -38,17 +38,17 @@ from vaekit.shapes import Images
 from vaekit.vae import VAE
 
 SIZE = 256
-"""Side of the square that is cut out of an image, where nobody asks for another."""
+"""The default side of the center crop."""
 FILTER = Image.Resampling.BICUBIC
 NLL_SAMPLES = 64
-"""For the evaluation at the end of a training: enough to compare runs, not for a paper."""
+"""For the evaluation at the end of a training run: enough to compare runs, too few to publish."""
 SMALLEST_FOR_LPIPS = 64
 """The side of the patches that LPIPS was fitted to (arXiv 1801.03924, section 2)."""
 LARGEST_FOR_NLL = 2**14
-"""Values of an image whose likelihood is estimated at the end of a training: it takes many runs of the decoder."""
+"""The maximum number of values of images whose likelihood is estimated after training, by many runs of the decoder."""
 NO_PRIOR = "The encoder of this VAE gives a point and no distribution."
 COMPUTING = ("torch", "numpy", "pillow", "ncnn")
-"""The libraries that numbers depend on."""
+"""The libraries that results depend on."""
 
 
 class ImageRunner(EngineRunner):
@@ -71,10 +71,10 @@ def on_levels(images: Images) -> Images:
 
 
 def prepared(image: LoadedImage, size: int | None, geometry: Geometry) -> Tensor:
-    """What the VAE is given of an image: (c, h, w) in [-1, 1], of 8-bit values.
+    """An image as the VAE takes it: (c, h, w) in [-1, 1], of 8-bit values.
 
-    With a size, the image is resized until its short side is that long (bicubic, antialiased, by Pillow; small ones
-    are enlarged), and the square in the middle is cut out.
+    With a size, its short side is resized to that (bicubic, antialiased, by Pillow; small images are enlarged), and the
+    center square is cropped.
     """
     pixels = with_channels(image, RGBA)[0] if geometry.channels == RGBA else image.pixels
     pil = Image.fromarray(to_bytes(pixels))
@@ -101,10 +101,10 @@ def preparation(size: int | None, channels: int) -> dict[str, Any]:
 
 
 def image_measures(device: torch.device, lpips: Path | None = None) -> tuple[list[ItemMeasure], dict[str, str]]:
-    """What one image and its reconstruction tell, and what is missing for it: its name and why.
+    """Measures of an image and its reconstruction; and the missing ones, by name, with reasons.
 
     Raises:
-        NotFound, BadCheckpoint: a file of weights was told and is not there, or is something else.
+        NotFound, BadCheckpoint: a given file of weights does not exist, or is something else.
     """
     try:
         distance = load_lpips(ALEX, lpips)
@@ -117,7 +117,7 @@ def image_measures(device: torch.device, lpips: Path | None = None) -> tuple[lis
 
 
 def latent_measures(vae: VAE, nll_samples: int) -> Measures:
-    """What a VAE's latents tell, as far as it has a prior, or codes. Without samples ELBO and NLL are left out."""
+    """Measures of latents: KL if there is a prior, ELBO and NLL with samples, the use of codes if there are any."""
     prior, head = vae.prior, vae.to_posterior
     items = [] if prior is None else [image_rate(prior)]
     if prior is not None and nll_samples:
@@ -126,7 +126,7 @@ def latent_measures(vae: VAE, nll_samples: int) -> Measures:
 
 
 def measures_for(vae: VAE, options: MeasureOptions, device: torch.device) -> tuple[Measures, dict[str, str]]:
-    """What can be measured of images, and what cannot: its name and why.
+    """Measures of images; and those that are not possible, by name, with reasons.
 
     Raises:
         NotFound, BadCheckpoint: a file of weights is not there, or is something else.
@@ -149,8 +149,8 @@ def measures_for(vae: VAE, options: MeasureOptions, device: torch.device) -> tup
 
 
 def held_out_measures(vae: VAE, held_out: Tensor, device: torch.device) -> tuple[Measures, dict[str, str]]:
-    """PSNR and SSIM of held-out images (b, c, h, w), LPIPS of those in color that are not small, the use of codes where
-    there are some, KL and (of small images) ELBO and NLL where there is a prior."""
+    """Measures of held-out images (b, c, h, w): PSNR and SSIM, LPIPS of color images that are not small, the use of
+    codes, KL if there is a prior, and ELBO and NLL of small images."""
     colored = held_out.shape[1] == 3 and min(held_out.shape[2:]) >= SMALLEST_FOR_LPIPS
     fidelities, missing = image_measures(device) if colored else ([fidelity()], {})
     latent = latent_measures(vae, NLL_SAMPLES if held_out[0].numel() <= LARGEST_FOR_NLL else 0)
@@ -249,12 +249,12 @@ def bytes_of(record: Record) -> bytes:
 
 
 def side_of(geometry: Geometry, options: MeasureOptions) -> int | None:
-    """The side of the squares that a VAE is evaluated on; None for images in the size that they have."""
+    """The side of square images in an evaluation; None for images in their own size."""
     return None if options.as_is else options.size or (geometry.size[0] if geometry.size else SIZE)
 
 
 def named(folder: Path) -> dict[str, Path]:
-    """The images in and below a folder by their names in it, with slashes. Letters that are no text are escaped.
+    """The images in and below a folder by their names in it, with slashes. Bytes that are not UTF-8 are escaped.
 
     Raises:
         NotFound: there is no such folder, or no image in it.
