@@ -106,7 +106,7 @@ def direction(
     target = target_of(data.label, data.labels, options.positive or last_path(paths, options))
     shape = tuple(data.z.shape[1:])
     probes = [probe_of_shape(path, other, shape) for path, other in zip(options.orthogonal_to, others, strict=True)]
-    name = options.name or (target.classes[1] if target.classes and target.classes[1] else target.name)
+    name = printable(options.name or (target.classes[1] if target.classes else target.name))
     learned = learn(data.z, target, options.method, name, probes)
     plain = learn(data.z, target, options.method, name) if probes else learned
     named = list(zip(others, probes, strict=True))

@@ -91,7 +91,8 @@ def labelled_latents(
 
 def path_names(paths: Sequence[Path]) -> list[str]:
     """The classes of several paths: their names, or whole paths where names are equal."""
-    names = [each.name if each.is_dir() else each.stem for each in map(real_path, paths)]
+    named = [path if path.name not in ("", "..") else real_path(path) for path in paths]
+    names = [path.name if path.is_dir() else path.stem for path in named]
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
