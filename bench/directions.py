@@ -158,7 +158,7 @@ def digits(bench: Workbench, data: Path, out: Path, count: int) -> None:
         f"correlation {np.corrcoef(*(np.nan_to_num(values) for values in labels.values()))[0, 1]:+.2f}. "
         f"{count} test digits moved by {', '.join(f'{step:+g}' for step in STEPS)} steps.",
         ("direction", "method", "orthogonal", "R2 held out (probe)", "own, per step", "r", "predicted",
-         "other, per step", "other, in std", "predicted"),
+         "after decoding", "other, per step", "other, in std", "predicted", "after decoding"),
         [digit_row(bench, path, test, name, method, alone, stds, out) for name in MEASURES for method in METHODS
          for alone in (False, True)],
     )  # fmt: skip
@@ -181,12 +181,13 @@ def digit_row(
     frames = [bench.edited(test, learned.direction, step) for step in STEPS]
     own, r = trend(np.stack([measured(frame, MEASURES[name]) for frame in frames]))
     side, _ = trend(np.stack([measured(frame, MEASURES[other]) for frame in frames]))
-    effect = next(each.change for each in learned.result.side_effects if each.label == other)
+    effect = next(each for each in learned.result.side_effects if each.label == other)
     strips = [torch.cat([frame[i : i + 1] for frame in frames], dim=3) for i in (0, 1, 2, 3)]
     write_image(out / f"{name}-{method}{'-orthogonal' if alone else ''}.png", as_rgb(torch.cat(strips, dim=2)))
     return [
         *(name, method, "yes" if alone else "no", score_of(learned.result), f"{own:+.2f}", f"{r:+.2f}"),
-        *(f"{learned.result.step:+.2f}", f"{side:+.2f}", f"{side / stds[other]:+.2f}", f"{effect:+.2f}"),
+        *(f"{learned.result.step:+.2f}", f"{learned.result.decoded_step or 0:+.2f}", f"{side:+.2f}"),
+        *(f"{side / stds[other]:+.2f}", f"{effect.change:+.2f}", f"{effect.decoded or 0:+.2f}"),
     ]
 
 
@@ -241,17 +242,17 @@ def faces(bench: Workbench, data: Path, out: Path) -> None:
                                        for frame in frames]))  # fmt: skip
         strips = [torch.cat([frame[i : i + 1] for frame in frames], dim=3) for i in (0, 10, 20, 30)]
         write_image(out / f"{name}-{method}{'-orthogonal' if alone else ''}.png", as_rgb(torch.cat(strips, dim=2)))
-        step = learned.result.step
+        steps = (learned.result.step, learned.result.decoded_step or 0)
         rows.append([
             *(name, method, "yes" if alone else "no", score_of(learned.result)),
             *(f"{light:+.1f}", f"{r_light:+.2f}", f"{100 * size:+.1f} %", f"{r_size:+.2f}"),
-            f"{step:+.1f}" if name == "brightness" else f"{100 * step:+.1f} %",
+            *(f"{step:+.1f}" if name == "brightness" else f"{100 * step:+.1f} %" for step in steps),
         ])  # fmt: skip
     print_rows(
         f"Faces: {len(x):,} squares of 36 persons, enlarged by {80 / 92:.2f} to {80 / 68:.2f}; {len(test)} faces of "
         "four others moved.",
         ("direction", "method", "orthogonal", "R2 held out (probe)", "gray levels, per step", "r", "size, per step",
-         "r", "own, predicted"),
+         "r", "own, predicted", "after decoding"),
         rows,
     )  # fmt: skip
 
@@ -325,7 +326,7 @@ def photos(bench: Workbench, data: Path, out: Path) -> None:
             ceiling = decibels(bench.reconstructed(target), target)
             for method in METHODS:
                 each = learned[name, method]
-                steps = amount / each.result.step
+                steps = amount / (each.result.decoded_step or each.result.step)
                 result = bench.edited(start, each.direction, steps)
                 rows.append([
                     *(name, method, score_of(each.result), f"{amount:+.2f}", f"{steps:+.2f}"),
