@@ -96,6 +96,14 @@ def test_side_effects_on_correlated_labels_are_the_closed_form() -> None:
         assert found.change == pytest.approx(float(weights @ vector * np.std(x @ vector)), rel=1e-3)
 
 
+def test_a_decoded_step_is_read_by_the_same_probes() -> None:
+    z, step = planted(100), torch.arange(8.0).double()
+    direction = learn(z, target_of("a", numbers(z[:, 0])), "mean", "a").direction
+    (found,) = side_effects(z, direction, [target_of("b", numbers(z[:, 1]))], step)
+    assert found.decoded == pytest.approx((probe(flattened(z), target_of("b", numbers(z[:, 1]))).weights @ step).item())
+    assert effect("b", direction, step).decoded is None
+
+
 def test_one_step_is_a_standard_deviation_of_the_data() -> None:
     z = planted() * 3 + 7
     direction = learn(z, target_of("x", numbers(z[:, 0])), "mean", "x").direction

@@ -16,6 +16,7 @@ from vaekit.checkpoints.save import save
 from vaekit.errors import BadDirection, BadPlan, CannotWrite, LatentMismatch, NotFound
 from vaekit.families.burgess.net import BurgessConfig
 from vaekit.latents.directions import summarize
+from vaekit.runtime.engine import Engine
 from vaekit.tasks.direction import DirectionOptions, direction
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
@@ -118,6 +119,26 @@ def test_latents_of_many_positions(model: OpenModel, pixels: np.ndarray, tmp_pat
     assert abs(mapped.others[0].change) < 1e-4
     back = direction(model, paths, tmp_path / "c.safetensors", DirectionOptions(orthogonal_to=(mapped.file,)))
     assert abs(back.others[0].change) < 1e-4
+
+
+def test_the_change_after_decoding(small: OpenModel, pixels: np.ndarray, tmp_path: Path) -> None:
+    z = latents_of(small, pixels)
+    np.savez(tmp_path / "a.npz", x=pixels, y=(z[:, 0] / z.std()).numpy())
+    result = direction(small, [tmp_path / "a.npz"], tmp_path / "d.safetensors", RIDGE)
+    file = load_direction(result.file)
+    some = small.engine.encode(torch.from_numpy(pixels[::3][:16]).float()[:, None] / 127.5 - 1).mode
+    ends = [summarize(small.engine.encode(small.engine.decode(file.direction.move(some, [step]))).mode).mean(dim=0)
+            for step in (-1.0, 1.0)]  # fmt: skip
+    expected = file.probe @ (ends[1] - ends[0]) / 2 * (z[:, 0] / z.std()).std(correction=0)
+    assert result.decoded_step == pytest.approx(expected.item(), rel=1e-3, abs=1e-5)
+
+
+def test_a_vae_without_a_decoder_has_directions(small: OpenModel, pixels: np.ndarray, tmp_path: Path) -> None:
+    vae = small.engine.vae
+    encoder = type(vae)(vae.encoder, vae.to_posterior, None, vae.to_likelihood)
+    np.savez(tmp_path / "a.npz", x=pixels, y=np.arange(COUNT))
+    half = replace(small, engine=Engine(encoder, small.engine.plan))
+    assert direction(half, [tmp_path / "a.npz"], tmp_path / "d.safetensors").decoded_step is None
 
 
 def test_a_limit_takes_as_many_of_each_path(small: OpenModel, pixels: np.ndarray, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from vaekit.cli.output import log, print_facts, print_json, print_table, progres
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
-    from vaekit.latents.learned_directions import Effect
     from vaekit.latents.probes import Score
     from vaekit.tasks.direction import DirectionResult
 
@@ -18,6 +17,9 @@ SHOWN = 20
 """Side effects in the table; --json has all."""
 BATCH = 32
 """Items that are encoded at once."""
+DECODED = "after decoding"
+FOLLOWED = 0.25
+"""Share of the change that is left after decoding, below which the decoder hardly follows."""
 POOR = 0.1
 """Explained share of the label below which a direction hardly means anything."""
 
@@ -88,7 +90,8 @@ def direction(
 
     The direction leads from one class to another, or to higher values of a number. One step is one standard deviation
     of the data along it. Prints how well positions along it predict labels of items that it was not fitted to
-    (cross-validation), and the side effects of one step: the change of other labels, in their standard deviations.
+    (cross-validation), and the side effects of one step: the change of other labels, in their standard deviations, as
+    linear probes estimate it; and again for a few items that were moved, decoded and encoded again.
     Latents that are maps move by the same amount at every position, unless --map is given.
     """
     from vaekit.tasks.direction import DirectionOptions
@@ -115,23 +118,25 @@ def direction(
         log("There are too few items to measure how well the direction predicts labels of others.")
     elif score.explained < POOR:
         log("The direction hardly predicts labels of other items: it means little. Give more data, or another label.")
+    elif result.decoded_step is not None and result.decoded_step < FOLLOWED * result.step:
+        log(
+            "The decoder hardly follows the direction: little of the change is left after decoding. Try another method."
+        )
     log(f"Written to {result.file}")
 
 
 def facts_of(result: "DirectionResult") -> dict[str, str]:
     """What is printed of a direction, by title."""
     leads = "to higher values" if result.classes is None else f"from {result.classes[0]} to {result.classes[1]}"
-    step = (
-        f"{result.step:+.4g}"
-        if result.classes is None
-        else f"{result.step:+.0%} of the way from {result.classes[0]} to {result.classes[1]}"
-    )
+    step = step_text(result, result.step)
+    decoded = "" if result.decoded_step is None else step_text(result, result.decoded_step)
     where = "x".join(map(str, result.positions)) if result.positions else "all, by the same amount"
     return {
         "label": f"{result.label} ({result.items:,} items)",
         "leads": leads,
         "one step": f"{result.std:.4g} in latent space",
         "changes the label by": step,
+        **({"after decoding": decoded} if decoded else {}),
         **({"positions moved": where} if result.positions or result.everywhere else {}),
         "predicts held-out labels": score_text(result.score),
         "best linear probe": score_text(result.probe_score),
@@ -142,20 +147,30 @@ def print_effects(result: "DirectionResult") -> None:
     """Tables of side effects."""
     if result.others:
         rows = [
-            [each.label, change_text(before), change_text(each)]
+            [each.label, change_text(before.change), change_text(each.change), change_text(each.decoded)]
             for each, before in zip(result.others, result.without, strict=True)
         ]
-        print_table("Other directions, per step", ("direction", "without --orthogonal-to", "change"), rows)
+        print_table("Other directions, per step", ("direction", "without --orthogonal-to", "change", DECODED), rows)
     if result.side_effects:
-        rows = [[each.label, change_text(each), score_text(each.score)] for each in result.side_effects[:SHOWN]]
+        rows = [
+            [each.label, change_text(each.change), change_text(each.decoded), score_text(each.score)]
+            for each in result.side_effects[:SHOWN]
+        ]
         more = len(result.side_effects) - SHOWN
         title = "Side effects, per step" + (f" (the largest {SHOWN} of {more + SHOWN})" if more > 0 else "")
-        print_table(title, ("label", "change", "probe, held out"), rows)
+        print_table(title, ("label", "change", DECODED, "probe, held out"), rows)
 
 
-def change_text(effect: "Effect") -> str:
+def step_text(result: "DirectionResult", step: float) -> str:
+    """The change of the label by one step."""
+    if result.classes is None:
+        return f"{step:+.4g}"
+    return f"{step:+.0%} of the way from {result.classes[0]} to {result.classes[1]}"
+
+
+def change_text(change: float | None) -> str:
     """A change of a label."""
-    return f"{effect.change:+.3f} std"
+    return "not measured" if change is None else f"{change:+.3f} std"
 
 
 def score_text(score: "Score | None") -> str:

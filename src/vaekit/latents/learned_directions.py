@@ -37,6 +37,8 @@ class Effect:
     label: str
     change: float
     """In standard deviations of the label."""
+    decoded: float | None
+    """The same, of latents that were moved, decoded, and encoded again; None if they were not."""
     score: Score | None
     """Of the probe, for data that it was not fitted to; unknown for that of another direction."""
 
@@ -112,20 +114,30 @@ def flattened(z: Tensor) -> Tensor:
     return z.flatten(1).double()
 
 
-def effect(label: str, direction: Direction, weights: Vector, score: Score | None = None) -> Effect:
+def effect(
+    label: str,
+    direction: Direction,
+    weights: Vector,
+    decoded_step: Vector | None = None,
+    score: Score | None = None,
+) -> Effect:
     """The change of a label by one step along a direction.
 
     Args:
         label: its name.
         direction: the direction.
         weights: of its probe, (d): standard deviations of the label per unit of the latents.
+        decoded_step: the mean change of latents by one step after decoding and encoding again, (d).
         score: of the probe.
     """
-    return Effect(label, direction.std * (weights @ direction.vector.flatten().double()).item(), score)
+    change = direction.std * (weights @ direction.vector.flatten().double()).item()
+    return Effect(label, change, None if decoded_step is None else (weights @ decoded_step).item(), score)
 
 
-def side_effects(z: Tensor, direction: Direction, targets: Sequence[Target]) -> list[Effect]:
-    """The effects of a direction on other labels of the same items, whose probes are fitted here."""
+def side_effects(
+    z: Tensor, direction: Direction, targets: Sequence[Target], decoded_step: Vector | None = None
+) -> list[Effect]:
+    """The effects of a direction on other labels of the same items, whose probes are fitted here; see `effect`."""
     x = flattened(z)
     probes = [(target, probe(x, target)) for target in targets]
-    return [effect(target.name, direction, each.weights, each.score) for target, each in probes]
+    return [effect(target.name, direction, each.weights, decoded_step, each.score) for target, each in probes]

@@ -10,13 +10,15 @@ from typing import Any
 from torch import Tensor
 
 from vaekit.checkpoints.direction_files import SUFFIX, DirectionFile, check_same_vae, load_direction, save_direction
-from vaekit.errors import BadPlan, CannotWrite, printable
-from vaekit.latents.learned_directions import Effect, effect, learn, side_effects
+from vaekit.errors import BadPlan, CannotWrite, VaekitError, printable
+from vaekit.latents.directions import Direction, summarize
+from vaekit.latents.learned_directions import Effect, effect, flattened, learn, side_effects
 from vaekit.latents.probes import METHODS, Score
 from vaekit.latents.targets import Target, every_target, target_of
 from vaekit.tasks.batch import Progress, no_progress
-from vaekit.tasks.labelled_data import labelled_latents, path_names
+from vaekit.tasks.labelled_data import as_it_is, labelled_latents, path_names
 from vaekit.tasks.model import OpenModel
+from vaekit.vae import at_item_size
 
 MOST_SIDE_EFFECTS = 200
 """Labels whose side effects are measured."""
@@ -56,7 +58,11 @@ class DirectionResult:
     std: float
     """The standard deviation of the latents along the direction: one step."""
     step: float
-    """The change of the label by one step, in its own units; for classes, in shares of the way between their means."""
+    """The change of the label by one step, in its own units, as its linear probe estimates it; for classes, the share
+    of the way from one to the other."""
+    decoded_step: float | None
+    """The same of items that were moved, decoded, and encoded again: less if the decoder does not follow. None if the
+    VAE has no decoder."""
     score: Score | None
     """Of the direction, cross-validated: how well positions along it predict the label of other items."""
     probe_score: Score | None
@@ -106,12 +112,13 @@ def direction(
     target = target_of(data.label, data.labels, options.positive or last_path(paths, options))
     shape = tuple(data.z.shape[1:])
     probes = [probe_of_shape(path, other, shape) for path, other in zip(options.orthogonal_to, others, strict=True)]
-    name = options.name or (target.classes[1] if target.classes and target.classes[1] else target.name)
+    name = printable(options.name or (target.classes[1] if target.classes else target.name))
     learned = learn(data.z, target, options.method, name, probes)
     plain = learn(data.z, target, options.method, name) if probes else learned
     named = list(zip(others, probes, strict=True))
-    own = effect(target.name, learned.direction, learned.probe.weights)
-    effects = side_effects(data.z, learned.direction, other_targets(data.others))
+    step = decoded_step(model, learned.direction, data.examples)
+    own = effect(target.name, learned.direction, learned.probe.weights, step)
+    effects = side_effects(data.z, learned.direction, other_targets(data.others), step)
     result = DirectionResult(
         file=out,
         name=name,
@@ -120,10 +127,11 @@ def direction(
         items=len(target.known),
         std=learned.direction.std,
         step=own.change * target.std,
+        decoded_step=None if own.decoded is None else own.decoded * target.std,
         score=learned.score,
         probe_score=learned.probe.score,
         side_effects=tuple(sorted(effects, key=lambda each: -abs(each.change))),
-        others=tuple(effect(other.direction.name, learned.direction, probe) for other, probe in named),
+        others=tuple(effect(other.direction.name, learned.direction, probe, step) for other, probe in named),
         without=tuple(effect(other.direction.name, plain.direction, probe) for other, probe in named),
         positions=shape[1:],
         everywhere=not shape[1:] and prod(data.positions) > 1,
@@ -133,6 +141,29 @@ def direction(
     probe = learned.probe.weights.view(shape)
     save_direction(out, DirectionFile(learned.direction, probe, model.origin, facts))
     return result
+
+
+def decoded_step(model: OpenModel, direction: Direction, z: Tensor) -> Tensor | None:
+    """The mean change of latents by one step along a direction, after decoding and encoding again: (d), in float64.
+
+    Args:
+        model: the VAE.
+        direction: the direction.
+        z: whole latents of a few items.
+
+    Returns:
+        None if they cannot be decoded.
+    """
+    size = tuple(model.schema.example().shape[2:])
+    reduce = as_it_is if direction.vector.dim() > 1 else summarize
+    ends = []
+    try:
+        for distance in (-1.0, 1.0):
+            items = at_item_size(model.decode(direction.move(z, [distance]), size), model.engine.geometry)
+            ends.append(flattened(reduce(model.engine.encode(items).mode).cpu()).mean(dim=0))
+    except VaekitError:
+        return None
+    return (ends[1] - ends[0]) / 2
 
 
 def check_options(out: Path, paths: Sequence[Path], options: DirectionOptions) -> None:

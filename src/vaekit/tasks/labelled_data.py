@@ -17,12 +17,14 @@ from vaekit.errors import BadItem, VaekitError, printable
 from vaekit.latents.directions import summarize
 from vaekit.latents.targets import LEAST_ITEMS
 from vaekit.reading import real_path
-from vaekit.tasks.batch import Progress
+from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.encoded_data import encoded_records
 from vaekit.tasks.model import OpenModel
 
 PATHS = "path"
 """The name of the label, if each path holds one class."""
+EXAMPLES = 16
+"""Items whose latents are kept as they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,8 @@ class LabelledLatents:
     """Of the items, for the direction."""
     positions: tuple[int, ...]
     """The positions of the latents before they were averaged."""
+    examples: Tensor
+    """The whole latents of a few of the items."""
     others: dict[str, Sequence[str | None]]
     """Other labels by column."""
     notes: tuple[str, ...]
@@ -82,16 +86,30 @@ def labelled_latents(
             f"Expected {LEAST_ITEMS} or more.",
             next(iter(log.reasons.values()), "Give more data."),
         )
+    examples = [
+        encoded_records(model, dataset, spread_out(read, -(-EXAMPLES // len(data))), as_it_is, log, no_progress)[0]
+        for dataset, read in zip(data, kept, strict=True)
+        if read
+    ]
     missing = sum(label is None for own in chosen for label in own)
     notes = [f"{missing:,} {model.domain.items} have no label"] if missing else []
     if log.reasons:
         notes.append(f"{len(log.reasons):,} skipped: {printable(next(iter(log.reasons.values())), 300)}")
-    return LabelledLatents(torch.cat(parts), label, labels, positions, other_labels(data, kept, label), tuple(notes))
+    return LabelledLatents(
+        z=torch.cat(parts),
+        label=label,
+        labels=labels,
+        positions=positions,
+        examples=torch.cat(examples),
+        others=other_labels(data, kept, label),
+        notes=tuple(notes),
+    )
 
 
 def path_names(paths: Sequence[Path]) -> list[str]:
     """The classes of several paths: their names, or whole paths where names are equal."""
-    names = [each.name if each.is_dir() else each.stem for each in map(real_path, paths)]
+    named = [path if path.name not in ("", "..") else real_path(path) for path in paths]
+    names = [path.name if path.is_dir() else path.stem for path in named]
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
@@ -106,6 +124,15 @@ def numbers_of(dataset: Dataset, labels: Sequence[str | None], limit: int | None
     if limit is not None and limit < len(dataset) * paths:
         numbers = chosen_items(dataset, min(len(dataset), -(-limit // paths))).tolist()
     return [number for number in numbers if labels[number] is not None]
+
+
+def spread_out(numbers: Sequence[int], count: int) -> list[int]:
+    """At most `count` of some numbers, at equal distances.
+
+    >>> spread_out(range(10), 3)
+    [0, 3, 6]
+    """
+    return list(numbers)[:: max(1, len(numbers) // count)][:count]
 
 
 def as_it_is(z: Tensor) -> Tensor:
