@@ -10,6 +10,10 @@ from torch import Tensor
 from vaekit.checkpoints.latent_files import origin_of
 from vaekit.errors import BadItem
 from vaekit.families.kl.net import KLConfig
+from vaekit.families.parts.net import GaussianPart, PartsConfig
+from vaekit.nets.likelihoods import BernoulliPart, ColumnsPart, TokensPart
+from vaekit.nets.mlp import MLPConfig
+from vaekit.nets.sequence import SequenceConfig
 from vaekit.normalization import LatentNormalization
 from vaekit.retrieval.embedding import Embedding
 from vaekit.retrieval.latent_encoder import LatentEncoder
@@ -18,6 +22,22 @@ from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.vae import VAE
 
+RANDOM = torch.Generator().manual_seed(0)
+OTHERS = {
+    "rows": (
+        PartsConfig(MLPConfig((5,), 3, (8,)), GaussianPart(), ColumnsPart(("normal:5",))),
+        torch.randn(6, 5, generator=RANDOM),
+    ),
+    "sentences": (
+        PartsConfig(SequenceConfig(5, 6, 3, 8, 4), GaussianPart(), TokensPart()),
+        torch.randint(5, (6, 6), generator=RANDOM),
+    ),
+    "images of one size": (
+        PartsConfig(MLPConfig((1, 12, 12), 3, (8,)), GaussianPart(), BernoulliPart()),
+        torch.rand(6, 1, 12, 12, generator=RANDOM) * 2 - 1,
+    ),
+}
+"""Configs and items of VAEs with one global latent."""
 RandomVAE = Callable[[Any, LatentNormalization | None], VAE]
 
 
@@ -42,6 +62,16 @@ def test_a_vector_does_not_depend_on_the_batch(random_vae: RandomVAE, small_kl: 
     vae, x = random_vae(small_kl, LatentNormalization((0.5,), (0.25,))), images(5)
     expected = torch.cat([look_of(vae)(item) for item in x.split(1)])
     torch.testing.assert_close(look_of(vae, batch=3)(x), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_global_latent_is_the_vector(random_vae: RandomVAE, kind: str) -> None:
+    config, x = OTHERS[kind]
+    vae = random_vae(config, LatentNormalization((0.0,), (2.0,)))
+    look = look_of(vae, batch=2)
+    assert look.dimension == 3
+    latents = vae.encode(x).mode.flatten(1)
+    torch.testing.assert_close(look(x), torch.nn.functional.normalize(latents, dim=1), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("patch", [1, 2])
