@@ -17,7 +17,7 @@ from vaekit.nets.sequence import SequenceConfig
 from vaekit.normalization import LatentNormalization
 from vaekit.retrieval.embedding import Embedding
 from vaekit.retrieval.latent_encoder import LatentEncoder
-from vaekit.retrieval.look import Look
+from vaekit.retrieval.look import Look, local_contrast, windows
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.vae import VAE
@@ -102,3 +102,20 @@ def test_latents_that_are_not_finite_are_refused(random_vae: RandomVAE, small_kl
     x[1, 0, 0, 0] = torch.nan
     with pytest.raises(BadItem):
         look_of(random_vae(small_kl, None))(x)
+
+
+@pytest.mark.parametrize(("positions", "count"), [(8, 3), (4, 6), (1, 4), (64, 3)])
+def test_windows_average_and_follow_their_places(positions: int, count: int) -> None:
+    weights = windows(positions, count)
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(count))
+    ramp = weights @ torch.linspace(-1, 1, positions) if positions > 1 else weights.sum(dim=1).cumsum(0)
+    assert (ramp.diff() > 0).all()
+    torch.testing.assert_close(weights.flip(0, 1), weights)
+
+
+def test_contrast_is_that_of_the_place() -> None:
+    z = torch.zeros(1, 1, 24, 24)
+    z[..., :12] = torch.tensor([1.0, -1.0]).repeat(6)
+    contrast = local_contrast(z)[0, 0]
+    torch.testing.assert_close(contrast[:, -1], torch.full((6,), 0.2).log(), atol=0.01, rtol=0)
+    torch.testing.assert_close(contrast[:, 0], torch.full((6,), 2.2).log(), atol=0.1, rtol=0)
