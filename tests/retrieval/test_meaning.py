@@ -10,10 +10,13 @@ from torch import Tensor
 from vaekit.checkpoints.latent_files import origin_of
 from vaekit.errors import BadItem, BadPlan, NoTrainingData
 from vaekit.families.kl.net import KLConfig
+from vaekit.families.parts.net import GaussianPart, PartsConfig
+from vaekit.nets.likelihoods import ColumnsPart
+from vaekit.nets.mlp import MLPConfig
 from vaekit.normalization import LatentNormalization
 from vaekit.retrieval.embedding import Embedding
 from vaekit.retrieval.latent_encoder import LatentEncoder
-from vaekit.retrieval.meaning import MeaningOptions, contrastive_loss, label_numbers, same, train_meaning
+from vaekit.retrieval.meaning import MeaningOptions, contrastive_loss, label_loss, same, train_meaning, training_set
 from vaekit.retrieval.quality import exact_neighbors, precision
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
@@ -55,6 +58,17 @@ def test_labels_separate_planted_groups(encoder: LatentEncoder) -> None:
     assert precision(exact_neighbors(vectors, meaning(x)), wanted, labels) > 0.9
 
 
+def test_labels_separate_rows_whatever_else_varies(random_vae: RandomVAE) -> None:
+    vae = random_vae(PartsConfig(MLPConfig((5,), 5, (16,)), GaussianPart(), ColumnsPart(("normal:5",))), None)
+    rows = torch.randn(80, 5, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.3, 2, 2, 2, 2])
+    rows[:, 0] += torch.tensor([2.0, -2.0]).repeat(40)
+    labels = ["high", "low"] * 40
+    encoder = LatentEncoder(Engine(vae, Plan(device="cpu", batch_size=32)), origin_of(vae))
+    meaning = train_meaning(encoder, rows[:60], labels[:60], MeaningOptions(views=2, steps=60, batch=32))
+    neighbors = exact_neighbors(meaning(rows[60:]), meaning(rows[:60]), 5)
+    assert precision(neighbors, labels[60:], labels[:60]) > 0.8
+
+
 def test_training_is_reproducible_and_follows_its_seed(encoder: LatentEncoder) -> None:
     x, _ = planted(16, 0)
     options = MeaningOptions(views=1, steps=2, batch=8)
@@ -74,10 +88,22 @@ def test_a_view_is_nearest_to_its_item_without_labels() -> None:
 
 
 def test_items_without_a_label_are_alone() -> None:
-    numbers = label_numbers(["cat", None, "cat", None], 4)
-    assert numbers[0] == numbers[2]
-    assert len(set(numbers.tolist())) == 3
-    assert len(set(label_numbers([], 4).tolist())) == 4
+    latents = torch.zeros(4, 2, 3)
+    data = training_set(latents, ["cat", None, "cat", None])
+    assert data.labels[0] == data.labels[2] == 0
+    assert len(set(data.labels.tolist())) == 3
+    assert data.classes == 1
+    nothing = training_set(latents)
+    assert len(set(nothing.labels.tolist())) == 4
+    assert nothing.classes == 0
+
+
+def test_items_without_a_label_are_not_classified() -> None:
+    vectors, prototypes = torch.eye(3), torch.eye(3)[:2]
+    right, wrong = torch.tensor([0, 1, 2]), torch.tensor([1, 0, 2])
+    assert label_loss(vectors, right, prototypes) < 0.01 < label_loss(vectors, wrong, prototypes)
+    assert label_loss(vectors, right + 2, prototypes) == 0
+    assert label_loss(vectors, right, prototypes[:0]) == 0
 
 
 @pytest.mark.parametrize(
