@@ -18,7 +18,8 @@ def content(folder: Path) -> dict[str, tuple[bytes, str | None, bytes]]:
     with opened_for_search(folder) as index:
         rows = list(index.rows.all())
         vectors = index.vectors_of(rows)
-        return {row.entry.name: (row.entry.digest, row.entry.label, each.tobytes()) for row, each in zip(rows, vectors, strict=True)}
+        pairs = zip(rows, vectors, strict=True)
+        return {row.entry.name: (row.entry.digest, row.entry.label, each.tobytes()) for row, each in pairs}
 
 
 def test_only_new_and_edited_items_are_embedded(tmp_path: Path) -> None:

@@ -72,9 +72,9 @@ class Looked:
     error: str | None = None
 
 
-def chunk_size(example: Tensor) -> int:
-    """The number of items that are embedded at once."""
-    return max(1, min(LARGEST_CHUNK, CHUNK_VALUES // max(1, example.numel())))
+def chunk_size(values: int) -> int:
+    """The number of items, each of this number of values, that are read and embedded at once."""
+    return max(1, min(LARGEST_CHUNK, CHUNK_VALUES // max(1, values)))
 
 
 def update(

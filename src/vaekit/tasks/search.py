@@ -21,8 +21,7 @@ from vaekit.retrieval.index import Index, Match, opened_for_search
 from vaekit.retrieval.matrix import Vectors
 from vaekit.retrieval.rows import Entry
 from vaekit.retrieval.update import checked_vectors
-from vaekit.tasks.embeddings import LOOK, MEANING, stored_embedding
-from vaekit.tasks.index import preparation_of
+from vaekit.tasks.embeddings import LOOK, MEANING, preparation_of, prepare_for, stored_embedding
 from vaekit.tasks.index_quality import candidates_of
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
@@ -164,7 +163,7 @@ def check_model(opened: Index, model: OpenModel) -> None:
         IndexMismatch: they are not.
     """
     known = opened.description.preparation
-    changed = differences(known, preparation_of(model))
+    changed = differences(known, preparation_of(opened.description.embed, model))
     if changed:
         raise IndexMismatch(
             f"The index {opened.folder} is of items of another VAE: {'; '.join(changed)}.",
@@ -213,7 +212,8 @@ def query_of_file(model: OpenModel, path: Path, opened: Index, options: SearchOp
     if same and options.embed is None:
         vector = opened.vectors_of(same[:1])[0]
     else:
-        vector = checked_vectors(embedding_of(model, opened, options), model.schema.to_tensor([record]))[0]
+        prepare = prepare_for(opened.description.embed, model)
+        vector = checked_vectors(embedding_of(model, opened, options), prepare([record]))[0]
     note = f"{path} has {len(items):,} {model.domain.items}; the query is the first one." if len(items) > 1 else ""
     return Query(path.name if len(items) == 1 else items.key(0), vector, digest, label, record, (note,) if note else ())
 
