@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from refusals import refuses
+from small_index import square_model
 
 from vaekit.checkpoints.latent_files import SUFFIX
 from vaekit.domains.images.read import read_image
@@ -33,22 +34,12 @@ def picture(path: Path, seed: int, size: tuple[int, int] = (40, 40)) -> Path:
 
 @pytest.fixture(scope="session")
 def square_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small VAE of images of one size, which are cheap to prepare."""
-    import torch
-
-    from vaekit.checkpoints.save import save
-    from vaekit.families import assemble, family_of
-    from vaekit.families.burgess.net import BurgessConfig
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("square") / "square.safetensors"
-    save(assemble(family_of("burgess"), BurgessConfig(3, 32, 4, 16, 6)).eval(), path)
-    return path
+    return tmp_path_factory.mktemp("square") / "square.safetensors"
 
 
 @pytest.fixture(scope="session")
 def small(square_vae: Path) -> OpenModel:
-    return open_model(ModelOptions(str(square_vae)), EngineOptions(device="cpu", batch=16))
+    return square_model(square_vae)
 
 
 @pytest.fixture
