@@ -92,7 +92,7 @@ class Matrix:
 
     def _fill(self, file: Any, vectors: NDArray[Any]) -> None:
         try:
-            count = file.readinto(memoryview(vectors).cast("B"))
+            count = file.readinto(vectors.data.cast("B"))
         except OSError as error:
             raise self._damaged(reason_of(error)) from error
         if count != vectors.nbytes:
