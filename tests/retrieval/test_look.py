@@ -10,14 +10,34 @@ from torch import Tensor
 from vaekit.checkpoints.latent_files import origin_of
 from vaekit.errors import BadItem
 from vaekit.families.kl.net import KLConfig
+from vaekit.families.parts.net import GaussianPart, PartsConfig
+from vaekit.nets.likelihoods import BernoulliPart, ColumnsPart, TokensPart
+from vaekit.nets.mlp import MLPConfig
+from vaekit.nets.sequence import SequenceConfig
 from vaekit.normalization import LatentNormalization
 from vaekit.retrieval.embedding import Embedding
 from vaekit.retrieval.latent_encoder import LatentEncoder
-from vaekit.retrieval.look import Look
+from vaekit.retrieval.look import Look, local_contrast, windows
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.vae import VAE
 
+RANDOM = torch.Generator().manual_seed(0)
+OTHERS = {
+    "rows": (
+        PartsConfig(MLPConfig((5,), 3, (8,)), GaussianPart(), ColumnsPart(("normal:5",))),
+        torch.randn(6, 5, generator=RANDOM),
+    ),
+    "sentences": (
+        PartsConfig(SequenceConfig(5, 6, 3, 8, 4), GaussianPart(), TokensPart()),
+        torch.randint(5, (6, 6), generator=RANDOM),
+    ),
+    "images of one size": (
+        PartsConfig(MLPConfig((1, 12, 12), 3, (8,)), GaussianPart(), BernoulliPart()),
+        torch.rand(6, 1, 12, 12, generator=RANDOM) * 2 - 1,
+    ),
+}
+"""Configs and items of VAEs with one global latent."""
 RandomVAE = Callable[[Any, LatentNormalization | None], VAE]
 
 
@@ -42,6 +62,16 @@ def test_a_vector_does_not_depend_on_the_batch(random_vae: RandomVAE, small_kl: 
     vae, x = random_vae(small_kl, LatentNormalization((0.5,), (0.25,))), images(5)
     expected = torch.cat([look_of(vae)(item) for item in x.split(1)])
     torch.testing.assert_close(look_of(vae, batch=3)(x), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_global_latent_is_the_vector(random_vae: RandomVAE, kind: str) -> None:
+    config, x = OTHERS[kind]
+    vae = random_vae(config, LatentNormalization((0.0,), (2.0,)))
+    look = look_of(vae, batch=2)
+    assert look.dimension == 3
+    latents = vae.encode(x).mode.flatten(1)
+    torch.testing.assert_close(look(x), torch.nn.functional.normalize(latents, dim=1), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("patch", [1, 2])
@@ -72,3 +102,20 @@ def test_latents_that_are_not_finite_are_refused(random_vae: RandomVAE, small_kl
     x[1, 0, 0, 0] = torch.nan
     with pytest.raises(BadItem):
         look_of(random_vae(small_kl, None))(x)
+
+
+@pytest.mark.parametrize(("positions", "count"), [(8, 3), (4, 6), (1, 4), (64, 3)])
+def test_windows_average_and_follow_their_places(positions: int, count: int) -> None:
+    weights = windows(positions, count)
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(count))
+    ramp = weights @ torch.linspace(-1, 1, positions) if positions > 1 else weights.sum(dim=1).cumsum(0)
+    assert (ramp.diff() > 0).all()
+    torch.testing.assert_close(weights.flip(0, 1), weights)
+
+
+def test_contrast_is_that_of_the_place() -> None:
+    z = torch.zeros(1, 1, 24, 24)
+    z[..., :12] = torch.tensor([1.0, -1.0]).repeat(6)
+    contrast = local_contrast(z)[0, 0]
+    torch.testing.assert_close(contrast[:, -1], torch.full((6,), 0.2).log(), atol=0.01, rtol=0)
+    torch.testing.assert_close(contrast[:, 0], torch.full((6,), 2.2).log(), atol=0.1, rtol=0)

@@ -10,6 +10,9 @@ from torch import Tensor
 from vaekit.checkpoints.latent_files import origin_of
 from vaekit.errors import BadItem, BadPlan, NoTrainingData
 from vaekit.families.kl.net import KLConfig
+from vaekit.families.parts.net import GaussianPart, PartsConfig
+from vaekit.nets.likelihoods import ColumnsPart
+from vaekit.nets.mlp import MLPConfig
 from vaekit.normalization import LatentNormalization
 from vaekit.retrieval.embedding import Embedding
 from vaekit.retrieval.latent_encoder import LatentEncoder
@@ -53,6 +56,17 @@ def test_labels_separate_planted_groups(encoder: LatentEncoder) -> None:
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(20))
     torch.testing.assert_close(vectors, torch.cat([meaning(part) for part in queries.split(3)]), atol=1e-5, rtol=0)
     assert precision(exact_neighbors(vectors, meaning(x)), wanted, labels) > 0.9
+
+
+def test_labels_separate_rows_whatever_else_varies(random_vae: RandomVAE) -> None:
+    vae = random_vae(PartsConfig(MLPConfig((5,), 5, (16,)), GaussianPart(), ColumnsPart(("normal:5",))), None)
+    rows = torch.randn(80, 5, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.3, 2, 2, 2, 2])
+    rows[:, 0] += torch.tensor([2.0, -2.0]).repeat(40)
+    labels = ["high", "low"] * 40
+    encoder = LatentEncoder(Engine(vae, Plan(device="cpu", batch_size=32)), origin_of(vae))
+    meaning = train_meaning(encoder, rows[:60], labels[:60], MeaningOptions(views=2, steps=60, batch=32))
+    neighbors = exact_neighbors(meaning(rows[60:]), meaning(rows[:60]), 5)
+    assert precision(neighbors, labels[60:], labels[:60]) > 0.8
 
 
 def test_training_is_reproducible_and_follows_its_seed(encoder: LatentEncoder) -> None:

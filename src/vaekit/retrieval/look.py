@@ -1,12 +1,14 @@
 """`look`: the latents of an item as one vector.
 
 An image is encoded twice, as a whole: at 32x32, and at 64x64 (at 4 and 8 latent positions per axis, for VAEs of a
-factor above 8). Three parts are scaled to unit length, weighted and joined:
+factor above 8). Three parts are computed of z channels, scaled to unit length, weighted and joined:
 
-- layout: the latents of the small size, averaged to 4x4 positions: 16 z values for z channels;
-- contrast: the logarithm of the standard deviation of each channel around each of 4x4 places of the large size, 16 z
-  values. It has the texture without its exact position, which tolerates crops;
+- layout: the latents of the small size, averaged to 4x4 positions: 16 z values;
+- contrast: the logarithm of the standard deviation of each channel around each of 6x6 places of the large size: 36 z
+  values. It describes texture without its exact position, and thereby tolerates crops;
 - colors: the latents of the large size, averaged around 3x3 places: 9 z values.
+
+Places near the edges, which crops change most, have less weight.
 
 The parts and weights were chosen by measurement: `docs/latent-space.md` shows how they find near-duplicates of images
 that they were not chosen on. VAEs of images of one size and VAEs of other domains give their whole latent instead; maps
@@ -33,12 +35,15 @@ from vaekit.shapes import AnyLatents, Items, Latents
 
 SMALL, LARGE = (32, 4), (64, 8)
 """The minimum of pixels and of latent positions of each side at which whole images are encoded."""
-LAYOUT, CONTRAST, COLORS = 4, 4, 3
+LAYOUT, CONTRAST, COLORS = 4, 6, 3
 """Places along each axis of the three parts."""
-WEIGHTS = {"layout": 1.0, "contrast": 2.0, "colors": 0.5}
+WEIGHTS = {"layout": 1.0, "contrast": 1.5, "colors": 0.5}
 """Weights of their dot products."""
-OFFSET = 0.1
-"""Added to standard deviations, of which the logarithm is taken; normalized latents have about 1."""
+OFFSET, USUAL = 0.1, 0.5
+"""Added to standard deviations before the logarithm; and their sum where the logarithm is 0. Normalized latents have a
+standard deviation of about 1 in a whole image."""
+EDGE = 0.4
+"""The weight of a place is exp(-EDGE (x^2 + y^2)) for x and y from -1 to 1."""
 WIDTH = 0.5
 """The standard deviation of the window around a place, in distances of places."""
 MOST_POSITIONS = 8
@@ -77,7 +82,7 @@ class Look:
             "contrast": local_contrast(large),
             "colors": around_places(large, COLORS),
         }
-        weighted = [WEIGHTS[name] ** 0.5 * unit_vectors(part.flatten(1), SOURCE) for name, part in parts.items()]
+        weighted = [WEIGHTS[name] ** 0.5 * unit_vectors(inner(part).flatten(1), SOURCE) for name, part in parts.items()]
         return unit_vectors(torch.cat(weighted, dim=1), SOURCE)
 
     @property
@@ -104,22 +109,32 @@ def averaged(z: AnyLatents, size: tuple[int, ...]) -> AnyLatents:
     return POOLS[len(size) - 1](z, size) if size and tuple(z.shape[2:]) != size else z
 
 
-def around_places(z: Latents, places: int) -> Latents:
-    """Averages of latents around places x places, weighted by a Gaussian window."""
-    rows, columns = (windows(extent, places) for extent in z.shape[2:])
+def around_places(z: Latents, count: int) -> Latents:
+    """Averages of latents around count x count places, weighted by a Gaussian window."""
+    rows, columns = (windows(extent, count) for extent in z.shape[2:])
     return rows @ z @ columns.T
 
 
 def local_contrast(z: Latents) -> Latents:
-    """log(0.1 + standard deviation) of latents around 4x4 places, weighted by the same window."""
+    """log((0.1 + standard deviation) / 0.5) of latents around 6x6 places, weighted by the same window."""
     mean = around_places(z, CONTRAST)
     variance = around_places(z.square(), CONTRAST) - mean.square()
-    return (variance.clamp(min=0).sqrt() + OFFSET).log()
+    return ((variance.clamp(min=0).sqrt() + OFFSET) / USUAL).log()
 
 
-def windows(positions: int, places: int) -> Float[Tensor, "places positions"]:
+def inner(z: Latents) -> Latents:
+    """Latents with less weight near the edges."""
+    rows, columns = ((-EDGE * places(extent).square()).exp() for extent in z.shape[2:])
+    return z * rows.unsqueeze(1) * columns
+
+
+def places(count: int) -> Float[Tensor, "count"]:
+    """The centers of equal parts of the interval from -1 to 1."""
+    return (torch.arange(count) + 0.5) / count * 2 - 1
+
+
+def windows(positions: int, count: int) -> Float[Tensor, "count positions"]:
     """Gaussian weights of positions around each place; each row has the sum 1."""
-    centers = (torch.arange(places) + 0.5) / places
-    distances = ((torch.arange(positions) + 0.5) / positions - centers.unsqueeze(1)) * places
+    distances = (places(positions) - places(count).unsqueeze(1)) * count / 2
     weights = (-0.5 * (distances / WIDTH).square()).exp()
     return weights / weights.sum(dim=1, keepdim=True)

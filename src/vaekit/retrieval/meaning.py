@@ -107,8 +107,7 @@ def train_meaning(
         BadItem: the latents of an item are not finite.
     """
     shape = checked_shape(encoder, x, options)
-    stop_at = time.monotonic() + 60 * options.minutes
-    views = options.views + 1
+    started, views = time.monotonic(), options.views + 1
     total = views + options.steps
     latents = encoded_views(encoder, x, options, lambda done: progress(done, total))
     head = new_head(shape, options.seed)
@@ -117,7 +116,7 @@ def train_meaning(
         head,
         TrainingSet(latents, label_numbers(labels, len(x))),
         options,
-        stop_at,
+        started + 60 * options.minutes,
         lambda done: progress(views + done, total),
     )
     return Meaning(encoder, head)
