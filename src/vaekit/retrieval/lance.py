@@ -7,10 +7,12 @@ is chosen by measurement.
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -138,6 +140,7 @@ def require_lancedb() -> ModuleType:
     Raises:
         MissingPackage: it is not installed.
     """
+    os.environ.setdefault("LANCE_LOG", "error")  # its warnings are about itself
     return require("lancedb", "search indexes of more than 100,000 items", "search")
 
 
@@ -195,15 +198,13 @@ def blocks_of(
 
 
 def divide(table: Any, added: int) -> None:
-    """Divide the vectors into cells, or add new ones to existing cells."""
+    """Divide the vectors into cells, or add new ones to existing cells, and remove older versions of the table."""
     from lancedb.index import IvfFlat
 
     count = table.count_rows()
-    if count < LEAST_FOR_CELLS:
-        return
-    if not table.list_indices() or added > REBUILT * count:
+    if count >= LEAST_FOR_CELLS and (not table.list_indices() or added > REBUILT * count):
         table.create_index("vector", config=IvfFlat(distance_type="dot", num_partitions=math.isqrt(count)))
-    table.optimize()
+    table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
 
 
 def fewest_cells(index: Index, table: Any) -> tuple[int, float]:
