@@ -204,7 +204,7 @@ def divide(table: Any, added: int) -> None:
     count = table.count_rows()
     if count >= LEAST_FOR_CELLS and (not table.list_indices() or added > REBUILT * count):
         table.create_index("vector", config=IvfFlat(distance_type="dot", num_partitions=math.isqrt(count)))
-    table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+    table.optimize(cleanup_older_than=timedelta(milliseconds=1), delete_unverified=True)
 
 
 def fewest_cells(index: Index, table: Any) -> tuple[int, float]:
