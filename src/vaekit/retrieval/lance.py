@@ -45,6 +45,10 @@ REBUILT = 0.3
 """The share of new vectors beyond which cells are computed again."""
 
 
+class BadTable(BadIndex):
+    """The table of LanceDB is damaged. The index can be searched without it."""
+
+
 @dataclass(frozen=True)
 class State:
     """What the table holds, and how it is searched."""
@@ -70,7 +74,7 @@ class LanceSearch:
         """The rows of about k nearest neighbors.
 
         Raises:
-            BadIndex: the table is damaged.
+            BadTable: the table is damaged.
         """
         with damage_reported(self._index.folder):
             ids = nearest_ids(self._table, query, k, self._cells)
@@ -82,7 +86,7 @@ def open_lance(index: Index) -> LanceSearch | None:
 
     Raises:
         MissingPackage: LanceDB is not installed.
-        BadIndex: the table is damaged.
+        BadTable: the table is damaged.
     """
     state = read_state(index.folder)
     if state is None or (state.items, state.last_id) != summary(index):
@@ -108,13 +112,19 @@ def synchronize(index: Index) -> State:
     try:
         table = filled_table(index)
     except CannotWriteHere:  # a damaged table, perhaps
-        shutil.rmtree(index.folder / FOLDER, ignore_errors=True)
+        forget(index)
         table = filled_table(index)
     cells, recall = fewest_cells(index, table)
     state = State(*summary(index), cells, recall)
     with atomic_file(index.folder / STATE) as part:
         part.write_text(json.dumps(asdict(state)) + "\n", "utf-8")
     return state
+
+
+def forget(index: Index) -> None:
+    """Remove the table: the index is searched by an exact scan."""
+    (index.folder / STATE).unlink(missing_ok=True)
+    shutil.rmtree(index.folder / FOLDER, ignore_errors=True)
 
 
 def filled_table(index: Index) -> Any:
@@ -237,15 +247,14 @@ def nearest_ids(table: Any, query: Vectors, k: int, cells: int) -> list[int]:
 
 @contextmanager
 def damage_reported(folder: Path) -> Iterator[None]:
-    """Report any failure of LanceDB as a damaged index."""
+    """Report any failure of LanceDB as a damaged table."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
         raise
     except BaseException as error:  # LanceDB is written in Rust, and its panics are no Exceptions
-        raise BadIndex(
+        raise BadTable(
             f"The table of LanceDB in {folder} cannot be searched: {printable(str(error), 200)}.",
             "",
-            f"Remove {folder / FOLDER} and {folder / STATE}: it is searched by an exact scan then, and the next "
-            "`vaekit index` makes them again.",
+            f"Remove {folder / FOLDER} and {folder / STATE}; the next `vaekit index` makes them again.",
         ) from error

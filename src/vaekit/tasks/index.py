@@ -1,5 +1,7 @@
 """Index items by meaning or look: embed them, and keep their vectors on disk."""
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,7 +28,7 @@ from vaekit.tasks.embeddings import (
     prepare_for,
     values_per_item,
 )
-from vaekit.tasks.index_quality import AUTO, Quality, check_store, measure
+from vaekit.tasks.index_quality import AUTO, Quality, check_store, is_current, measure
 from vaekit.tasks.model import OpenModel
 
 QUALITY = "quality.json"
@@ -203,7 +205,8 @@ def quality_of(
 ) -> Quality:
     """The quality of an index: measured if it changed, else as it was measured before."""
     path = opened.folder / QUALITY
-    key = {"store": options.store, "items": len(opened)}
+    labels = hashlib.sha256(json.dumps(list(source.labels)).encode()).hexdigest()
+    key = {"store": options.store, "items": len(opened), "labels": labels}
     if not (changes.embedded or changes.removed):
         try:
             known = json_object(read_text(path))
@@ -211,7 +214,7 @@ def quality_of(
             known = {}
         if known.get("of") == key:
             restored = Quality.restored(known.get("quality"))
-            if restored is not None:
+            if restored is not None and is_current(restored, opened):
                 return restored
     quality = measure(opened, options.store, embedding, source.data, source.labels, source.prepare)
     with atomic_file(path) as part:

@@ -22,7 +22,7 @@ from vaekit.retrieval.matrix import Vectors
 from vaekit.retrieval.rows import Entry
 from vaekit.retrieval.update import checked_vectors
 from vaekit.tasks.embeddings import LOOK, MEANING, preparation_of, prepare_for, stored_embedding
-from vaekit.tasks.index_quality import candidates_of
+from vaekit.tasks.index_quality import neighbors_of
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
 
@@ -118,10 +118,10 @@ def search(
         check_model(opened, model)
         data, missing = data_of(model, opened.description, options.data)
         query = query_of(model, item, opened, options, data)
-        candidates, remark = candidates_of(opened)
         same = opened.rows.of_digest(query.digest) if query.digest else []
         wanted = options.k + len(same) * options.exclude_itself
-        found = {match.row.id: match for match in opened.search(query.vector, wanted, candidates)}
+        nearest, store, remark = neighbors_of(opened, query.vector, wanted)
+        found = {match.row.id: match for match in nearest}
         found |= {match.row.id: match for match in opened.ranked(query.vector, same, len(same))}
         ids = {row.id for row in same}
         matches = ordered(list(found.values()), ids, options)
@@ -138,7 +138,7 @@ def search(
         )
         few = f"The index holds only {len(opened):,} items." if len(opened) < options.k else ""
         notes = tuple(note for note in (*query.notes, remark, few) if note)
-        result = SearchResult(query.name, neighbors, len(opened), candidates.name, notes=notes)
+        result = SearchResult(query.name, neighbors, len(opened), store, notes=notes)
         if out is None:
             return result
         report = report_of(model, query, matches, ids, opened, data)
