@@ -150,7 +150,7 @@ def require_lancedb() -> ModuleType:
     Raises:
         MissingPackage: it is not installed.
     """
-    os.environ.setdefault("LANCE_LOG", "error")  # its warnings are about itself
+    os.environ.setdefault("LANCEDB_LOG", "error")  # its warnings are about itself
     return require("lancedb", "search indexes of more than 100,000 items", "search")
 
 
