@@ -34,11 +34,10 @@ from vaekit.retrieval.look import Look
 from vaekit.retrieval.meaning import (
     Meaning,
     MeaningOptions,
-    TrainingSet,
     encoded_views,
-    label_numbers,
     new_head,
     train_head,
+    training_set,
 )
 from vaekit.retrieval.quality import LabeledItems, compare_with_baselines, label_precision
 from vaekit.tasks.model import open_model
@@ -168,8 +167,7 @@ def labels(encoder: LatentEncoder, name: str, options: argparse.Namespace) -> No
         began = time.perf_counter()
         head = new_head(tuple(latents.shape[2:]), settings.seed)
         head.standardize.fit(latents.flatten(0, 1))
-        data = TrainingSet(latents, label_numbers(known, len(latents)))
-        train_head(head, data, settings, math.inf, lambda _: None)
+        train_head(head, training_set(latents, known), settings, math.inf, lambda _: None)
         minutes = (time.perf_counter() - began) / 60
         value = label_precision(Meaning(encoder, head), gallery, queries)
         print(f"  meaning {about}: {value:.3f}, trained in {minutes:.1f} minutes", flush=True)

@@ -16,7 +16,7 @@ from vaekit.nets.mlp import MLPConfig
 from vaekit.normalization import LatentNormalization
 from vaekit.retrieval.embedding import Embedding
 from vaekit.retrieval.latent_encoder import LatentEncoder
-from vaekit.retrieval.meaning import MeaningOptions, contrastive_loss, label_numbers, same, train_meaning
+from vaekit.retrieval.meaning import MeaningOptions, contrastive_loss, label_loss, same, train_meaning, training_set
 from vaekit.retrieval.quality import exact_neighbors, precision
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
@@ -88,10 +88,22 @@ def test_a_view_is_nearest_to_its_item_without_labels() -> None:
 
 
 def test_items_without_a_label_are_alone() -> None:
-    numbers = label_numbers(["cat", None, "cat", None], 4)
-    assert numbers[0] == numbers[2]
-    assert len(set(numbers.tolist())) == 3
-    assert len(set(label_numbers([], 4).tolist())) == 4
+    latents = torch.zeros(4, 2, 3)
+    data = training_set(latents, ["cat", None, "cat", None])
+    assert data.labels[0] == data.labels[2] == 0
+    assert len(set(data.labels.tolist())) == 3
+    assert data.classes == 1
+    nothing = training_set(latents)
+    assert len(set(nothing.labels.tolist())) == 4
+    assert nothing.classes == 0
+
+
+def test_items_without_a_label_are_not_classified() -> None:
+    vectors, prototypes = torch.eye(3), torch.eye(3)[:2]
+    right, wrong = torch.tensor([0, 1, 2]), torch.tensor([1, 0, 2])
+    assert label_loss(vectors, right, prototypes) < 0.01 < label_loss(vectors, wrong, prototypes)
+    assert label_loss(vectors, right + 2, prototypes) == 0
+    assert label_loss(vectors, right, prototypes[:0]) == 0
 
 
 @pytest.mark.parametrize(

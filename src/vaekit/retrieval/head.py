@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vaekit.shapes import AnyLatents
 
-WIDTH = 128
+WIDTH = 64
 """Channels of its first layers."""
 DIMENSION = 128
 """Values of a vector."""
