@@ -118,12 +118,12 @@ def megabytes() -> float:
 
 
 def timed_search(index: Index, queries: np.ndarray, search: Candidates) -> tuple[list[list[int]], list[float]]:
-    """The ids of the neighbors of each query, and the seconds of each search."""
+    """The ids of the neighbors of each query, and the seconds of the processor that each search took."""
     found, seconds = [], []
     for query in queries:
-        started = time.perf_counter()
+        started = time.process_time()
         found.append([match.row.id for match in index.search(query, NEIGHBORS, search)])
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
     return found, seconds
 
 
@@ -144,12 +144,12 @@ def bench_vectors(count: int, dimension: int) -> None:
             queries = (made_vectors(count + QUERIES, dimension)[-QUERIES:]).numpy()
             exact, exact_seconds = timed_search(index, queries, ExactScan(index))
             found, seconds = timed_search(index, queries, lance)
-            print(f"{'search':8} {'recall@10':>10} {'median ms':>10} {'p95 ms':>10}")
+            print(f"{'search':20} {'recall@10':>10} {'median ms':>10} {'p95 ms':>10}  (time of the processor)")
             for name, recall, times in (
                 ("exact", 1.0, exact_seconds),
                 (f"lancedb ({state.cells} cells)", shared(exact, found), seconds),
             ):
-                print(f"{name:20} {recall:.3f} {1e3 * np.median(times):10.1f} {1e3 * np.quantile(times, 0.95):10.1f}")
+                print(f"{name:20} {recall:10.3f} {1e3 * np.median(times):10.1f} {1e3 * np.quantile(times, 0.95):10.1f}")
             sizes = {path.name: size_of(path) for path in sorted(index.folder.iterdir())}
             print(", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in sizes.items() if size > 2**20))
 
@@ -182,13 +182,14 @@ def bench_images(path: Path, vae: str, copies: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for turn in ("first", "again"):
             memory.clear()
+            before = time.process_time()
             with opened_for_change(Path(folder) / "index", description) as index:
                 chunk = chunk_size(values_per_item(LOOK, model))
                 changes = update(index, data, prepare_for(LOOK, model), look, (), chunk, progress=progress)
             rate = len(data) / changes.seconds
             print(
                 f"{turn}: {len(data):,} images, {changes.embedded:,} embedded in {changes.seconds / 60:.1f} min, "
-                f"{rate:,.0f}/s"
+                f"{rate:,.0f}/s; processor {(time.process_time() - before) / 60:.1f} min"
             )
             if turn == "first" and memory:
                 shown = memory[:: max(1, len(memory) // 10)]

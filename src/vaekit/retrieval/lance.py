@@ -36,7 +36,7 @@ FEWEST = 100_000
 NEIGHBORS = 10
 QUERIES = 200
 """Stored vectors with which recall is measured."""
-ENOUGH = 0.98
+ENOUGH = 0.99
 """The recall at which no more cells are searched."""
 LEAST_FOR_CELLS = 256
 """Fewer vectors are not divided into cells."""
