@@ -9,9 +9,9 @@ import torch
 from refusals import refuses
 from small_index import Random, description_of, indexed, sentences
 
-from vaekit.errors import BadIndex, MissingPackage
+from vaekit.errors import MissingPackage
 from vaekit.retrieval.index import Index, opened_for_change, opened_for_search
-from vaekit.retrieval.lance import FOLDER, STATE, open_lance, synchronize
+from vaekit.retrieval.lance import FOLDER, STATE, BadTable, open_lance, synchronize
 
 pytest.importorskip("lancedb", reason="needs the package lancedb")
 
@@ -76,7 +76,7 @@ def test_a_damaged_table_is_reported_and_made_again(tmp_path: Path) -> None:
     for file in (tmp_path / FOLDER).rglob("*"):
         if file.is_file():
             file.write_bytes(b"damaged" * 10)
-    with opened_for_search(tmp_path) as index, refuses(BadIndex, FOLDER, STATE):
+    with opened_for_search(tmp_path) as index, refuses(BadTable, FOLDER, STATE):
         search = open_lance(index)
         assert search is not None
         index.search(query(1), 5, search)

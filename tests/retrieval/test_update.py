@@ -7,21 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from refusals import refuses
-from small_index import DIMENSION, Random, description_of, indexed, sentences
+from small_index import DIMENSION, Random, content, description_of, indexed, sentences
 
 from vaekit.errors import BadIndex, BadItem, BadPlan, CannotWrite, CannotWriteHere, IndexMismatch
 from vaekit.retrieval.index import ROWS, VECTORS, opened_for_change, opened_for_search
-
-
-def content(folder: Path) -> dict[str, tuple[bytes, str | None, bytes]]:
-    """Every item of an index with its digest, label and vector."""
-    with opened_for_search(folder) as index:
-        rows = list(index.rows.all())
-        vectors = index.vectors_of(rows)
-        return {
-            row.entry.name: (row.entry.digest, row.entry.label, each.tobytes())
-            for row, each in zip(rows, vectors, strict=True)
-        }
 
 
 def test_only_new_and_edited_items_are_embedded(tmp_path: Path) -> None:

@@ -5,14 +5,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from vaekit.checkpoints.save import save
 from vaekit.datasets.dataset import Line, Record
 from vaekit.errors import BadItem
+from vaekit.families import assemble, family_of
+from vaekit.families.burgess.net import BurgessConfig
 from vaekit.retrieval.description import Description
-from vaekit.retrieval.index import opened_for_change
+from vaekit.retrieval.index import opened_for_change, opened_for_search
 from vaekit.retrieval.update import Changes, update
+from vaekit.tasks.model import OpenModel, open_model
+from vaekit.tasks.options import EngineOptions, ModelOptions
 
 DIMENSION = 8
 
@@ -89,3 +95,25 @@ def indexed(
     embedding = embedding or Random()
     with opened_for_change(folder, description_of(embedding)) as index:
         return update(index, Lines(items), as_values, embedding, labels, chunk, **options)
+
+
+def content(folder: Path) -> dict[str, tuple[bytes, str | None, bytes]]:
+    """Every item of an index with its digest, label and vector."""
+    with opened_for_search(folder) as index:
+        rows = list(index.rows.all())
+        pairs = zip(rows, index.vectors_of(rows), strict=True)
+        return {row.entry.name: (row.entry.digest, row.entry.label, each.tobytes()) for row, each in pairs}
+
+
+def small_images(count: int, side: int = 32) -> "np.ndarray[Any, Any]":
+    """Smooth random images (n, side, side, 3), bytes."""
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (count, 4, 4, 3))
+    return np.kron(coarse, np.ones((1, side // 4, side // 4, 1))).astype(np.uint8)
+
+
+def square_model(path: Path) -> OpenModel:
+    """A tiny VAE with random weights, of images of 32x32 pixels, which is written to a file and opened."""
+    torch.manual_seed(0)
+    save(assemble(family_of("burgess"), BurgessConfig(3, 32, 4, 16, 6)).eval(), path)
+    return open_model(ModelOptions(str(path)), EngineOptions(device="cpu", batch=16))

@@ -3,17 +3,21 @@
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from refusals import refuses
+from small_index import square_model
 
 from vaekit.checkpoints.latent_files import SUFFIX
 from vaekit.domains.images.read import read_image
 from vaekit.errors import BadIndex, BadItem, BadPlan, IndexMismatch, NotFound, NoTrainingData
 from vaekit.retrieval.index import opened_for_search
+from vaekit.retrieval.meaning import Meaning, MeaningOptions, train_meaning
 from vaekit.tasks.index import IndexOptions, index
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
@@ -33,22 +37,12 @@ def picture(path: Path, seed: int, size: tuple[int, int] = (40, 40)) -> Path:
 
 @pytest.fixture(scope="session")
 def square_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small VAE of images of one size, which are cheap to prepare."""
-    import torch
-
-    from vaekit.checkpoints.save import save
-    from vaekit.families import assemble, family_of
-    from vaekit.families.burgess.net import BurgessConfig
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("square") / "square.safetensors"
-    save(assemble(family_of("burgess"), BurgessConfig(3, 32, 4, 16, 6)).eval(), path)
-    return path
+    return tmp_path_factory.mktemp("square") / "square.safetensors"
 
 
 @pytest.fixture(scope="session")
 def small(square_vae: Path) -> OpenModel:
-    return open_model(ModelOptions(str(square_vae)), EngineOptions(device="cpu", batch=16))
+    return square_model(square_vae)
 
 
 @pytest.fixture
@@ -223,3 +217,56 @@ def test_functions_that_an_index_names_are_not_run(
     with refuses(BadPlan, "my_features:means"):
         search(small, new, tmp_path / "index")
     assert search(small, new, tmp_path / "index", SearchOptions(2, embed="my_features:means")).neighbors
+
+
+def test_meaning_is_trained_once(
+    small: OpenModel, gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20, 40):
+        picture(gallery / "ab"[number % 2] / f"{number:02}.png", number)
+    trained = []
+
+    def train(*arguments: Any, **options: Any) -> Meaning:
+        trained.append(arguments)
+        return train_meaning(*arguments, **options, options=MeaningOptions(views=1, steps=3, batch=16))
+
+    monkeypatch.setattr("vaekit.tasks.embeddings.train_meaning", train)
+    options = IndexOptions(embed="meaning", vae="square")
+    made = index(small, gallery, tmp_path / "index", options)
+    assert made.embedding["embedding"] == "meaning" and set(made.quality.precision) >= {"embedding", "pixels", "chance"}
+    again = index(small, gallery, tmp_path / "index", options)
+    assert again.changes.embedded == 0 and len(trained) == 1
+    new = str(picture(tmp_path / "new.png", 77))
+    assert len(search(small, new, tmp_path / "index", SearchOptions(3)).neighbors) == 3
+    with refuses(IndexMismatch, "look"):
+        index(small, gallery, tmp_path / "index")
+
+
+def test_large_indexes_use_lancedb(
+    small: OpenModel, gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("lancedb", reason="needs the package lancedb")
+    result = index(small, gallery, tmp_path / "index", IndexOptions(store="lancedb"))
+    assert (result.quality.store, result.quality.recall) == ("lancedb", 1)
+    assert search(small, "a/00.png", tmp_path / "index").store == "lancedb"
+    shutil.rmtree(tmp_path / "index" / "lance")
+    damaged = search(small, "a/00.png", tmp_path / "index")
+    assert damaged.store == "exact" and damaged.notes and damaged.neighbors[0].item == "a/00.png"
+    (tmp_path / "index" / "lance.json").unlink()
+    index(small, gallery, tmp_path / "index", IndexOptions(store="lancedb"))
+    assert search(small, "a/00.png", tmp_path / "index").store == "lancedb"
+    assert index(small, gallery, tmp_path / "index", IndexOptions(store="exact")).quality.store == "exact"
+    again = search(small, "a/00.png", tmp_path / "index")
+    assert again.store == "exact" and not again.notes
+    monkeypatch.setattr("vaekit.tasks.index_quality.FEWEST", 5)
+    monkeypatch.setitem(sys.modules, "lancedb", None)
+    assert "vaekit[search]" in index(small, gallery, tmp_path / "other").quality.remark
+
+
+def test_an_index_on_a_read_only_disk_is_searched(small: OpenModel, made: Path, gallery: Path) -> None:
+    for path in (*made.iterdir(), made):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        assert search(small, "a/00.png", made).neighbors[0].item == "a/00.png"
+    finally:
+        made.chmod(0o755)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import log, print_facts, print_json, progress_bar, spinner
+from vaekit.cli.output import Lines, log, print_facts, print_json, progress_bar, spinner
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def show(result: "IndexResult", items: str) -> None:
     changes, quality = result.changes, result.quality
     counts = {name: getattr(changes, name) for name in ("added", "edited", "unchanged", "removed")}
     done = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    facts = {items: f"{result.items:,}", "changes": done}
+    facts: dict[str, Lines] = {items: f"{result.items:,}", "changes": done}
     if changes.skipped:
         facts["skipped"] = f"{len(changes.skipped):,}"
     minutes, seconds = divmod(round(changes.seconds), 60)

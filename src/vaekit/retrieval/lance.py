@@ -7,10 +7,12 @@ is chosen by measurement.
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,13 +36,17 @@ FEWEST = 100_000
 NEIGHBORS = 10
 QUERIES = 200
 """Stored vectors with which recall is measured."""
-ENOUGH = 0.98
+ENOUGH = 0.99
 """The recall at which no more cells are searched."""
 LEAST_FOR_CELLS = 256
 """Fewer vectors are not divided into cells."""
 IDS_AT_ONCE = 5000
 REBUILT = 0.3
 """The share of new vectors beyond which cells are computed again."""
+
+
+class BadTable(BadIndex):
+    """The table of LanceDB is damaged. The index can be searched without it."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class LanceSearch:
         """The rows of about k nearest neighbors.
 
         Raises:
-            BadIndex: the table is damaged.
+            BadTable: the table is damaged.
         """
         with damage_reported(self._index.folder):
             ids = nearest_ids(self._table, query, k, self._cells)
@@ -80,7 +86,7 @@ def open_lance(index: Index) -> LanceSearch | None:
 
     Raises:
         MissingPackage: LanceDB is not installed.
-        BadIndex: the table is damaged.
+        BadTable: the table is damaged.
     """
     state = read_state(index.folder)
     if state is None or (state.items, state.last_id) != summary(index):
@@ -106,13 +112,19 @@ def synchronize(index: Index) -> State:
     try:
         table = filled_table(index)
     except CannotWriteHere:  # a damaged table, perhaps
-        shutil.rmtree(index.folder / FOLDER, ignore_errors=True)
+        forget(index)
         table = filled_table(index)
     cells, recall = fewest_cells(index, table)
     state = State(*summary(index), cells, recall)
     with atomic_file(index.folder / STATE) as part:
         part.write_text(json.dumps(asdict(state)) + "\n", "utf-8")
     return state
+
+
+def forget(index: Index) -> None:
+    """Remove the table: the index is searched by an exact scan."""
+    (index.folder / STATE).unlink(missing_ok=True)
+    shutil.rmtree(index.folder / FOLDER, ignore_errors=True)
 
 
 def filled_table(index: Index) -> Any:
@@ -138,6 +150,7 @@ def require_lancedb() -> ModuleType:
     Raises:
         MissingPackage: it is not installed.
     """
+    os.environ.setdefault("LANCEDB_LOG", "error")  # its warnings are about itself
     return require("lancedb", "search indexes of more than 100,000 items", "search")
 
 
@@ -195,15 +208,13 @@ def blocks_of(
 
 
 def divide(table: Any, added: int) -> None:
-    """Divide the vectors into cells, or add new ones to existing cells."""
+    """Divide the vectors into cells, or add new ones to existing cells, and remove older versions of the table."""
     from lancedb.index import IvfFlat
 
     count = table.count_rows()
-    if count < LEAST_FOR_CELLS:
-        return
-    if not table.list_indices() or added > REBUILT * count:
+    if count >= LEAST_FOR_CELLS and (not table.list_indices() or added > REBUILT * count):
         table.create_index("vector", config=IvfFlat(distance_type="dot", num_partitions=math.isqrt(count)))
-    table.optimize()
+    table.optimize(cleanup_older_than=timedelta(milliseconds=1), delete_unverified=True)
 
 
 def fewest_cells(index: Index, table: Any) -> tuple[int, float]:
@@ -236,15 +247,14 @@ def nearest_ids(table: Any, query: Vectors, k: int, cells: int) -> list[int]:
 
 @contextmanager
 def damage_reported(folder: Path) -> Iterator[None]:
-    """Report any failure of LanceDB as a damaged index."""
+    """Report any failure of LanceDB as a damaged table."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
         raise
     except BaseException as error:  # LanceDB is written in Rust, and its panics are no Exceptions
-        raise BadIndex(
+        raise BadTable(
             f"The table of LanceDB in {folder} cannot be searched: {printable(str(error), 200)}.",
             "",
-            f"Remove {folder / FOLDER} and {folder / STATE}: it is searched by an exact scan then, and the next "
-            "`vaekit index` makes them again.",
+            f"Remove {folder / FOLDER} and {folder / STATE}; the next `vaekit index` makes them again.",
         ) from error

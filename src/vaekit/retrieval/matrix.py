@@ -92,7 +92,7 @@ class Matrix:
 
     def _fill(self, file: Any, vectors: NDArray[Any]) -> None:
         try:
-            count = file.readinto(memoryview(vectors).cast("B"))
+            count = file.readinto(vectors.data.cast("B"))
         except OSError as error:
             raise self._damaged(reason_of(error)) from error
         if count != vectors.nbytes:
@@ -124,7 +124,7 @@ def nearest(matrix: Matrix, live: Slots, queries: Vectors, k: int) -> tuple[NDAr
         inside = live[first:last] - start if gaps else np.arange(len(block))
         with np.errstate(all="ignore"):
             products = queries @ (block[inside] if gaps else block).T
-        if not (np.abs(products) <= LONGEST).all():
+        if products.size and not (products.max() <= LONGEST and products.min() >= -LONGEST):  # false for NaN
             raise BadIndex(
                 f"The vectors of the index, {matrix.path}, are damaged: some are not unit vectors.", "", REBUILD
             )

@@ -107,6 +107,9 @@ class Rows:
 
     def slots(self) -> NDArray[np.int64]:
         """All slots in use, sorted."""
+        count, last = self._all("SELECT COUNT(*), MAX(slot) FROM rows")[0]
+        if isinstance(last, int) and count == last + 1:  # slots are unique
+            return np.arange(count)
         return self._numbers("SELECT slot FROM rows ORDER BY slot")
 
     def ids_and_slots(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -180,7 +183,10 @@ class Rows:
 
     def _numbers(self, query: str) -> NDArray[np.int64]:
         with self._translated():
-            return np.fromiter((_number(row[0]) for row in self._connection.execute(query)), np.int64)
+            values = np.fromiter((row[0] for row in self._connection.execute(query)), np.int64)
+            if len(values) and not (values.min() >= 0 and values.max() < MOST_SLOTS):
+                raise ValueError("a number is out of range")
+        return values
 
     def _row(self, values: Any) -> Row:
         each, key, occurrence, slot, position, digest, stamp, label = values

@@ -72,9 +72,13 @@ class Looked:
     error: str | None = None
 
 
-def chunk_size(example: Tensor) -> int:
-    """The number of items that are embedded at once."""
-    return max(1, min(LARGEST_CHUNK, CHUNK_VALUES // max(1, example.numel())))
+Embedded = tuple[list[Looked], Vectors]
+"""The jobs of a chunk, and the vectors of those with an item."""
+
+
+def chunk_size(values: int) -> int:
+    """The number of items, each of this number of values, that are read and embedded at once."""
+    return max(1, min(LARGEST_CHUNK, CHUNK_VALUES // max(1, values)))
 
 
 def update(
@@ -111,7 +115,7 @@ def update(
     live = index.rows.slots()
     seen = np.zeros(len(live), bool)
     pending = Pending(index)
-    stages = Stages(
+    stages: Stages[list[Job], list[Looked], Embedded, Embedded] = Stages(
         read=lambda jobs: [look(job, data, prepare) for job in jobs],
         run=lambda _, looked: embedded(looked, embedding),
         write=lambda _, done: done,
@@ -190,7 +194,7 @@ def with_content(job: Job, digest: bytes, stamp: str) -> Job:
     return replace(job, entry=replace(job.entry, digest=digest, stamp=stamp))
 
 
-def embedded(looked: list[Looked], embedding: Embedding) -> tuple[list[Looked], Vectors]:
+def embedded(looked: list[Looked], embedding: Embedding) -> Embedded:
     """Embed the items of a chunk; those without a valid vector get an error. Returns the vectors of the others."""
     items = [each.item for each in looked if each.item is not None]
     if not items:

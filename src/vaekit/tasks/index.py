@@ -1,5 +1,7 @@
 """Index items by meaning or look: embed them, and keep their vectors on disk."""
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -9,7 +11,6 @@ from typing import Any
 from vaekit.atomic import atomic_file
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.whole import Whole, labels_of, whole
-from vaekit.domains.in_memory import schema_digest
 from vaekit.errors import IndexMismatch
 from vaekit.json import dumps, json_object
 from vaekit.reading import exists, read_text
@@ -18,8 +19,16 @@ from vaekit.retrieval.embedding import Embedding
 from vaekit.retrieval.index import Index, check_folder, opened_for_change, opened_for_search
 from vaekit.retrieval.update import Changes, chunk_size, update
 from vaekit.tasks.batch import Progress, no_progress
-from vaekit.tasks.embeddings import LOOK, EmbeddingSource, embedding_named
-from vaekit.tasks.index_quality import AUTO, Quality, check_store, measure
+from vaekit.tasks.embeddings import (
+    LOOK,
+    EmbeddingSource,
+    check_name,
+    embedding_named,
+    preparation_of,
+    prepare_for,
+    values_per_item,
+)
+from vaekit.tasks.index_quality import AUTO, Quality, check_store, is_current, measure
 from vaekit.tasks.model import OpenModel
 
 QUALITY = "quality.json"
@@ -116,15 +125,17 @@ def index(
         BadPlan, MissingPackage: an option has no such value, or needs a package that is not installed.
     """
     check_store(options.store)
+    check_name(options.embed)
     data = open_data(model, path, options.label)
     check_folder(out)
     refuse_other_data(out, path, data.items)
-    source = EmbeddingSource(model, data.items, data.labels, out, say)
+    prepare = prepare_for(options.embed, model)
+    source = EmbeddingSource(model, data.items, data.labels, prepare, out, say, progress)
     embedding = embedding_named(options.embed, source)
     description = Description(
         embedding=dict(embedding.identity),
         dimension=embedding.dimension,
-        preparation=preparation_of(model),
+        preparation=preparation_of(options.embed, model),
         vae=lasting_name(options.vae),
         embed=options.embed,
         data=os.path.realpath(path),
@@ -134,10 +145,10 @@ def index(
         changes = update(
             opened,
             data.items,
-            model.schema.to_tensor,
+            prepare,
             embedding,
             data.labels,
-            chunk_size(model.schema.example()),
+            chunk_size(values_per_item(options.embed, model)),
             list(data.log.reasons),
             progress,
         )
@@ -157,11 +168,6 @@ def open_data(model: OpenModel, path: Path, label: str | None = None) -> IndexDa
     log = SkipLog(say=said.append)
     items = whole(model.domain.open(path, log))
     return IndexData(items, labels_of(items, label), log, said)
-
-
-def preparation_of(model: OpenModel) -> dict[str, Any]:
-    """How items become tensors."""
-    return {"domain": model.domain.name, "schema": schema_digest(model.schema)}
 
 
 def lasting_name(vae: str) -> str:
@@ -199,7 +205,8 @@ def quality_of(
 ) -> Quality:
     """The quality of an index: measured if it changed, else as it was measured before."""
     path = opened.folder / QUALITY
-    key = {"store": options.store, "items": len(opened)}
+    labels = hashlib.sha256(json.dumps(list(source.labels)).encode()).hexdigest()
+    key = {"store": options.store, "items": len(opened), "labels": labels}
     if not (changes.embedded or changes.removed):
         try:
             known = json_object(read_text(path))
@@ -207,10 +214,9 @@ def quality_of(
             known = {}
         if known.get("of") == key:
             restored = Quality.restored(known.get("quality"))
-            if restored is not None:
+            if restored is not None and is_current(restored, opened):
                 return restored
-    prepare = source.model.schema.to_tensor
-    quality = measure(opened, options.store, embedding, source.data, source.labels, prepare)
+    quality = measure(opened, options.store, embedding, source.data, source.labels, source.prepare)
     with atomic_file(path) as part:
         part.write_text(dumps({"of": key, "quality": asdict(quality)}) + "\n", "utf-8")
     return quality

@@ -12,8 +12,9 @@ from vaekit.datasets.dataset import Dataset
 from vaekit.errors import BadItem, BadPlan, MissingPackage, NotFound
 from vaekit.records import from_dict
 from vaekit.retrieval.embedding import Embedding
-from vaekit.retrieval.index import Candidates, ExactScan, Index
-from vaekit.retrieval.lance import FEWEST, open_lance, synchronize
+from vaekit.retrieval.index import Index, Match
+from vaekit.retrieval.lance import FEWEST, BadTable, forget, open_lance, read_state, synchronize
+from vaekit.retrieval.matrix import Vectors
 from vaekit.retrieval.quality import NEIGHBORS, LabeledItems, compare_with_baselines
 from vaekit.retrieval.update import Prepare
 
@@ -78,8 +79,15 @@ def measure(
             if store == LANCEDB:
                 raise
             remark = f"The index is searched by an exact scan: {error}"
+    if used == EXACT:
+        forget(index)
     precision, queries = precision_of(embedding, data, labels, prepare)
     return Quality(used, recall, precision, queries, remark)
+
+
+def is_current(quality: Quality, index: Index) -> bool:
+    """Whether a quality that was measured before is that of an unchanged index."""
+    return quality.store != LANCEDB or read_state(index.folder) is not None
 
 
 def check_store(store: str) -> None:
@@ -92,17 +100,21 @@ def check_store(store: str) -> None:
         raise BadPlan(f"There is no store {store!r}.", f"Expected {', '.join(STORES)}.", "")
 
 
-def candidates_of(index: Index) -> tuple[Candidates, str]:
-    """How an index is searched, and a remark if it is not as it was written.
+def neighbors_of(index: Index, query: Vectors, k: int) -> tuple[list[Match], str, str]:
+    """The nearest neighbors of a vector, the name of the search, and a remark if it is not that of the index: LanceDB
+    is not installed, or its table is damaged.
 
     Raises:
-        BadIndex: the table of LanceDB is damaged.
+        BadIndex: the index is damaged.
     """
+    remark = ""
     try:
-        found = open_lance(index)
-    except MissingPackage as error:
-        return ExactScan(index), f"The index is searched by an exact scan: {error}"
-    return (ExactScan(index) if found is None else found), ""
+        lance = open_lance(index)
+        if lance is not None:
+            return index.search(query, k, lance), lance.name, ""
+    except (MissingPackage, BadTable) as error:
+        remark = f"The index is searched by an exact scan. {error}"
+    return index.search(query, k), EXACT, remark
 
 
 def query_positions(data: Dataset, labels: Sequence[str | None]) -> list[int]:

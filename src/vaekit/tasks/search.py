@@ -9,7 +9,7 @@ from vaekit.checkpoints.latent_files import SUFFIX
 from vaekit.datasets.dataset import Dataset, Record
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.whole import whole
-from vaekit.errors import BadItem, BadPlan, IndexMismatch, NotFound, VaekitError, printable
+from vaekit.errors import BadIndex, BadItem, BadPlan, IndexMismatch, NotFound, VaekitError, printable
 from vaekit.json import plain
 from vaekit.reading import exists
 from vaekit.records import differences
@@ -21,9 +21,8 @@ from vaekit.retrieval.index import Index, Match, opened_for_search
 from vaekit.retrieval.matrix import Vectors
 from vaekit.retrieval.rows import Entry
 from vaekit.retrieval.update import checked_vectors
-from vaekit.tasks.embeddings import LOOK, MEANING, stored_embedding
-from vaekit.tasks.index import preparation_of
-from vaekit.tasks.index_quality import candidates_of
+from vaekit.tasks.embeddings import LOOK, MEANING, preparation_of, prepare_for, stored_embedding
+from vaekit.tasks.index_quality import neighbors_of
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
 
@@ -87,8 +86,8 @@ class Query:
     vector: Vectors
     digest: bytes
     label: str | None = None
-    record: Record | None = None
-    """None if the data set of the index cannot be read."""
+    source: Entry | Record | None = None
+    """The item: an entry of the index, or a record of a file."""
     notes: tuple[str, ...] = ()
 
 
@@ -116,36 +115,40 @@ def search(
     if not 1 <= options.k <= MOST:
         raise BadPlan(f"There are {options.k:,} neighbors.", f"Expected 1 to {MOST:,}.", "")
     with opened_for_search(folder) as opened:
+        if not len(opened):
+            raise BadIndex(f"The index {folder} holds no items.", "", "Run `vaekit index` again, which goes on.")
         check_model(opened, model)
-        data, missing = data_of(model, opened.description, options.data)
-        query = query_of(model, item, opened, options, data)
-        candidates, remark = candidates_of(opened)
-        same = opened.rows.of_digest(query.digest) if query.digest else []
-        wanted = options.k + len(same) * options.exclude_itself
-        found = {match.row.id: match for match in opened.search(query.vector, wanted, candidates)}
-        found |= {match.row.id: match for match in opened.ranked(query.vector, same, len(same))}
-        ids = {row.id for row in same}
-        matches = ordered(list(found.values()), ids, options)
-        neighbors = tuple(
-            Neighbor(
-                number,
-                match.row.entry.name,
-                match.row.entry.label,
-                match.distance,
-                match.similarity,
-                match.row.id in ids,
-            )
-            for number, match in enumerate(matches, start=1)
-        )
+        query = query_of(model, item, opened, options)
+        matches, same, store, remark = matches_of(opened, query, options)
         few = f"The index holds only {len(opened):,} items." if len(opened) < options.k else ""
-        notes = tuple(note for note in (*query.notes, remark, few) if note)
-        result = SearchResult(query.name, neighbors, len(opened), candidates.name, notes=notes)
-        if out is None:
-            return result
-        report = report_of(model, query, matches, ids, opened, data)
-        return replace(
-            result, files=written(report, result, options, model, out), notes=(*notes, *([missing] if missing else []))
+        notes = [note for note in (*query.notes, remark, few) if note]
+        result = SearchResult(query.name, neighbors_from(matches, same), len(opened), store)
+        files: tuple[Path, ...] = ()
+        if out is not None:
+            data, missing = data_of(model, opened.description, options.data)
+            notes += [missing] if missing else []
+            files = written(report_of(model, query, matches, same, opened, data), result, options, model, out)
+        return replace(result, files=files, notes=tuple(notes))
+
+
+def matches_of(opened: Index, query: Query, options: SearchOptions) -> tuple[list[Match], set[int], str, str]:
+    """The neighbors of a query, the ids of items with its content, the name of the search, and a remark on it."""
+    same = opened.rows.of_digest(query.digest)
+    nearest, store, remark = neighbors_of(opened, query.vector, options.k + len(same) * options.exclude_itself)
+    found = {match.row.id: match for match in (*nearest, *opened.ranked(query.vector, same, len(same)))}
+    ids = {row.id for row in same}
+    return ordered(list(found.values()), ids, options), ids, store, remark
+
+
+def neighbors_from(matches: Sequence[Match], same: set[int]) -> tuple[Neighbor, ...]:
+    """Matches with their ranks, as plain values."""
+    return tuple(
+        Neighbor(
+            *(rank, match.row.entry.name, match.row.entry.label),
+            *(match.distance, match.similarity, match.row.id in same),
         )
+        for rank, match in enumerate(matches, start=1)
+    )
 
 
 def description_of(folder: Path) -> Description:
@@ -164,7 +167,7 @@ def check_model(opened: Index, model: OpenModel) -> None:
         IndexMismatch: they are not.
     """
     known = opened.description.preparation
-    changed = differences(known, preparation_of(model))
+    changed = differences(known, preparation_of(opened.description.embed, model))
     if changed:
         raise IndexMismatch(
             f"The index {opened.folder} is of items of another VAE: {'; '.join(changed)}.",
@@ -173,7 +176,7 @@ def check_model(opened: Index, model: OpenModel) -> None:
         )
 
 
-def query_of(model: OpenModel, item: str, opened: Index, options: SearchOptions, data: Dataset | None) -> Query:
+def query_of(model: OpenModel, item: str, opened: Index, options: SearchOptions) -> Query:
     """The query: the first item of a file, or an item of the index.
 
     Raises:
@@ -183,16 +186,14 @@ def query_of(model: OpenModel, item: str, opened: Index, options: SearchOptions,
     path = Path(item)
     if exists(path):
         return query_of_file(model, path, opened, options)
-    row = next((row for row in opened.rows.named(item)), None)
+    row = next(iter(opened.rows.named(item)), None)
     if row is None:
         raise NotFound(
             f"There is no file {printable(item)}, and no item of this name in the index {opened.folder}.",
             "Expected a file, or the name of an item as the results of a search show it.",
             "Check the name.",
         )
-    vector = opened.vectors_of([row])[0]
-    record = None if data is None else record_of(data, row.entry)
-    return Query(row.entry.name, vector, row.entry.digest, row.entry.label, record)
+    return Query(row.entry.name, opened.vectors_of([row])[0], row.entry.digest, row.entry.label, row.entry)
 
 
 def query_of_file(model: OpenModel, path: Path, opened: Index, options: SearchOptions) -> Query:
@@ -213,7 +214,8 @@ def query_of_file(model: OpenModel, path: Path, opened: Index, options: SearchOp
     if same and options.embed is None:
         vector = opened.vectors_of(same[:1])[0]
     else:
-        vector = checked_vectors(embedding_of(model, opened, options), model.schema.to_tensor([record]))[0]
+        prepare = prepare_for(opened.description.embed, model)
+        vector = checked_vectors(embedding_of(model, opened, options), prepare([record]))[0]
     note = f"{path} has {len(items):,} {model.domain.items}; the query is the first one." if len(items) > 1 else ""
     return Query(path.name if len(items) == 1 else items.key(0), vector, digest, label, record, (note,) if note else ())
 
@@ -303,7 +305,9 @@ def report_of(
         "embedding": opened.description.embedding,
         "vector": f"{opened.description.dimension} values",
     }
-    return SearchReport(shown(model, query.name, query.record, query.label), neighbors, model.domain.items, facts)
+    source = query.source
+    record = (None if data is None else record_of(data, source)) if isinstance(source, Entry) else source
+    return SearchReport(shown(model, query.name, record, query.label), neighbors, model.domain.items, facts)
 
 
 def changed_note(record: Record | None, entry: Entry) -> str:
