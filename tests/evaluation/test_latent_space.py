@@ -80,7 +80,8 @@ def space(
     vae: VAE, data: Tensor | EvaluationData, perception: Perception = SEEN, out: Path | None = None, **more: Any
 ) -> LatentSpace:
     given = data if isinstance(data, EvaluationData) else data_of(data)
-    protocol = Protocol("vae", "data", len(given.names), "all", {}, MODE, 0, {}, 8, {})
+    run = {"dtype": more.pop("dtype", "fp32")}
+    protocol = Protocol("vae", "data", len(given.names), "all", {}, MODE, 0, run, 8, {})
     return measure_latent_space(vae, more.pop("runner", DirectRunner(vae)), given, perception, protocol, out, **more)
 
 
@@ -202,6 +203,12 @@ def test_codes_are_not_interpolated() -> None:
     found = space(autoencoder(head=VectorQuantizer(8, 3)), noise(6, 3, 8, 8))
     assert all("quantizer" in found.not_measured[name] for name in ("ifd", "ppl", "path_ratio"))
     assert "effective_dimension" in values(found)
+
+
+def test_path_lengths_need_single_precision() -> None:
+    found = space(autoencoder(), noise(6, 3, 8, 8), dtype="bf16")
+    assert "fp32" in found.not_measured["ppl"]
+    assert {"path_ratio", "ifd"} <= values(found).keys()
 
 
 def test_rows_have_no_axes_and_no_features() -> None:

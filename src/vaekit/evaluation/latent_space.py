@@ -50,6 +50,8 @@ PATHS = 128
 RESULT = "latent_space.json"
 CODES = "The codes of a quantizer cannot be interpolated."
 TOO_SMALL = "No item has a finite value: they are too small, or constant."
+EXACT = "fp32"
+ROUNDED = f"Path lengths need {EXACT}: in lower precision, items a ten-thousandth of a path apart differ by rounding."
 TOKENS = "There is no distance between items of this domain along a path."
 
 
@@ -246,6 +248,8 @@ def _paths(passes: Passes, pairs: LatentPairs, perception: Perception, names: li
     pooled: tuple[PooledMeasure, ...] = ()
     if perception.distance is None:
         passes.not_measured[PPL.name] = perception.missing.get("distance", TOKENS)
+    elif passes.base.run.get("dtype", EXACT) != EXACT:
+        passes.not_measured[PPL.name] = ROUNDED
     else:
         pooled = (length_measure(pairs, perception.distance),)
         shapes.append(PPL.name)
