@@ -70,7 +70,7 @@ def measure(name: str) -> Measure:
 
 
 SEEN = Perception(
-    Features(pooled, 4, {"features": "means of quarters"}, measure("rfd"), measure("ifd")),
+    Features(pooled, 4, {"features": "means of quarters"}, measure("rfd"), measure("ifd"), measure("sfd")),
     PerceptualDistance(lambda x, y: (x - y).square().mean(dim=(1, 2, 3)), {"network": "none"}),
 )
 BLIND = Perception(missing={"features": "no features", "distance": "no distance"})
@@ -159,6 +159,9 @@ def test_normalized_latents_are_measured_beside_raw_ones(patch: int) -> None:
     assert found["aggregate_kl_normalized"] < 0.01
     assert found["aggregate_kl"] == pytest.approx((25 + 4 - 1 - torch.tensor(25.0).log().item()) / 2, rel=0.05)
     assert found["latent_offset"] == pytest.approx(0.4, abs=0.05)
+    assert found["sfd"] < 0.3, "samples of N(0, I) are denormalized before they are decoded"
+    unknown = values(space(autoencoder(lambda x: 5 * x + 2, lambda z: (z - 2) / 5), noise(32, 3, 16, 16)))
+    assert unknown["sfd"] > 0.3
 
 
 @pytest.mark.parametrize(

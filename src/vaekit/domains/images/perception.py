@@ -24,13 +24,16 @@ RECONSTRUCTED = "Frechet distance of {} features of originals and reconstruction
 INTERPOLATED = (
     "Frechet distance of {} features of originals and of decoded midpoints between latents and their nearest neighbors."
 )
+SAMPLED = "Frechet distance of {} features of originals and of decoded samples of N(0, I), taken as normalized latents."
 INCEPTION = (
     Measure("rfid_all", "rFID", "", "lower", RECONSTRUCTED.format("Inception")),
     Measure("ifid", "iFID", "", "lower", INTERPOLATED.format("Inception")),
+    Measure("sample_fid", "FID of samples", "", "lower", SAMPLED.format("Inception")),
 )
 ALEXNET = (
     Measure("rfd_alex", "rFD (AlexNet)", "", "lower", RECONSTRUCTED.format("AlexNet")),
     Measure("ifd_alex", "iFD (AlexNet)", "", "lower", INTERPOLATED.format("AlexNet")),
+    Measure("sample_fd_alex", "FD of samples (AlexNet)", "", "lower", SAMPLED.format("AlexNet")),
 )
 
 
