@@ -26,7 +26,6 @@ from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images.evaluate import image_items
 from vaekit.domains.images.perception import enlarged, image_perception
 from vaekit.domains.images.read import find_images
-from vaekit.domains.images.write import write_image
 from vaekit.evaluation.protocol import chosen_names
 from vaekit.json import dumps
 from vaekit.latents.paths import linear
@@ -178,19 +177,24 @@ def sample_distances(name: str, data: Path, count: int) -> str:
 
 
 @torch.no_grad()
-def write_picture(names: Sequence[str], data: Path, path: Path, columns: int = 12) -> None:
-    """For each VAE, three paths between pairs of images, and two rows of samples of N(0, I) in normalized latents."""
+def write_picture(names: Sequence[str], data: Path, path: Path, columns: int = 9, paths: int = 3) -> None:
+    """For each VAE, paths between pairs of images, and two rows of samples of N(0, I) as normalized latents. The PNG has
+    16 gray levels, and images of at most 44 pixels."""
     blocks = []
     for name in names:
         vae, _, z = loaded(name, data, 400)
-        t = torch.linspace(0, 1, columns)
-        rows = [vae.decode(linear(z[7 * i], z[7 * i + 1], t)) for i in range(3)]
+        t, apart = torch.linspace(0, 1, columns), len(z) // 2 + 3
+        rows = [vae.decode(linear(z[31 * i], z[31 * i + apart], t)) for i in range(paths)]
         noise = torch.randn(2 * columns, *z.shape[1:], generator=torch.Generator().manual_seed(0))
         samples = vae.decode(noise if vae.normalization is None else vae.denormalize(noise))
         rows += samples.split(columns)
         sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
-        blocks += [as_rgb(sheet[None]), torch.ones(1, 3, 8, sheet.shape[2])]
-    write_image(path, torch.cat(blocks[:-1], dim=2).clamp(-1, 1))
+        blocks += [sheet, torch.ones(1, 6, sheet.shape[2])]
+    pixels = (torch.cat(blocks[:-1], dim=1)[0].clamp(-1, 1) + 1) * 127.5
+    image = Image.fromarray(pixels.round().byte().numpy())
+    scale = min(1, 44 / vae.geometry.size[0])
+    small = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
+    small.quantize(16).save(path, optimize=True)
 
 
 def write_images(options: argparse.Namespace) -> None:

@@ -49,8 +49,8 @@ COMPONENTS = Measure(
 )
 NO_NORMALIZATION = "The normalization of this VAE's latents is unknown."
 SINGULAR = (
-    "{:,} latent vectors of {} channels have a singular covariance: the distance is infinite. It takes more vectors than "
-    "channels, and channels that vary."
+    "{:,} latent vectors of {} channels have a singular covariance, and the distance is infinite. It takes more "
+    "vectors than channels, and channels that vary."
 )
 CONSTANT = "The latents do not vary."
 SINGLE = "It takes two or more latent vectors."
