@@ -178,8 +178,10 @@ def sample_distances(name: str, data: Path, count: int) -> str:
 
 @torch.no_grad()
 def write_picture(names: Sequence[str], data: Path, path: Path, columns: int = 9, paths: int = 3) -> None:
-    """For each VAE, paths between pairs of images, and two rows of samples of N(0, I) as normalized latents. The PNG has
-    16 gray levels, and images of at most 44 pixels."""
+    """For each VAE, paths between pairs of images, and two rows of samples of N(0, I) in normalized latents.
+
+    The PNG has 16 gray levels, and images of at most 44 pixels.
+    """
     blocks = []
     for name in names:
         vae, _, z = loaded(name, data, 400)

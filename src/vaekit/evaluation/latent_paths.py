@@ -183,7 +183,7 @@ class InterpolationPool:
             Result(quantity, max(0.0, frechet_distance(data, other)), count=count)
             for quantity, other in zip(quantities, others, strict=True)
         )
-        warnings = ()
+        warnings: tuple[str, ...] = ()
         if count < BIASED * width:
             titles = ", ".join(each.title for each in quantities)
             warnings = (
