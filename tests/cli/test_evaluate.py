@@ -135,7 +135,7 @@ def test_the_latent_space_is_a_second_table_and_a_part_of_the_object(
     command += ["--limit", 3, "--json", "--out", tmp_path]
     told = run(*command).json
     latent = told["latent"]["results"]
-    assert {"aggregate_kl", "spectral_slope", "equivariance_encoder_turn", "ifd_alex", "ppl", "ghost_index"} <= set(
+    assert {"aggregate_kl", "spectral_slope", "equivariance_encoder_turn", "ifd_alex", "sample_fd_alex", "ppl"} <= set(
         latent
     )
     assert "psnr" in told["results"] and "ppl" not in told["results"]

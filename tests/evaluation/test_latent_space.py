@@ -70,7 +70,7 @@ def measure(name: str) -> Measure:
 
 
 SEEN = Perception(
-    Features(pooled, 4, {"features": "means of quarters"}, measure("rfd"), measure("ifd")),
+    Features(pooled, 4, {"features": "means of quarters"}, measure("rfd"), measure("ifd"), measure("sfd")),
     PerceptualDistance(lambda x, y: (x - y).square().mean(dim=(1, 2, 3)), {"network": "none"}),
 )
 BLIND = Perception(missing={"features": "no features", "distance": "no distance"})
@@ -80,7 +80,8 @@ def space(
     vae: VAE, data: Tensor | EvaluationData, perception: Perception = SEEN, out: Path | None = None, **more: Any
 ) -> LatentSpace:
     given = data if isinstance(data, EvaluationData) else data_of(data)
-    protocol = Protocol("vae", "data", len(given.names), "all", {}, MODE, 0, {}, 8, {})
+    run = {"dtype": more.pop("dtype", "fp32")}
+    protocol = Protocol("vae", "data", len(given.names), "all", {}, MODE, 0, run, 8, {})
     return measure_latent_space(vae, more.pop("runner", DirectRunner(vae)), given, perception, protocol, out, **more)
 
 
@@ -158,6 +159,9 @@ def test_normalized_latents_are_measured_beside_raw_ones(patch: int) -> None:
     assert found["aggregate_kl_normalized"] < 0.01
     assert found["aggregate_kl"] == pytest.approx((25 + 4 - 1 - torch.tensor(25.0).log().item()) / 2, rel=0.05)
     assert found["latent_offset"] == pytest.approx(0.4, abs=0.05)
+    assert found["sfd"] < 0.3, "samples of N(0, I) are denormalized before they are decoded"
+    unknown = values(space(autoencoder(lambda x: 5 * x + 2, lambda z: (z - 2) / 5), noise(32, 3, 16, 16)))
+    assert unknown["sfd"] > 0.3
 
 
 @pytest.mark.parametrize(
@@ -202,6 +206,12 @@ def test_codes_are_not_interpolated() -> None:
     found = space(autoencoder(head=VectorQuantizer(8, 3)), noise(6, 3, 8, 8))
     assert all("quantizer" in found.not_measured[name] for name in ("ifd", "ppl", "path_ratio"))
     assert "effective_dimension" in values(found)
+
+
+def test_path_lengths_need_single_precision() -> None:
+    found = space(autoencoder(), noise(6, 3, 8, 8), dtype="bf16")
+    assert "fp32" in found.not_measured["ppl"]
+    assert {"path_ratio", "ifd"} <= values(found).keys()
 
 
 def test_rows_have_no_axes_and_no_features() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.comparison_output import candidate_json, print_report
+from vaekit.cli.comparison_output import candidate_json, print_latent_spaces, print_report
 from vaekit.cli.output import log, log_note, print_json, progress_bar
 from vaekit.tasks.options import EngineOptions, ModelOptions, SelectionOptions
 
@@ -77,6 +77,10 @@ def compare(
         bool,
         typer.Option("--correct", help="Also compare each --vae with its fitted color correction applied."),
     ] = False,
+    latent: Annotated[
+        bool,
+        typer.Option("--latent", help="Also measure the latent space of each VAE (minutes); see docs/latent-space.md."),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Compare VAEs on the same images.
@@ -101,6 +105,7 @@ def compare(
         lpips_vgg=vgg,
         fit_correction=fit_correction,
         correct=correct,
+        latent=latent,
         command=" ".join(Path(word).name if "/" in word else word for word in sys.argv[1:]),
     )
     model, engine = (
@@ -117,6 +122,7 @@ def compare(
         print_json({"report": str(out), "numbers": str(result.json), "candidates": candidates, **extra})
         return
     print_report(result.report)
+    print_latent_spaces(result.report)
     for one in result.fitted:
         log(one.summary)
     for reason in result.not_measured.values():

@@ -164,10 +164,12 @@ def show(vae: str, result: "EvaluateResult") -> None:
 def show_latent_space(space: "LatentSpace", items: str) -> None:
     """The table of the latent space, and what is not in it."""
     print_table(f"Latent space: {space.measured} {items}", COLUMNS, [row(each) for each in space.results], left=2)
-    for settings in (each for protocol in space.protocols.values() for each in protocol.measures.values()):
-        if "weights" in settings or "features" in settings:
-            network = settings.get("features", settings.get("network"))
-            log(f"Network: {network}, {', '.join(settings.get('weights', ()))}".rstrip(", "))
+    for measures in (protocol.measures for protocol in space.protocols.values()):
+        for name, settings in measures.items():
+            if hashes := [
+                str(settings[key]).strip("[']") for key in ("features", "network", "weights") if key in settings
+            ]:
+                log(f"Network of {name}: {', '.join(hashes)}")
     say_missing(space)
 
 

@@ -48,6 +48,10 @@ COMPONENTS = Measure(
     "Principal components of latent channels with 95 % of the variance.",
 )
 NO_NORMALIZATION = "The normalization of this VAE's latents is unknown."
+SINGULAR = (
+    "{:,} latent vectors of {} channels have a singular covariance, and the distance is infinite. It takes more "
+    "vectors than channels, and channels that vary."
+)
 CONSTANT = "The latents do not vary."
 SINGLE = "It takes two or more latent vectors."
 
@@ -138,7 +142,7 @@ class LatentPool:
         missing = {} if self.normalized is not None else {KL_NORMALIZED.name: NO_NORMALIZATION}
         finite = {each: value for each, value in values.items() if math.isfinite(value)}
         missing |= {
-            each.name: "The covariance of the latents is singular: the distance is infinite."
+            each.name: SINGULAR.format(raw.count, self.channels)
             for each in values
             if each not in finite and each.name not in missing
         }

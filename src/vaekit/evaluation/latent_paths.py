@@ -10,6 +10,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vaekit.errors import BadItem
 from vaekit.evaluation.latent_store import LatentStore
@@ -23,6 +24,8 @@ from vaekit.metrics.latent.neighbors import nearest
 from vaekit.metrics.latent.path_shape import TRIMMED, path_shape, trimmed
 from vaekit.metrics.measure import Measure
 from vaekit.metrics.statistics import RunningMean
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import denormalize
 
 STEPS = 8
 """Steps of a path."""
@@ -121,7 +124,9 @@ def decoded(vae_pass: VAEPass, z: Tensor, item: int | None = None) -> Tensor:
     return x
 
 
-def interpolation_measure(pairs: LatentPairs, features: Features) -> PooledMeasure:
+def interpolation_measure(
+    pairs: LatentPairs, features: Features, normalization: LatentNormalization | None
+) -> PooledMeasure:
     """The interpolated Frechet distance, iFID where features are Inception's (Xu et al. 2026, arXiv 2603.05630): over
     diverse VAEs it has a correlation of about 0.85 with the FID of a diffusion model trained on their latents, while
     that of reconstructions (rFID) has none.
@@ -131,14 +136,25 @@ def interpolation_measure(pairs: LatentPairs, features: Features) -> PooledMeasu
     Neighbors are those among the evaluated items, by Euclidean distance between raw latents; points are the middle of
     a straight line. The authors' program has further variants: neighbors in another set, drawn from the ten nearest,
     cosine distances with spherical paths. Values are comparable only for the same items and features. The same distance
-    of reconstructions D(E(x_i)) is measured beside it.
+    is measured of reconstructions D(E(x_i)), and of decoded samples of N(0, I), one for each item: as normalized
+    latents where the normalization is known, else as raw ones.
     """
 
     def rows(vae_pass: VAEPass) -> Tensor:
         own = pairs.own(vae_pass)
         middle = (own + pairs.neighbor(vae_pass)) / 2
-        images = (vae_pass.x, decoded(vae_pass, own), decoded(vae_pass, middle))
+        latents = (own, middle, noise(vae_pass, own))
+        images = (vae_pass.x, *(decoded(vae_pass, each) for each in latents))
         return torch.cat([features.extract(each).float().cpu() for each in images], dim=1)
+
+    def noise(vae_pass: VAEPass, like: Tensor) -> Tensor:
+        whole = normalization is not None and not any(size % normalization.patch for size in like.shape[2:])
+        samples = [torch.randn(like.shape[1:], generator=vae_pass.generator(i, "prior")) for i in range(len(like))]
+        z = torch.stack(samples).to(like)
+        if normalization is None or not whole:
+            return z
+        patched = F.pixel_unshuffle(z, normalization.patch) if normalization.patch > 1 else z
+        return denormalize(patched, normalization)
 
     settings = {**features.settings, "neighbors": "nearest by Euclidean distance of raw latents", "position": 0.5}
     return PooledMeasure(features.interpolated.name, rows, lambda: InterpolationPool(features), settings)
@@ -146,12 +162,12 @@ def interpolation_measure(pairs: LatentPairs, features: Features) -> PooledMeasu
 
 @dataclass(eq=False)
 class InterpolationPool:
-    """Features of items, reconstructions and interpolations, side by side in each row."""
+    """Features of items, reconstructions, interpolations and samples, side by side in each row."""
 
     features: Features
 
     def __post_init__(self) -> None:
-        self.sets = [RunningGaussian(self.features.width) for _ in range(3)]
+        self.sets = [RunningGaussian(self.features.width) for _ in range(4)]
 
     def add(self, rows: Tensor) -> None:
         for columns, running in zip(rows.split(self.features.width, dim=1), self.sets, strict=True):
@@ -159,7 +175,7 @@ class InterpolationPool:
 
     def result(self) -> PooledResult:
         count, width = self.sets[0].count, self.features.width
-        quantities = (self.features.reconstructed, self.features.interpolated)
+        quantities = self.features.quantities
         if count < 2:
             return PooledResult(not_measured=dict.fromkeys((each.name for each in quantities), ONE_ITEM))
         data, *others = (running.gaussian() for running in self.sets)
@@ -167,9 +183,9 @@ class InterpolationPool:
             Result(quantity, max(0.0, frechet_distance(data, other)), count=count)
             for quantity, other in zip(quantities, others, strict=True)
         )
-        warnings = ()
+        warnings: tuple[str, ...] = ()
         if count < BIASED * width:
-            titles = " and ".join(each.title for each in quantities)
+            titles = ", ".join(each.title for each in quantities)
             warnings = (
                 f"{titles} from {count:,} items are too large: {width:,} features need {BIASED * width:,} or more. "
                 "Compare them only between VAEs on the same items.",

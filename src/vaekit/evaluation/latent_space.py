@@ -43,6 +43,7 @@ from vaekit.evaluation.protocol import MODE, Protocol, chosen_names
 from vaekit.evaluation.vae_pass import VAERunner
 from vaekit.geometry import Geometry
 from vaekit.json import dumps
+from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
 PATHS = 128
@@ -50,6 +51,8 @@ PATHS = 128
 RESULT = "latent_space.json"
 CODES = "The codes of a quantizer cannot be interpolated."
 TOO_SMALL = "No item has a finite value: they are too small, or constant."
+EXACT = "fp32"
+ROUNDED = f"Path lengths need {EXACT}: in lower precision, items a ten-thousandth of a path apart differ by rounding."
 TOKENS = "There is no distance between items of this domain along a path."
 
 
@@ -186,7 +189,7 @@ def measure_latent_space(
         chosen = chosen_names(pairs.names, paths, protocol.seed)
         trouble = CODES if isinstance(vae.to_posterior, HasCodes) else pairs.trouble
         _equivariance(passes, vae.geometry, chosen)
-        _interpolations(passes, pairs, perception, trouble)
+        _interpolations(passes, pairs, perception, vae.normalization, trouble)
         _paths(passes, pairs, perception, chosen, trouble)
         curves = {"spectrum": dict(spectra.curves()), "channels": latents.channel_table()}
     space = LatentSpace(
@@ -225,14 +228,20 @@ def _equivariance(passes: Passes, geometry: Geometry, names: list[str]) -> None:
         passes.attempt("equivariance", names, measures, ["equivariance"])
 
 
-def _interpolations(passes: Passes, pairs: LatentPairs, perception: Perception, trouble: str) -> None:
-    """Decode the middles between neighbors."""
+def _interpolations(
+    passes: Passes,
+    pairs: LatentPairs,
+    perception: Perception,
+    normalization: LatentNormalization | None,
+    trouble: str,
+) -> None:
+    """Decode the middles between neighbors, and samples of N(0, I)."""
     features = perception.features
     if features is None:
         passes.not_measured["ifid"] = perception.missing.get("features", "There are no features of these items.")
         return
-    measures = Measures((), (interpolation_measure(pairs, features),))
-    names = [features.reconstructed.name, features.interpolated.name]
+    measures = Measures((), (interpolation_measure(pairs, features, normalization),))
+    names = [each.name for each in features.quantities]
     passes.attempt("interpolations", list(pairs.names), measures, names, trouble, len(pairs.names))
 
 
@@ -246,6 +255,8 @@ def _paths(passes: Passes, pairs: LatentPairs, perception: Perception, names: li
     pooled: tuple[PooledMeasure, ...] = ()
     if perception.distance is None:
         passes.not_measured[PPL.name] = perception.missing.get("distance", TOKENS)
+    elif passes.base.run.get("dtype", EXACT) != EXACT:
+        passes.not_measured[PPL.name] = ROUNDED
     else:
         pooled = (length_measure(pairs, perception.distance),)
         shapes.append(PPL.name)

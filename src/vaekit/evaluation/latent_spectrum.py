@@ -47,8 +47,9 @@ def spectrum_measure(pool: "SpectrumPool") -> PooledMeasure:
 
 def _spectrum_rows(vae_pass: VAEPass) -> Tensor:
     latents = finite_latents(vae_pass)
-    reduced = F.adaptive_avg_pool2d(vae_pass.x.float(), tuple(latents.shape[2:]))
-    if min(latents.shape[2:]) < LEAST:
+    rows, columns = latents.shape[2:]
+    reduced = F.adaptive_avg_pool2d(vae_pass.x.float(), (rows, columns))
+    if min(rows, columns) < LEAST:
         return torch.zeros(len(latents), BINS * (1 + latents.shape[1] + reduced.shape[1]))
     (power, counts), (data, _) = ring_power(latents), ring_power(reduced)
     return torch.cat([counts.expand(len(latents), -1), power.flatten(1), data.flatten(1)], dim=1).float()

@@ -19,7 +19,7 @@ class LatentStore:
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (`close` closes it)
-        self._map: np.memmap | None = None  # type: ignore[type-arg]
+        self._map: np.memmap | None = None
         self.shapes: Counter[tuple[int, ...]] = Counter()
         """The number of latents of each shape."""
 
@@ -58,7 +58,7 @@ class LatentStore:
         self._map = None
         self._file.close()
 
-    def _mapped(self) -> "np.memmap":  # type: ignore[type-arg]
+    def _mapped(self) -> "np.memmap":
         if self._map is None:
             assert self.shape is not None
             try:

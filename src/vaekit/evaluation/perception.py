@@ -22,6 +22,13 @@ class Features:
     """The Frechet distance of reconstructions by these features."""
     interpolated: Measure
     """That of decoded interpolations."""
+    sampled: Measure
+    """That of decoded samples of N(0, I)."""
+
+    @property
+    def quantities(self) -> tuple[Measure, Measure, Measure]:
+        """All three."""
+        return self.reconstructed, self.interpolated, self.sampled
 
 
 @dataclass(frozen=True, eq=False)

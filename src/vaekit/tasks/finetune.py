@@ -13,8 +13,11 @@ from vaekit.checkpoints.load import load
 from vaekit.comparison.candidates import VAECandidate
 from vaekit.comparison.compare import compare
 from vaekit.comparison.image_sources import images_in
+from vaekit.comparison.latent_space import measured_spaces, with_latent_spaces
 from vaekit.comparison.records import Report
+from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images.finetune import FinetuneOptions, Finetuning, prepare_finetuning, write_held_out
+from vaekit.domains.images.perception import image_perception
 from vaekit.domains.recipes import recipe as find_recipe
 from vaekit.formats.tensor_file import dtype_name
 from vaekit.identification.build import build
@@ -57,6 +60,8 @@ class FinetuneRequest:
     """The title of the model card; by default the name of the run folder."""
     license: str = ""
     """The license of the result; by default that of the base model."""
+    latent: bool = False
+    """Also measure the latent spaces before and after."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +117,13 @@ class FinetuneJob:
             "not_measured": not_measured,
             "versions": library_versions(),
         }
-        compared = compare(images_in([held_out], None, 0), candidates, perceptual, protocol, SHOWN, progress)
+        sources = images_in([held_out], None, 0)
+        compared = compare(sources, candidates, perceptual, protocol, SHOWN, progress)
         report, shown = compared.report, list(compared.shown)
+        if self.request.latent:
+            perception = image_perception(MeasureOptions(lpips=self.request.lpips), plan.torch_device)
+            spaces = measured_spaces(candidates, sources, perception, protocol, progress)
+            report = with_latent_spaces(report, spaces)
         metrics = metrics_of(report)
         write_report(report, shown, folder / PAGE)
         files = [each.name for each in tuning.write(vae, metrics)]

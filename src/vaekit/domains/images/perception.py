@@ -24,13 +24,16 @@ RECONSTRUCTED = "Frechet distance of {} features of originals and reconstruction
 INTERPOLATED = (
     "Frechet distance of {} features of originals and of decoded midpoints between latents and their nearest neighbors."
 )
+SAMPLED = "Frechet distance of {} features of originals and of decoded samples of N(0, I), taken as normalized latents."
 INCEPTION = (
     Measure("rfid_all", "rFID", "", "lower", RECONSTRUCTED.format("Inception")),
     Measure("ifid", "iFID", "", "lower", INTERPOLATED.format("Inception")),
+    Measure("sample_fid", "FID of samples", "", "lower", SAMPLED.format("Inception")),
 )
 ALEXNET = (
     Measure("rfd_alex", "rFD (AlexNet)", "", "lower", RECONSTRUCTED.format("AlexNet")),
     Measure("ifd_alex", "iFD (AlexNet)", "", "lower", INTERPOLATED.format("AlexNet")),
+    Measure("sample_fd_alex", "FD of samples (AlexNet)", "", "lower", SAMPLED.format("AlexNet")),
 )
 
 
@@ -62,12 +65,16 @@ def inception_features(path: Path, device: torch.device) -> Features:
 
 
 def alexnet_features(model: LPIPS, weights: dict[str, Any]) -> Features:
-    """The unit features of AlexNet's last convolution, averaged over positions: 256 of each 8-bit image."""
+    """The output of AlexNet's last convolution and ReLU, averaged over positions: 256 features of each 8-bit image.
+
+    Vectors of unit length, as LPIPS compares them, hardly tell samples that look like digits from noise.
+    """
 
     def extract(x: Images) -> Tensor:
-        return model.unit_features(enlarged(as_rgb(on_levels(x))))[-1].mean(dim=(2, 3))
+        *_, last = model.activations(enlarged(as_rgb(on_levels(x))))
+        return last.mean(dim=(2, 3))
 
-    layer = {"layer": "relu5", "pooling": "mean of unit vectors", "enlarged": SMALLEST}
+    layer = {"layer": "relu5", "pooling": "mean over positions", "enlarged": SMALLEST}
     return Features(extract, ALEX.layers[-1].width, {"features": "AlexNet", **weights, **layer}, *ALEXNET)  # type: ignore[union-attr]  # a convolution
 
 
