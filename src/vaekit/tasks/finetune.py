@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from vaekit.comparison.image_sources import images_in
 from vaekit.comparison.records import Report
 from vaekit.domains.images.finetune import FinetuneOptions, Finetuning, prepare_finetuning, write_held_out
 from vaekit.domains.recipes import recipe as find_recipe
+from vaekit.errors import counted
 from vaekit.formats.tensor_file import dtype_name
 from vaekit.identification.build import build
 from vaekit.library.names import locate_vae
@@ -34,6 +36,11 @@ from vaekit.vae import VAE
 
 PAGE, CARD = "report.html", "README.md"
 SHOWN = 4
+CARDS_FROM = 2**24
+"""The number of trained pixels from which the built-in test cards are measured, too: 256 samples of 256x256. Below, the
+cards would take longer than the training."""
+LEAST_MEASURED = 16
+"""Held-out images that are measured after a run of fewer samples; after others, as many as there were samples."""
 IN_METADATA = ("psnr", "ssim", "lpips_alex", "delta_e", "red_shift", "green_shift", "blue_shift")
 
 
@@ -103,6 +110,12 @@ class FinetuneJob:
         for candidate in candidates:
             candidate.listeners.append(errors[candidate.name])
         perceptual, not_measured = lpips_models(self.request.lpips, vgg=False)
+        samples = tuning.run.schedule.samples
+        cards = samples * prod(tuning.held_out.shape[2:]) >= CARDS_FROM
+        if not cards:
+            not_measured["test cards"] = (
+                f"Training was short: {counted(samples, 'sample')}. `vaekit compare` uses them."
+            )
         protocol: dict[str, Any] = {
             "dtype": plan.dtype,
             "device": str(plan.torch_device),
@@ -112,7 +125,8 @@ class FinetuneJob:
             "not_measured": not_measured,
             "versions": library_versions(),
         }
-        compared = compare(images_in([held_out], None, 0), candidates, perceptual, protocol, SHOWN, progress)
+        images = images_in([held_out], max(LEAST_MEASURED, samples), 0)
+        compared = compare(images, candidates, perceptual, protocol, SHOWN, progress, cards)
         report, shown = compared.report, list(compared.shown)
         metrics = metrics_of(report)
         write_report(report, shown, folder / PAGE)
