@@ -29,7 +29,7 @@ from vaekit.comparison.signals import Signals
 from vaekit.comparison.testcard_measures import card_measures
 from vaekit.comparison.verdicts import ranked, reason_for, verdict
 from vaekit.domains.images.read import LoadedImage
-from vaekit.errors import BadItem, NothingEvaluated, VaekitError
+from vaekit.errors import BadItem, NothingEvaluated, VaekitError, counted
 from vaekit.metrics.image.color import over_white
 from vaekit.metrics.image.levels import as_saved
 from vaekit.metrics.image.lpips import LPIPS
@@ -194,8 +194,8 @@ def build_report(
             )
         )
     names = {name for each in measured for name in each.measures}
-    counted = {**protocol, "images": len(tallies[0].images), "skipped": len(skipped)}
-    return Report(tuple(measured), comparisons, measures_in(names), tuple(skipped), counted)
+    described = {**protocol, "images": len(tallies[0].images), "skipped": len(skipped)}
+    return Report(tuple(measured), comparisons, measures_in(names), tuple(skipped), described)
 
 
 def estimates(tally: Tally, cards: bool) -> dict[str, Estimate]:

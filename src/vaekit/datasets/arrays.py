@@ -84,8 +84,8 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             refuse_beyond_memory(math.prod(shape), path)
             raw = bytearray(file.read(math.prod(shape) + 1))
         if len(raw) != math.prod(shape):
-            size = f"{len(raw):,}" if len(raw) < math.prod(shape) else "more"
-            raise ValueError(f"it has {counted(size, 'value')}, its header announces {math.prod(shape):,}")
+            size = counted(len(raw), "value") if len(raw) < math.prod(shape) else "more values"
+            raise ValueError(f"it has {size}, its header announces {math.prod(shape):,}")
         return np.frombuffer(raw, IDX[kind]).reshape(shape)
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error) as error:
         raise NoTrainingData(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from vaekit.errors import BadRecipe, TrainingDiverged
+from vaekit.errors import BadRecipe, TrainingDiverged, counted
 from vaekit.training.code_stats import code_heads, code_statistics
 from vaekit.training.data import Stream, ahead
 from vaekit.training.ema_heads import UpdatesWithoutGradient, heads_without_gradient
