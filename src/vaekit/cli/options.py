@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from vaekit.errors import counted
+
 
 class WeightsKind(StrEnum):
     """Kinds of weights in a checkpoint."""
@@ -74,6 +76,15 @@ Weights = Annotated[
         show_default="as `vaekit inspect` shows",
     ),
 ]
+EachWeights = Annotated[
+    list[WeightsKind] | None,
+    typer.Option(
+        "--weights",
+        help="Which weights to take from checkpoints that hold plain ones and averages over training steps (EMA); once "
+        "for all VAEs, or repeated, once for each in their order.",
+        show_default="as `vaekit inspect` shows",
+    ),
+]
 Padding = Annotated[
     str | None,
     typer.Option(
@@ -137,3 +148,20 @@ class LayoutName(StrEnum):
     LDM = "ldm"
     ORIGINAL = "original"
     TINY = "tiny"
+
+
+def weights_of_each(weights: list[WeightsKind] | None, vaes: int) -> list[str | None]:
+    """The kind of weights of each of several VAEs.
+
+    Raises:
+        typer.BadParameter: several kinds, and not one for each VAE.
+    """
+    kinds: list[str | None] = [str(kind) for kind in weights or ()]
+    if len(kinds) <= 1:
+        return (kinds or [None]) * vaes
+    if len(kinds) != vaes:
+        raise typer.BadParameter(
+            f"it is given {len(kinds)} times for {counted(vaes, 'VAE')}; expected once, or once for each.",
+            param_hint="--weights",
+        )
+    return kinds
