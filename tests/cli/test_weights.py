@@ -78,6 +78,9 @@ def test_compare_and_evaluate_say_it(run: Run, both: Path, photo: Path, tmp_path
     page = tmp_path / "page.html"
     said = run("compare", photo, "--vae", both, "-o", page, "--weights", "plain")
     assert (said.code, "took the plain weights (state_dict)" in said.err) == (0, True)
+    said = run("compare", photo, "--vae", both, "--vae", both, "-o", page, "--weights", "ema", "--weights", "plain")
+    assert (said.code, "both.ckpt (ema): took the averaged" in said.err) == (0, True)
+    assert "both.ckpt (plain): took the plain" in said.err
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / photo.name).write_bytes(photo.read_bytes())
     said = run("evaluate", "--data", tmp_path / "data", "--vae", both, "--size", 32)
@@ -88,6 +91,9 @@ def test_diff_and_bake_take_the_choice(run: Run, both: Path, tmp_path: Path, kl_
     save(kl_vae, tmp_path / "plain.safetensors")
     assert run("diff", both, both).code == 0
     assert run("diff", both, tmp_path / "plain.safetensors").code == 1
+    said = run("diff", both, both, "--weights", "ema", "--weights", "plain", "--json")
+    assert (said.code, [note.split()[2] for note in said.json["notes"]]) == (1, ["averaged", "plain"])
+    assert run("diff", both, both, *("--weights", "plain") * 3).code == 2
     inside = {f"first_stage_model.{name}": tensor for name, tensor in ldm_names(kl_vae).items()}
     ema = {f"model_ema.{name.replace('.', '')}": tensor * 0.5 for name, tensor in inside.items()}
     save_file(inside | ema, tmp_path / "whole.safetensors")

@@ -64,7 +64,7 @@ def compare(
     memory: options.Memory = None,
     backend: options.Backend = "auto",
     padding: options.Padding = None,
-    weights: options.Weights = None,
+    weights: options.EachWeights = None,
     fit_correction: Annotated[
         bool,
         typer.Option(
@@ -97,6 +97,7 @@ def compare(
     request = CompareOptions(
         vaes=vae or ("builtin",),
         decoders=decode_with or (),
+        weights=options.weights_of_each(weights, len(vae or ("builtin",)) + len(decode_with or ())),
         images=[*(images or ()), *(folder or ())],
         originals=originals,
         reconstructions=reconstructions or (),
@@ -109,7 +110,7 @@ def compare(
         command=" ".join(Path(word).name if "/" in word else word for word in sys.argv[1:]),
     )
     model, engine = (
-        ModelOptions(models=models, padding=padding, weights=weights),
+        ModelOptions(models=models, padding=padding),
         EngineOptions(dtype, device, memory, backend),
     )
     with progress_bar("images", before="loading the VAEs") as progress:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vaekit.errors import counted
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 
@@ -76,6 +77,15 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         help="Which weights to take from a checkpoint that holds plain ones and averages over training steps (EMA).",
+        show_default="as `vaekit inspect` shows",
+    ),
+]
+EachWeights = Annotated[
+    list[WeightsKind] | None,
+    typer.Option(
+        "--weights",
+        help="Which weights to take from checkpoints that hold plain ones and averages over training steps (EMA); once "
+        "for all VAEs, or repeated, once for each in their order.",
         show_default="as `vaekit inspect` shows",
     ),
 ]
@@ -193,3 +203,20 @@ def with_records(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def weights_of_each(weights: list[WeightsKind] | None, vaes: int) -> list[str | None]:
+    """The kind of weights of each of several VAEs.
+
+    Raises:
+        typer.BadParameter: several kinds, and not one for each VAE.
+    """
+    kinds: list[str | None] = [str(kind) for kind in weights or ()]
+    if len(kinds) <= 1:
+        return (kinds or [None]) * vaes
+    if len(kinds) != vaes:
+        raise typer.BadParameter(
+            f"it is given {len(kinds)} times for {counted(vaes, 'VAE')}; expected once, or once for each.",
+            param_hint="--weights",
+        )
+    return kinds

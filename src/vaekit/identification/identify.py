@@ -11,7 +11,7 @@ from typing import Any
 
 from vaekit.catalog.entries import LatentSpace, Twin, matching_latent_spaces, matching_twins
 from vaekit.errors import UnknownVAE, WrongTensors, counted, shorten
-from vaekit.families import Config, Family, blueprint, family_of
+from vaekit.families import Config, Family, family_of
 from vaekit.families.padding import stated_padding
 from vaekit.formats.open import check_readable
 from vaekit.formats.paths import DIFFUSERS_SETTINGS
@@ -23,7 +23,7 @@ from vaekit.identification.host_model import HostModel, host_model_of
 from vaekit.identification.key_signatures import not_runnable
 from vaekit.identification.locate import LocatedVAE, check_one_vae, gather, locate
 from vaekit.identification.metadata import read_config, read_normalization
-from vaekit.identification.mismatches import halves_in, mismatches
+from vaekit.identification.mismatches import expected_tensors, halves_in, mismatches
 from vaekit.identification.normalization import (
     SHAPES,
     find_normalization,
@@ -64,7 +64,7 @@ class Identified:
     @property
     def halves(self) -> tuple[str, ...]:
         """The halves that are present, of "encoder" and "decoder"."""
-        return halves_in({key: () for part in self.parts for key in part.names})
+        return halves_in(key for part in self.parts for key in part.names)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -172,9 +172,9 @@ def check_tensors(identified: Identified) -> None:
     Raises:
         WrongTensors: some are missing, unexpected or misshapen; they are listed by the file's own names.
     """
-    wanted = blueprint(identified.family.name, identified.config, identified.halves)
-    counters = {key for key, tensor in wanted.items() if tensor.counts}
     present = {native: part for part in identified.parts for native in part.names}
+    wanted = expected_tensors(identified.family, identified.config, present)
+    counters = {key for key, tensor in wanted.items() if tensor.counts}
     shapes = {key: part.spec(key).shape for key, part in present.items()}
     wrong = mismatches(identified.family, identified.config, shapes)
     problems = {

@@ -46,6 +46,8 @@ class CompareOptions:
     """VAEs that decode the latents of the only one in `vaes`: one candidate for each."""
     images: Sequence[Path] = ()
     """Files and folders; without any, the built-in test cards."""
+    weights: Sequence[str | None] = ()
+    """"ema" or "plain" for each of `vaes`, then of `decoders`, as in `ModelOptions`; empty for the same for all."""
     originals: Path | None = None
     """A folder of the originals of images that other tools made."""
     reconstructions: Sequence[Path] = ()
@@ -155,7 +157,7 @@ def candidates_and_images(
         return folder_candidates(options.reconstructions), images_in(
             [options.originals], selection.limit, selection.seed
         )
-    candidates = vae_candidates(options.vaes, options.decoders, model, engine)
+    candidates = vae_candidates(options.vaes, options.decoders, model, engine, options.weights)
     if options.images:
         engines = [engine for each in candidates if isinstance(each, VAECandidate) for engine in each.engines]
         return candidates, images_in(options.images, selection.limit, selection.seed, size_check(*engines))
@@ -164,26 +166,41 @@ def candidates_and_images(
 
 
 def vae_candidates(
-    names: Sequence[str], decoders: Sequence[str], model: ModelOptions, engine: EngineOptions
+    names: Sequence[str],
+    decoders: Sequence[str],
+    model: ModelOptions,
+    engine: EngineOptions,
+    weights: Sequence[str | None] = (),
 ) -> list[Candidate]:
     """An engine for each VAE; or one that encodes, and others that decode.
+
+    Args:
+        names, decoders, weights: see `CompareOptions`.
+        model: models folders, padding and weights of all.
+        engine: how they are run.
 
     Raises:
         LatentMismatch: a decoder does not take the encoder's latents.
     """
-    plan, titles = engine.plan(), distinct_names([*(decoders or names)])
+    every = [*names, *decoders]
+    kinds = weights or [model.weights] * len(every)
+    models = [replace(model, vae=name, weights=kind) for name, kind in zip(every, kinds, strict=True)]
+    compared = models[len(names) :] or models
+    plan, titles = engine.plan(), distinct_names(list(map(title_of, compared)))
     if not decoders:
-        return [
-            VAECandidate(title, Engine(replace(model, vae=name).load(), plan))
-            for title, name in zip(titles, names, strict=True)
-        ]
-    encoder = Engine(replace(model, vae=names[0]).load(), plan)
+        return [VAECandidate(title, Engine(each.load(), plan)) for title, each in zip(titles, models, strict=True)]
+    encoder = Engine(models[0].load(), plan)
     candidates: list[Candidate] = []
-    for title, name in zip(titles, decoders, strict=True):
-        decoder = replace(model, vae=name).load()
-        check_shared(encoder.vae, decoder, name)
+    for title, each in zip(titles, compared, strict=True):
+        decoder = each.load()
+        check_shared(encoder.vae, decoder, each.vae)
         candidates.append(VAECandidate(title, encoder, Engine(decoder, plan)))
     return candidates
+
+
+def title_of(model: ModelOptions) -> str:
+    """A VAE in a report: its name, and the weights that the user chose."""
+    return f"{model.vae} ({model.weights})" if model.weights else model.vae
 
 
 def folder_candidates(folders: Sequence[Path]) -> list[Candidate]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images.finetune import FinetuneOptions, Finetuning, prepare_finetuning, write_held_out
 from vaekit.domains.images.perception import image_perception
 from vaekit.domains.recipes import recipe as find_recipe
+from vaekit.errors import counted
 from vaekit.formats.tensor_file import dtype_name
 from vaekit.identification.build import build
 from vaekit.library.names import locate_vae
@@ -37,6 +39,11 @@ from vaekit.vae import VAE
 
 PAGE, CARD = "report.html", "README.md"
 SHOWN = 4
+CARDS_FROM = 2**24
+"""The number of trained pixels from which the built-in test cards are measured, too: 256 samples of 256x256. Below, the
+cards would take longer than the training."""
+LEAST_MEASURED = 16
+"""Held-out images that are measured after a run of fewer samples; after others, as many as there were samples."""
 IN_METADATA = ("psnr", "ssim", "lpips_alex", "delta_e", "red_shift", "green_shift", "blue_shift")
 
 
@@ -108,6 +115,12 @@ class FinetuneJob:
         for candidate in candidates:
             candidate.listeners.append(errors[candidate.name])
         perceptual, not_measured = lpips_models(self.request.lpips, vgg=False)
+        samples = tuning.run.schedule.samples
+        cards = samples * prod(tuning.held_out.shape[2:]) >= CARDS_FROM
+        if not cards:
+            not_measured["test cards"] = (
+                f"Training was short: {counted(samples, 'sample')}. `vaekit compare` uses them."
+            )
         protocol: dict[str, Any] = {
             "dtype": plan.dtype,
             "device": str(plan.torch_device),
@@ -117,8 +130,8 @@ class FinetuneJob:
             "not_measured": not_measured,
             "versions": library_versions(),
         }
-        sources = images_in([held_out], None, 0)
-        compared = compare(sources, candidates, perceptual, protocol, SHOWN, progress)
+        sources = images_in([held_out], max(LEAST_MEASURED, samples), 0)
+        compared = compare(sources, candidates, perceptual, protocol, SHOWN, progress, cards)
         report, shown = compared.report, list(compared.shown)
         if self.request.latent:
             perception = image_perception(MeasureOptions(lpips=self.request.lpips), plan.torch_device)

@@ -69,7 +69,7 @@ def _shades(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Tensor
 def _scaled(numbers: NDArray[np.float64], white: float, notes: list[str]) -> NDArray[np.float64]:
     finite = np.isfinite(numbers)
     if not finite.all():
-        notes.append(f"{counted(np.count_nonzero(~finite), 'non-finite value')} shown as the darkest one")
+        notes.append(f"{counted(int(np.count_nonzero(~finite)), 'non-finite value')} shown as the darkest one")
         numbers = np.where(finite, numbers, numbers[finite].min() if finite.any() else 0.0)
     low, high = float(numbers.min()), float(numbers.max())
     if low >= 0 and high <= white:
