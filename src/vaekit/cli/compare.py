@@ -13,6 +13,7 @@ from vaekit.cli.output import log, log_note, print_json, progress_bar
 from vaekit.tasks.options import EngineOptions, ModelOptions, SelectionOptions
 
 
+@options.with_records
 def compare(
     images: Annotated[
         list[Path] | None,
@@ -56,13 +57,11 @@ def compare(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="PAGE", help="Output page (.html); the numbers go beside it (.json).")
     ] = Path("report.html"),
+    *,
     lpips: options.Lpips = None,
     vgg: Annotated[bool, typer.Option("--lpips-vgg", help="Also measure LPIPS with VGG16 (slow).")] = False,
     models: options.Models = None,
-    dtype: options.Dtype = "fp32",
-    device: options.Device = None,
-    memory: options.Memory = None,
-    backend: options.Backend = "auto",
+    engine: EngineOptions,
     padding: options.Padding = None,
     weights: options.EachWeights = None,
     fit_correction: Annotated[
@@ -111,7 +110,7 @@ def compare(
     )
     model, engine = (
         ModelOptions(models=models, padding=padding),
-        EngineOptions(dtype, device, memory, backend),
+        engine,
     )
     with progress_bar("images", before="loading the VAEs") as progress:
         result = run(request, out, model, engine, SelectionOptions(limit, seed), progress)

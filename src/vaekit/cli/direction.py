@@ -1,5 +1,6 @@
 """`vaekit direction`: learn a direction in latent space from labelled items."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ POOR = 0.1
 """Explained share of the label below which a direction hardly means anything."""
 
 
+@options.with_records
 def direction(
     labelled: Annotated[
         list[Path],
@@ -34,8 +36,8 @@ def direction(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The direction's file (.safetensors).")],
-    vae: options.Vae = "builtin",
-    models: options.Models = None,
+    *,
+    source: ModelOptions,
     label: Annotated[
         str | None,
         typer.Option(
@@ -79,11 +81,8 @@ def direction(
         ),
     ] = False,
     limit: options.Limit = None,
-    dtype: options.Dtype = "fp32",
-    device: options.Device = None,
-    memory: options.Memory = None,
-    backend: options.Backend = "auto",
-    padding: options.Padding = None,
+    seed: options.Seed = 0,
+    engine: EngineOptions,
     as_json: options.Json = False,
 ) -> None:
     """Learn a direction in latent space from labelled items.
@@ -99,9 +98,8 @@ def direction(
     from vaekit.tasks.model import open_model
 
     with spinner("loading the VAE"):
-        engine = EngineOptions(dtype, device, memory, backend, BATCH)
-        model = open_model(ModelOptions(vae, models, padding), engine)
-    wanted = DirectionOptions(label, positive, method, tuple(orthogonal_to or ()), name, whole, limit)
+        model = open_model(source, replace(engine, batch=BATCH))
+    wanted = DirectionOptions(label, positive, method, tuple(orthogonal_to or ()), name, whole, limit, seed)
     with progress_bar(model.domain.items) as progress:
         result = run(model, labelled, out, wanted, progress)
     for note in result.notes:
@@ -109,9 +107,9 @@ def direction(
     if as_json:
         from dataclasses import asdict
 
-        print_json({"vae": vae, **asdict(result)})
+        print_json({"vae": source.vae, **asdict(result)})
         return
-    print_facts(f"{vae}: direction {result.name}", facts_of(result))
+    print_facts(f"{source.vae}: direction {result.name}", facts_of(result))
     print_effects(result)
     score = result.score
     if score is None:

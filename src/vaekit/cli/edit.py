@@ -11,14 +11,15 @@ from vaekit.cli.output import progress_bar as bar
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 
+@options.with_records
 def edit(
     items: options.Items,
     directions: Annotated[
         list[Path],
         typer.Option("--direction", metavar="FILE", help="A file of `vaekit direction`; may be repeated."),
     ],
-    vae: options.Vae = "builtin",
-    models: options.Models = None,
+    *,
+    source: ModelOptions,
     strengths: Annotated[
         list[str] | None,
         typer.Option(
@@ -33,11 +34,7 @@ def edit(
     side_by_side: Annotated[
         bool, typer.Option("--side-by-side", help="Also write original and result next to each other.")
     ] = False,
-    dtype: options.Dtype = "fp32",
-    device: options.Device = None,
-    memory: options.Memory = None,
-    backend: options.Backend = "auto",
-    padding: options.Padding = None,
+    engine: EngineOptions,
     as_json: options.Json = False,
 ) -> None:
     """Move items along learned directions of the latent space.
@@ -51,11 +48,11 @@ def edit(
 
     wanted = [numbers_in(text) for text in strengths or ["1"] * len(directions)]
     with spinner("loading the VAE"):
-        model = open_model(ModelOptions(vae, models, padding), EngineOptions(dtype, device, memory, backend))
+        model = open_model(source, engine)
     with bar(model.items.files) as progress:
         result = run(model, items, directions, wanted, out, side_by_side, progress)
     facts = {
-        "vae": vae,
+        "vae": source.vae,
         "directions": list(result.directions),
         "steps": [list(step) for step in result.steps],
         "strips": [str(path) for path in result.strips],
@@ -63,9 +60,9 @@ def edit(
     }
     for path in result.strips:
         log(f"Strip: {path}")
-    title = f"{vae}: edited along {', '.join(result.directions)}"
+    title = f"{source.vae}: edited along {', '.join(result.directions)}"
     show_results(
-        result.batch, facts, model.items.files, title, [f"{vae}: {note}" for note in model.notes], out, as_json
+        result.batch, facts, model.items.files, title, [f"{source.vae}: {note}" for note in model.notes], out, as_json
     )
 
 

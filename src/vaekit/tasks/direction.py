@@ -18,6 +18,7 @@ from vaekit.latents.targets import Target, every_target, target_of
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.labelled_data import as_it_is, labelled_latents, path_names
 from vaekit.tasks.model import OpenModel
+from vaekit.tasks.options import SelectionOptions
 from vaekit.vae import at_item_size
 
 MOST_SIDE_EFFECTS = 200
@@ -42,6 +43,8 @@ class DirectionOptions:
     """Learn a vector for each position of the latents, for items that are aligned; instead of one for all."""
     limit: int | None = None
     """The maximum number of items, a deterministic subset."""
+    seed: int = 0
+    """Of the subset."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,8 @@ def direction(
     others = [load_direction(path) for path in options.orthogonal_to]
     for path, other in zip(options.orthogonal_to, others, strict=True):
         check_same_vae(path, other.space, model.origin)
-    data = labelled_latents(model, paths, options.label, options.limit, options.whole, progress)
+    selection = SelectionOptions(options.limit, options.seed)
+    data = labelled_latents(model, paths, options.label, selection, options.whole, progress)
     target = target_of(data.label, data.labels, options.positive or last_path(paths, options))
     shape = tuple(data.z.shape[1:])
     probes = [probe_of_shape(path, other, shape) for path, other in zip(options.orthogonal_to, others, strict=True)]

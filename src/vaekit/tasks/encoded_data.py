@@ -8,42 +8,44 @@ from torch import Tensor
 
 from vaekit.datasets.dataset import Dataset
 from vaekit.datasets.skip_log import SkipLog
-from vaekit.domains.domain import MeasureOptions
-from vaekit.errors import BadItem, VaekitError
-from vaekit.tasks.batch import Progress
+from vaekit.errors import BadItem, VaekitError, counted
+from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
 
 BATCH = 64
 LEAST_ITEMS = 2
 
 
-def encoded(model: OpenModel, path: Path) -> tuple[Tensor, int]:
+def as_it_is(z: Tensor) -> Tensor:
+    """Latents as they are."""
+    return z
+
+
+def encoded(
+    model: OpenModel, path: Path, reduce: Callable[[Tensor], Tensor] = as_it_is, progress: Progress = no_progress
+) -> tuple[Tensor, int]:
     """The modes of the posteriors of the items of a data set, (n, z, ...), and how many items cannot be read.
 
-    Items are prepared as for an evaluation: images are resized, and cut to a square.
+    Args:
+        model: the VAE.
+        path: the data set; of one with a test split, the training split.
+        reduce: applied to each batch of latents (b, z, ...), such as the mean over positions.
+        progress: called with the number of finished items and of all.
 
     Raises:
         NotFound, NoTrainingData, BadItem: fewer than two can be read.
     """
-    items = model.domain.evaluation_items(path, model.engine.vae, model.schema, MeasureOptions())
-    parts, skipped, error = [], 0, ""
-    for start in range(0, len(items.names), BATCH):
-        batch = []
-        for name in items.names[start : start + BATCH]:
-            try:
-                batch.append(items.read(name))
-            except VaekitError as problem:
-                skipped, error = skipped + 1, error or str(problem)
-        if batch:
-            parts.append(model.engine.encode(torch.stack(batch)).mode)
-    count = sum(map(len, parts))
-    if count < LEAST_ITEMS:
+    log = SkipLog()
+    dataset = model.domain.open(path, log).train
+    z, kept = encoded_records(model, dataset, range(len(dataset)), reduce, log, progress)
+    if len(kept) < LEAST_ITEMS:
         raise BadItem(
-            f"{count} of {len(items.names):,} {model.domain.items} can be read. {error}".strip(),
+            f"{len(kept)} of {counted(len(dataset), model.domain.item, model.domain.items)} can be read. "
+            f"{next(iter(log.reasons.values()), '')}".strip(),
             f"Expected {LEAST_ITEMS} or more.",
             "Give more data.",
         )
-    return torch.cat(parts), skipped
+    return z, len(dataset) - len(kept)
 
 
 def encoded_records(

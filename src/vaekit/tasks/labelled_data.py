@@ -18,8 +18,9 @@ from vaekit.latents.directions import summarize
 from vaekit.latents.targets import LEAST_ITEMS
 from vaekit.reading import real_path
 from vaekit.tasks.batch import Progress, no_progress
-from vaekit.tasks.encoded_data import encoded_records
+from vaekit.tasks.encoded_data import as_it_is, encoded_records
 from vaekit.tasks.model import OpenModel
+from vaekit.tasks.options import SelectionOptions
 
 PATHS = "path"
 """The name of the label, if each path holds one class."""
@@ -46,7 +47,12 @@ class LabelledLatents:
 
 
 def labelled_latents(
-    model: OpenModel, paths: Sequence[Path], column: str | None, limit: int | None, whole: bool, progress: Progress
+    model: OpenModel,
+    paths: Sequence[Path],
+    column: str | None,
+    selection: SelectionOptions,
+    whole: bool,
+    progress: Progress,
 ) -> LabelledLatents:
     """Encode the items of all paths that have a label.
 
@@ -54,7 +60,7 @@ def labelled_latents(
         model: the VAE.
         paths: a data set with labels; or several, each with the items of one class unless there is a column.
         column: of the label; None for the usual one, or for several paths their names.
-        limit: the maximum number of items; None for all.
+        selection: of many items.
         whole: keep latents as they are, instead of their mean over positions.
         progress: called with the number of encoded items and of all.
 
@@ -68,7 +74,7 @@ def labelled_latents(
         each_label(dataset, name, column, len(paths)) for dataset, name in zip(data, path_names(paths), strict=True)
     ]
     label = column or (PATHS if len(paths) > 1 else usual_column(label_names(data[0])) or PATHS)
-    numbers = [numbers_of(dataset, labels, limit, len(paths)) for dataset, labels in zip(data, chosen, strict=True)]
+    numbers = [numbers_of(dataset, labels, selection, len(paths)) for dataset, labels in zip(data, chosen, strict=True)]
     total, done = sum(map(len, numbers)), 0
     reduce = as_it_is if whole else summarize
     positions = model.engine.geometry.latent_size(model.schema.example().shape[2:])
@@ -118,11 +124,11 @@ def each_label(dataset: Dataset, name: str, column: str | None, paths: int) -> S
     return [name] * len(dataset) if column is None and paths > 1 else read_labels(dataset, column)
 
 
-def numbers_of(dataset: Dataset, labels: Sequence[str | None], limit: int | None, paths: int) -> list[int]:
+def numbers_of(dataset: Dataset, labels: Sequence[str | None], selection: SelectionOptions, paths: int) -> list[int]:
     """The numbers of the records to encode: those with a label; of many, as many of each path."""
     numbers = range(len(dataset))
-    if limit is not None and limit < len(dataset) * paths:
-        numbers = chosen_items(dataset, min(len(dataset), -(-limit // paths))).tolist()
+    if selection.limit is not None and selection.limit < len(dataset) * paths:
+        numbers = chosen_items(dataset, min(len(dataset), -(-selection.limit // paths)), selection.seed).tolist()
     return [number for number in numbers if labels[number] is not None]
 
 
@@ -133,11 +139,6 @@ def spread_out(numbers: Sequence[int], count: int) -> list[int]:
     [0, 3, 6]
     """
     return list(numbers)[:: max(1, len(numbers) // count)][:count]
-
-
-def as_it_is(z: Tensor) -> Tensor:
-    """Latents as they are."""
-    return z
 
 
 def later(progress: Progress, before: int, total: int, done: int, _: int) -> None:

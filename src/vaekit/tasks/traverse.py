@@ -69,7 +69,7 @@ def traverse(
         path: the file of the item; the first one in it.
         out: the folder; it is created.
         options: directions and steps.
-        progress: called with the number of decoded directions and of all.
+        progress: called with the number of encoded items of the data and of all, then with those of directions.
 
     Raises:
         NotFound, BadItem: the item or the data cannot be read.
@@ -82,7 +82,7 @@ def traverse(
     if not 0 <= options.extent <= FARTHEST:
         raise BadPlan(f"The extent is {options.extent:g} standard deviations.", f"Expected 0 to {FARTHEST:,}.", "")
     loaded = model.domain.read_all(model.items.find([path])[:1], model.schema, model.engine.geometry, limit=1)
-    directions = directions_of(model, options)
+    directions = directions_of(model, options, progress)
     z = model.encode(loaded, options.latents)[:1]
     distances = torch.linspace(-options.extent, options.extent, options.steps).tolist() if options.steps > 1 else [0.0]
     check_kept(model.engine, len(directions) * options.steps, loaded.x, model.domain.items)
@@ -109,12 +109,12 @@ def traverse(
     )
 
 
-def directions_of(model: OpenModel, options: TraverseOptions) -> list[Direction]:
+def directions_of(model: OpenModel, options: TraverseOptions, progress: Progress = no_progress) -> list[Direction]:
     """The axes, then the components."""
     if options.pca is not None and options.data is None:
         raise BadPlan("Principal components need data.", "Expected --data.", "Name the data.")
     channels = model.engine.geometry.latent_channels
-    summaries = None if options.data is None else summarize(encoded(model, options.data)[0]).cpu()
+    summaries = None if options.data is None else encoded(model, options.data, summarize, progress)[0]
     axes = tuple(dict.fromkeys(options.axes)) or (range(min(channels, DEFAULT_AXES)) if options.pca is None else ())
     components = [] if options.pca is None or summaries is None else principal_components(summaries, options.pca)
     return [*(axis(channel, channels, summaries) for channel in axes), *components]
