@@ -16,7 +16,8 @@ from vaekit.latents.learned_directions import Effect, effect, flattened, learn, 
 from vaekit.latents.probes import METHODS, Score
 from vaekit.latents.targets import Target, every_target, target_of
 from vaekit.tasks.batch import Progress, no_progress
-from vaekit.tasks.labelled_data import as_it_is, labelled_latents, path_names
+from vaekit.tasks.encoded_data import as_it_is
+from vaekit.tasks.labelled_data import labelled_latents, path_names
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.options import SelectionOptions
 from vaekit.vae import at_item_size

@@ -167,7 +167,7 @@ def cut(pixels: Pixels, preparation: Preparation, target: int, random: Random) -
 
 def whole(pixels: Pixels, preparation: Preparation, side: int) -> NDArray[Any]:
     """A whole image as a square, (side, side, c), bytes or floats in [-1, 1]; the aspect ratio may change."""
-    shown = on_background(pixels, preparation)
+    shown = composited(pixels, preparation)
     values = shown if isinstance(shown, np.ndarray) else np.array(shown)
     values = values[..., None] if values.ndim == 2 else values
     return values if values.shape[:2] == (side, side) else resized(values, side)
