@@ -125,7 +125,7 @@ def test_latents_of_many_positions(model: OpenModel, pixels: np.ndarray, tmp_pat
     back = DirectionOptions(label="folder", orthogonal_to=(other.file,))
     assert abs(direction(model, [data], tmp_path / "b.safetensors", back).others[0].change) < 1e-4
     with refuses(BadPlan, "number"):
-        direction(model, [data], tmp_path / "c.safetensors", replace(number, orthogonal_to=(one.file,)))
+        direction(model, [data], tmp_path / "c.safetensors", replace(number, method="ridge", orthogonal_to=(one.file,)))
 
 
 def test_the_change_after_decoding(small: OpenModel, pixels: np.ndarray, tmp_path: Path) -> None:

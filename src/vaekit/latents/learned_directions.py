@@ -12,7 +12,7 @@ from vaekit.latents.directions import Direction
 from vaekit.latents.probes import METHODS, Probe, Score, Vector, fitted, held_out_score, probe
 from vaekit.latents.targets import Target
 
-LEAST_LEFT = 0.02
+LEAST_LEFT = 1e-3
 """The length that a unit vector keeps at least when others are held constant."""
 Restrict = Callable[[Vector, Sequence[Vector], Tensor, Tensor], Vector]
 """(vector, probes, latents (n, d), weights (n)) -> a vector along which the values of the probes do not change."""
