@@ -187,8 +187,11 @@ def test_bad_options_are_refused(
 
 def test_bad_outputs_are_refused(small: OpenModel, model: OpenModel, pixels: np.ndarray, tmp_path: Path) -> None:
     paths = class_folders(tmp_path / "data", pixels)
-    with refuses(CannotWrite, ".safetensors"):
-        direction(small, paths, tmp_path / "d.json")
+    (tmp_path / "notes.txt").write_text("mine")
+    with refuses(CannotWrite, "notes.txt"):
+        direction(small, paths, tmp_path / "notes.txt")
+    for name in ("any.name", "any.name"):
+        assert load_direction(direction(small, paths, tmp_path / name).file).direction.name == "bright"
     (tmp_path / "a.safetensors").symlink_to(paths[0])
     with refuses(CannotWrite, "a.safetensors"):
         direction(small, paths, tmp_path / "a.safetensors")
