@@ -18,7 +18,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ from torch import Tensor
 
 from vaekit.checkpoints.direction_files import load_direction
 from vaekit.datasets.array_files import read_idx
+from vaekit.domains.images.domain import ImageSchema
+from vaekit.domains.images.preparation import Preparation
 from vaekit.domains.images.write import write_image
 from vaekit.latents.directions import Direction
 from vaekit.metrics.image.color import as_rgb
@@ -43,6 +45,8 @@ from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 Levels = NDArray[np.uint8]
+SIDE = 128
+"""Of photographs, in pixels."""
 STEPS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 METHODS = ("mean", "ridge")
 
@@ -59,7 +63,10 @@ class Workbench:
     """A VAE, labelled arrays of images, and the directions that were learned from them."""
 
     def __init__(self, vae: str, folder: Path) -> None:
-        self.model: OpenModel = open_model(ModelOptions(vae), EngineOptions(device="cpu", batch=64))
+        model = open_model(ModelOptions(vae), EngineOptions(device="cpu", batch=64))
+        size = model.engine.geometry.size
+        preparation = Preparation(size[0] if size else SIDE, model.engine.geometry.channels)
+        self.model: OpenModel = replace(model, schema=ImageSchema(preparation))
         self.folder = folder
 
     def store(self, name: str, x: NDArray[Any], labels: Mapping[str, Sequence[float]]) -> Path:
@@ -297,12 +304,12 @@ def decibels(one: Tensor, other: Tensor) -> float:
 
 
 def photograph(path: Path) -> Tensor:
-    """The middle square of a photograph, (3, 256, 256) in [-1, 1]."""
+    """The middle square of a photograph, (3, SIDE, SIDE) in [-1, 1]."""
     with Image.open(path) as image:
         short = min(image.size)
         left, top = (image.width - short) // 2, (image.height - short) // 2
         square = image.convert("RGB").crop((left, top, left + short, top + short))
-        return as_pixels(np.asarray(square.resize((256, 256), Image.Resampling.LANCZOS))[None])[0]
+        return as_pixels(np.asarray(square.resize((SIDE, SIDE), Image.Resampling.LANCZOS))[None])[0]
 
 
 def photos(bench: Workbench, data: Path, out: Path) -> None:

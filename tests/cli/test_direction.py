@@ -28,10 +28,11 @@ def test_learned_and_used(run: Run, vae_file: Path, data: Path, photo: Path, tmp
     out = tmp_path / "d.safetensors"
     said = run("direction", data, "--vae", vae_file, "--out", out, "--positive", "bright", "--name", "light")
     assert said.code == 0 and "from dark to bright" in said.out and "AUC" in said.out and str(out) in said.err
-    against = ("--orthogonal-to", out, "--method", "ridge", "--map", "--json")
-    folders = (data / "bright", data / "dark")
-    found = run("direction", *folders, "--vae", vae_file, "--out", tmp_path / "e.safetensors", *against).json
-    assert found["classes"] == ["bright", "dark"] and found["positions"] == [64, 64] and found["items"] == 12
+    for kind in ("bright", "dark"):
+        (data / kind / "metadata.csv").write_text("file_name,n\n" + "".join(f"{i}.png,{i}\n" for i in range(6)))
+    against = ("--orthogonal-to", out, "--method", "ridge", "--map", "--label", "n", "--json")
+    found = run("direction", data, "--vae", vae_file, "--out", tmp_path / "e.safetensors", *against).json
+    assert found["classes"] is None and found["positions"] == [64, 64] and found["items"] == 12
     assert found["others"][0]["label"] == "light" and abs(found["others"][0]["change"]) < 1e-3
     along = ("--direction", out, "--strength", "-1,1", "--out", tmp_path / "out")
     said = run("edit", photo, "--vae", vae_file, *along, "--side-by-side")

@@ -71,6 +71,16 @@ def test_a_direction_is_orthogonal_to_what_others_read(method: str) -> None:
     assert abs(effect("y", alone.direction, other.weights).change) > 0.1
 
 
+def test_other_labels_are_held_constant_as_in_a_regression_on_both() -> None:
+    z = planted(500).double() @ torch.randn(WIDTH, WIDTH, generator=torch.Generator().manual_seed(3)).double()
+    a, other = (z @ unit(1).double()).numpy(), unit(2).double()
+    learned = learn(z, target_of("a", numbers(torch.from_numpy(a))), "mean", "a", [other])
+    design = np.stack([a, (z @ other).numpy(), np.ones(len(a))], axis=1)
+    slope = np.linalg.lstsq(design, z.numpy(), rcond=None)[0][0]
+    assert cosine(learned.direction.vector, torch.from_numpy(slope)) == pytest.approx(1, abs=1e-6)
+    assert abs(cosine(learned.direction.vector, other)) < 1e-6
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_planted_orthogonal_directions_stay_orthogonal(method: str) -> None:
     z = planted(20_000)

@@ -110,15 +110,22 @@ def test_two_folders_are_one_folder_with_two_classes(small: OpenModel, pixels: n
 
 
 def test_latents_of_many_positions(model: OpenModel, pixels: np.ndarray, tmp_path: Path) -> None:
-    paths = class_folders(tmp_path / "data", pixels)
-    result = direction(model, paths, tmp_path / "a.safetensors")
-    assert load_direction(result.file).direction.vector.shape == (4,) and result.everywhere and not result.positions
-    options = DirectionOptions(whole=True, orthogonal_to=(result.file,), positive="dark")
-    mapped = direction(model, paths, tmp_path / "b.safetensors", options)
-    assert load_direction(mapped.file).direction.vector.shape == (4, 64, 64) and mapped.positions == (64, 64)
-    assert abs(mapped.others[0].change) < 1e-4
-    back = direction(model, paths, tmp_path / "c.safetensors", DirectionOptions(orthogonal_to=(mapped.file,)))
-    assert abs(back.others[0].change) < 1e-4
+    data = tmp_path / "data"
+    class_folders(data, pixels)
+    rows = [f"{kind}/{i}.png,{i}" for kind in ("dark", "bright") for i in range(6)]
+    (data / "metadata.csv").write_text("\n".join(["file_name,number", *rows]))
+    number = DirectionOptions(label="number")
+    one = direction(model, [data], tmp_path / "one.safetensors", number)
+    assert load_direction(one.file).direction.vector.shape == (4,) and one.everywhere and not one.positions
+    mapped = DirectionOptions(label="folder", whole=True, orthogonal_to=(one.file,))
+    result = direction(model, [data], tmp_path / "a.safetensors", mapped)
+    assert load_direction(result.file).direction.vector.shape == (4, 64, 64) and result.positions == (64, 64)
+    assert abs(result.others[0].change) < 1e-4
+    other = direction(model, [data], tmp_path / "other.safetensors", replace(number, whole=True))
+    back = DirectionOptions(label="folder", orthogonal_to=(other.file,))
+    assert abs(direction(model, [data], tmp_path / "b.safetensors", back).others[0].change) < 1e-4
+    with refuses(BadPlan, "number"):
+        direction(model, [data], tmp_path / "c.safetensors", replace(number, method="ridge", orthogonal_to=(one.file,)))
 
 
 def test_the_change_after_decoding(small: OpenModel, pixels: np.ndarray, tmp_path: Path) -> None:
@@ -180,8 +187,11 @@ def test_bad_options_are_refused(
 
 def test_bad_outputs_are_refused(small: OpenModel, model: OpenModel, pixels: np.ndarray, tmp_path: Path) -> None:
     paths = class_folders(tmp_path / "data", pixels)
-    with refuses(CannotWrite, ".safetensors"):
-        direction(small, paths, tmp_path / "d.json")
+    (tmp_path / "notes.txt").write_text("mine")
+    with refuses(CannotWrite, "notes.txt"):
+        direction(small, paths, tmp_path / "notes.txt")
+    for name in ("any.name", "any.name"):
+        assert load_direction(direction(small, paths, tmp_path / name).file).direction.name == "bright"
     (tmp_path / "a.safetensors").symlink_to(paths[0])
     with refuses(CannotWrite, "a.safetensors"):
         direction(small, paths, tmp_path / "a.safetensors")

@@ -26,7 +26,6 @@ from vaekit.identification.metadata import NORMALIZATION, normalization_text, re
 from vaekit.latents.directions import Direction
 
 KEY, VERSION = "vaekit.direction", "1"
-SUFFIX = ".safetensors"
 EXPECTED = "Expected a direction written by `vaekit direction`."
 REMEDY = "Learn it again with `vaekit direction`, or copy it again: it may be damaged."
 TENSORS = ("vector", "probe")

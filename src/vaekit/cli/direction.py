@@ -35,7 +35,7 @@ def direction(
             "or several paths, each with the items of one class.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The direction's file (.safetensors).")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The direction's file (safetensors).")],
     *,
     source: ModelOptions,
     label: Annotated[

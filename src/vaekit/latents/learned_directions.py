@@ -1,6 +1,6 @@
 """Learn directions from labels, orthogonal to what others read, and measure their side effects."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,11 +9,13 @@ from torch import Tensor
 
 from vaekit.errors import BadPlan, printable
 from vaekit.latents.directions import Direction
-from vaekit.latents.probes import METHODS, Fit, Probe, Score, Vector, fitted, held_out_score, probe
+from vaekit.latents.probes import METHODS, Probe, Score, Vector, fitted, held_out_score, probe
 from vaekit.latents.targets import Target
 
-LEAST_LEFT = 1e-4
-"""The length that a unit vector keeps at least when it is made orthogonal to others."""
+LEAST_LEFT = 1e-3
+"""The length that a unit vector keeps at least when others are held constant."""
+Restrict = Callable[[Vector, Sequence[Vector], Tensor, Tensor], Vector]
+"""(vector, probes, latents (n, d), weights (n)) -> a vector along which the values of the probes do not change."""
 
 LEAST_STD = 1e-6
 """The smallest standard deviation along a direction, relative to the values of the latents: others are rounding."""
@@ -61,7 +63,6 @@ def learn(z: Tensor, target: Target, method: str, name: str, orthogonal_to: Sequ
     if method not in METHODS:
         raise BadPlan(f"There is no method {printable(repr(method))}.", f"Expected {', '.join(METHODS)}.", "")
     x = flattened(z)
-    fit = partial(orthogonal_fit, METHODS[method], orthogonal_to)
     raw = fitted(x, target, METHODS[method])
     smallest = LEAST_STD * x.square().mean().sqrt()
     if not raw.norm() > 0 or spread_along(x, target, raw / raw.norm()) <= smallest:
@@ -70,7 +71,8 @@ def learn(z: Tensor, target: Target, method: str, name: str, orthogonal_to: Sequ
             "Expected different latents for different labels.",
             "Give other data, or another VAE.",
         )
-    vector = orthogonal(raw / raw.norm(), orthogonal_to)
+    known = target.known
+    vector = RESTRICTIONS[method](raw / raw.norm(), orthogonal_to, x[known], target.weights[known])
     if vector.norm() < LEAST_LEFT or spread_along(x, target, vector / vector.norm()) <= smallest:
         raise BadPlan(
             f"Nothing is left of the direction of {printable(target.name)}: it is a mixture of those that it should be "
@@ -80,6 +82,7 @@ def learn(z: Tensor, target: Target, method: str, name: str, orthogonal_to: Sequ
         )
     vector = vector / vector.norm()
     direction = Direction(name, vector.view(z.shape[1:]).float(), spread_along(x, target, vector))
+    fit = partial(restricted_fit, method, orthogonal_to)
     return Learned(direction, held_out_score(x, target, fit), probe(x, target))
 
 
@@ -89,9 +92,25 @@ def spread_along(x: Tensor, target: Target, vector: Vector) -> float:
     return (weights @ (positions - weights @ positions).square()).sqrt().item()
 
 
-def orthogonal_fit(fit: Fit, orthogonal_to: Sequence[Vector], x: Tensor, values: Tensor, weights: Tensor) -> Vector:
-    """The part of a fitted vector that is orthogonal to others."""
-    return orthogonal(fit(x, values, weights), orthogonal_to)
+def restricted_fit(method: str, others: Sequence[Vector], x: Tensor, values: Tensor, weights: Tensor) -> Vector:
+    """A fitted vector along which the values of other probes do not change."""
+    return RESTRICTIONS[method](METHODS[method](x, values, weights), others, x, weights)
+
+
+def held_constant(vector: Vector, others: Sequence[Vector], x: Tensor, weights: Tensor) -> Vector:
+    """A mean difference with the values of other probes held constant: the slope of a regression of latents on the
+    label and these values together.
+
+    What is subtracted are the changes of latents that come with these values in the data, which decoders follow. The
+    probes themselves may point to where no data are, and subtracting them would change little of what is decoded.
+    """
+    if not others:
+        return vector
+    probes = torch.stack([other / other.norm() for other in others], dim=1)
+    centered = x - weights @ x
+    patterns = centered.T @ (weights[:, None] * (centered @ probes))
+    rest = vector - patterns @ (torch.linalg.pinv(probes.T @ patterns) @ (probes.T @ vector))
+    return orthogonal(rest, others)  # exactly, after rounding
 
 
 def orthogonal(vector: Vector, others: Sequence[Vector]) -> Vector:
@@ -107,6 +126,15 @@ def orthogonal(vector: Vector, others: Sequence[Vector]) -> Vector:
     for _ in range(2):  # the second time for what rounding left
         vector = vector - basis @ (basis.T @ vector)
     return vector
+
+
+def orthogonal_part(vector: Vector, others: Sequence[Vector], x: Tensor, weights: Tensor) -> Vector:
+    """See `orthogonal`; the latents do not matter."""
+    del x, weights
+    return orthogonal(vector, others)
+
+
+RESTRICTIONS: Mapping[str, Restrict] = {"mean": held_constant, "ridge": orthogonal_part}
 
 
 def flattened(z: Tensor) -> Tensor:

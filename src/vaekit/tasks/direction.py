@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vaekit.checkpoints.direction_files import SUFFIX, DirectionFile, check_same_vae, load_direction, save_direction
+from vaekit.checkpoints.direction_files import DirectionFile, check_same_vae, load_direction, save_direction
 from vaekit.errors import BadPlan, CannotWrite, VaekitError, printable
 from vaekit.latents.directions import Direction, summarize
 from vaekit.latents.learned_directions import Effect, effect, flattened, learn, side_effects
@@ -97,7 +97,7 @@ def direction(
     Args:
         model: the VAE.
         paths: a data set with labels; or two or more, each with the items of one class.
-        out: the file, which ends in .safetensors.
+        out: the file; an older direction is replaced.
         options: which label and how.
         progress: called with the number of encoded items and of all.
 
@@ -176,20 +176,29 @@ def check_options(out: Path, paths: Sequence[Path], options: DirectionOptions) -
 
     Raises:
         BadPlan: there is no such method, or no such limit.
-        CannotWrite: the file has another suffix, or is one of those that are read.
+        CannotWrite: the file is one of those that are read, or exists and is something else.
     """
     if options.method not in METHODS:
         raise BadPlan(f"There is no method {printable(options.method)!r}.", f"Expected {', '.join(METHODS)}.", "")
     if options.limit is not None and options.limit < 1:
         raise BadPlan(f"The limit is {options.limit:,} items.", "Expected 1 or more.", "")
-    if out.suffix != SUFFIX:
-        raise CannotWrite(
-            f"The direction would be written to {out}.",
-            f"Expected a name that ends in {SUFFIX}.",
-            f"Use a name such as {out.name}{SUFFIX}.",
-        )
     if os.path.realpath(out) in map(os.path.realpath, (*paths, *options.orthogonal_to)):
         raise CannotWrite(f"The output {out} would overwrite an input.", "", "Choose another name.")
+    if out.is_file() and not is_direction(out):
+        raise CannotWrite(
+            f"{out} exists, and is no direction.",
+            "Expected a new name, or the file of a direction.",
+            "Choose another name, or remove the file.",
+        )
+
+
+def is_direction(path: Path) -> bool:
+    """Whether a file holds a direction."""
+    try:
+        load_direction(path)
+    except VaekitError:
+        return False
+    return True
 
 
 def last_path(paths: Sequence[Path], options: DirectionOptions) -> str | None:
