@@ -288,3 +288,13 @@ def test_blocks_are_scanned_one_by_one(tmp_path: Path, monkeypatch: pytest.Monke
         whole = [match.row.entry.key for match in index.search(query, 20)]
         monkeypatch.setattr(index.matrix, "rows_per_block", 7)
         assert [match.row.entry.key for match in index.search(query, 20)] == whole
+
+
+def test_links_in_an_index_are_not_written_through(tmp_path: Path) -> None:
+    indexed(tmp_path / "index", sentences(3))
+    (tmp_path / "mine").write_bytes((tmp_path / "index" / VECTORS).read_bytes())
+    (tmp_path / "index" / VECTORS).unlink()
+    (tmp_path / "index" / VECTORS).symlink_to(tmp_path / "mine")
+    with refuses(CannotWriteHere, VECTORS):
+        indexed(tmp_path / "index", sentences(9))
+    assert (tmp_path / "mine").stat().st_size == 3 * 4 * DIMENSION

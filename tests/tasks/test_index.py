@@ -16,7 +16,7 @@ from small_index import square_model
 from vaekit.checkpoints.latent_files import SUFFIX
 from vaekit.domains.images.read import read_image
 from vaekit.errors import BadIndex, BadItem, BadPlan, IndexMismatch, NotFound, NoTrainingData
-from vaekit.retrieval.index import opened_for_search
+from vaekit.retrieval.index import HEAD, opened_for_search
 from vaekit.retrieval.meaning import Meaning, MeaningOptions, train_meaning
 from vaekit.tasks.index import IndexOptions, index
 from vaekit.tasks.model import OpenModel, open_model
@@ -238,8 +238,17 @@ def test_meaning_is_trained_once(
     assert again.changes.embedded == 0 and len(trained) == 1
     new = str(picture(tmp_path / "new.png", 77))
     assert len(search(small, new, tmp_path / "index", SearchOptions(3)).neighbors) == 3
-    with refuses(IndexMismatch, "look"):
+    with refuses(IndexMismatch, "look", "meaning"):
         index(small, gallery, tmp_path / "index")
+    index(small, gallery, tmp_path / "by look")
+    with refuses(IndexMismatch, "look", "meaning"):
+        index(small, gallery, tmp_path / "by look", options)
+    assert len(trained) == 1
+    (tmp_path / "index" / HEAD).unlink()
+    with refuses(BadIndex, HEAD):
+        index(small, gallery, tmp_path / "index", options)
+    with refuses(BadIndex, HEAD):
+        search(small, str(picture(tmp_path / "newer.png", 78)), tmp_path / "index")
 
 
 def test_large_indexes_use_lancedb(
