@@ -117,6 +117,15 @@ def test_another_embedding_is_refused(tmp_path: Path) -> None:
     assert content(tmp_path) == before
 
 
+def test_an_index_without_items_takes_another_embedding(tmp_path: Path) -> None:
+    with refuses(BadItem):
+        indexed(tmp_path, [("a", "unreadable")])
+    other = Random({"embedding": "random", "vae": "another"})
+    assert indexed(tmp_path, sentences(3), other).added == 3
+    with refuses(IndexMismatch, "another"):
+        indexed(tmp_path, sentences(3))
+
+
 def test_two_processes_do_not_change_one_index(tmp_path: Path) -> None:
     indexed(tmp_path, sentences(3))
     with (

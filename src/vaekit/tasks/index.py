@@ -14,9 +14,9 @@ from vaekit.datasets.whole import Whole, labels_of, whole
 from vaekit.errors import BadIndex, IndexMismatch, printable
 from vaekit.json import dumps, json_object
 from vaekit.reading import exists, read_text
-from vaekit.retrieval.description import FILE, Description, read_description
+from vaekit.retrieval.description import Description, read_description
 from vaekit.retrieval.embedding import Embedding
-from vaekit.retrieval.index import HEAD, Index, check_folder, opened_for_change, opened_for_search
+from vaekit.retrieval.index import HEAD, Index, check_folder, is_empty, opened_for_change, opened_for_search
 from vaekit.retrieval.matrix import REBUILD
 from vaekit.retrieval.update import Changes, chunk_size, update
 from vaekit.tasks.batch import Progress, no_progress
@@ -185,7 +185,7 @@ def refuse_other_index(folder: Path, path: Path, data: Whole, options: IndexOpti
         IndexMismatch: it is another one.
         BadIndex: it is damaged, or of another version, or lacks the network of `meaning`.
     """
-    if not exists(folder / FILE):
+    if is_empty(folder):
         return
     before = read_description(folder)
     if before.embed != options.embed:
@@ -200,9 +200,7 @@ def refuse_other_index(folder: Path, path: Path, data: Whole, options: IndexOpti
     if before.data in ("", os.path.realpath(path)):
         return
     with opened_for_search(folder) as opened:
-        shared = not len(opened) or any(
-            opened.rows.find(data.key(position), 0) is not None for position in range(len(data))
-        )
+        shared = any(opened.rows.find(data.key(position), 0) is not None for position in range(len(data)))
     if not shared:
         raise IndexMismatch(
             f"The index {folder} is of {before.data}, and {path} has none of its items.",
