@@ -18,6 +18,9 @@ POSITIONS = 8
 class Standardize(nn.Module):
     """Latents (b, z, ...) minus the mean, divided by the standard deviation of each channel over data."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(channels))

@@ -19,7 +19,7 @@ near-duplicates and similar views rather than things of the same kind.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -48,7 +48,7 @@ WIDTH = 0.5
 """The standard deviation of the window around a place, in distances of places."""
 MOST_POSITIONS = 8
 """Positions along each axis of other maps."""
-POOLS = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)
+POOLS: tuple[Callable[..., Tensor], ...] = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)
 SOURCE = "The latent"
 """What vectors are computed from, for messages."""
 

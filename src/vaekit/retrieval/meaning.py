@@ -46,7 +46,7 @@ class MeaningOptions:
     seed: int = 0
     views: int = 4
     """Random views of each item; each is encoded once."""
-    steps: int = 800
+    steps: int = 500
     batch: int = 256
     """Items per step; two views of each."""
     minutes: float = 20.0
