@@ -10,8 +10,6 @@ from plain_annotations import check_plainly
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vaekit.families.kl.net import KLConfig
-
 check_plainly()
 
 os.environ["HF_HOME"] = str(Path(tempfile.gettempdir()) / "vaekit-tests-have-no-hub-cache")
@@ -44,26 +42,6 @@ def models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     folder = tmp_path_factory.mktemp("models")
     monkeypatch.setenv("VAEKIT_MODELS", str(folder))
     return folder
-
-
-@pytest.fixture(scope="session")
-def small_kl() -> KLConfig:
-    """A KL autoencoder of two levels and a few thousand weights, factor 2."""
-    return KLConfig(
-        image_channels=3,
-        latent_channels=4,
-        hidden_channels=4,
-        encoder_widths=(8, 16),
-        decoder_widths=(8, 16),
-        encoder_blocks=1,
-        decoder_blocks=1,
-        encoder_attention=(),
-        decoder_attention=(),
-        mid_attention=True,
-        quant_conv=True,
-        post_quant_conv=True,
-        norm_groups=4,
-    )
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,18 @@ import re
 import pytest
 
 import vaekit.errors
-from vaekit.errors import CannotRead, CannotWriteHere, OutOfMemory, VaekitError, printable, system_errors
+from vaekit.errors import CannotRead, CannotWriteHere, OutOfMemory, VaekitError, counted, printable, system_errors
 
 
 def test_foreign_text_is_made_fit_for_a_message() -> None:
     assert printable("plain name.safetensors") == "plain name.safetensors"
     assert printable("\x1b[2J\n two\nlines") == "[2J two lines"
     assert printable("x" * 500) == "x" * 120 + "..."
+
+
+def test_nouns_are_counted() -> None:
+    assert counted(1, "axis", "axes") == "1 axis" and counted(2, "axis", "axes") == "2 axes"
+    assert [counted(n, "tensor") for n in (0, 1, 1000)] == ["0 tensors", "1 tensor", "1,000 tensors"]
 
 
 def test_the_parts_of_an_error_make_one_paragraph() -> None:

@@ -8,6 +8,7 @@
     │   └── NotRunnable           a VAE that vaekit recognizes by its tensors but cannot run
     ├── WrongTensors              a known family with missing, unexpected or misshapen tensors
     ├── BadLatent                 a latent file that is damaged or not a latent file
+    ├── BadDirection              a file of a latent direction that is damaged or something else
     ├── BadCorrection             a color correction that is damaged or belongs to another VAE
     ├── LatentMismatch            latents or a checkpoint of another latent space than the VAE's
     ├── UnknownNormalization      a latent normalization is required but neither known nor given
@@ -115,6 +116,10 @@ class WrongTensors(VaekitError):
 
 class BadLatent(VaekitError):
     """A latent file that is damaged or not a latent file."""
+
+
+class BadDirection(VaekitError):
+    """A file of a direction in latent space that is damaged or something else."""
 
 
 class BadCorrection(VaekitError):
@@ -314,6 +319,15 @@ def shorten(names: Iterable[str], most: int = 12) -> str:
     listed = list(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(map(printable, listed[:most])) + more
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number with its noun.
+
+    >>> counted(1, "tensor"), counted(2000, "tensor"), counted(0, "entry", "entries")
+    ('1 tensor', '2,000 tensors', '0 entries')
+    """
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from math import prod
 from typing import Any, Protocol, Self, runtime_checkable
 
-from vaekit.errors import BadItem
+from vaekit.errors import BadItem, counted
 
 MAX_AXES = 3
 """The maximum number of axes: torch has convolutions over three."""
@@ -161,7 +161,7 @@ class Geometry:
         ('4 channels at 1/8 size', '2 channels')
         """
         scale = f" at 1/{self.factor_text} size" if self.axes else ""
-        return f"{self.latent_channels} channels{scale}"
+        return f"{counted(self.latent_channels, 'channel')}{scale}"
 
     @property
     def batch_text(self) -> str:
@@ -193,7 +193,7 @@ class Geometry:
         if self.axes != axes:
             raise BadItem(
                 f"This VAE does not take {items}: its batches have the shape {self.batch_text}.",
-                f"Expected a VAE of {items}, whose items have {axes} axes and not {self.axes}.",
+                f"Expected a VAE of {items}, whose items have {counted(axes, 'axis', 'axes')} and not {self.axes}.",
                 "`vaekit inspect` describes it; `vaekit.load` opens it in Python.",
             )
 

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from vaekit.errors import printable
+from vaekit.errors import counted, printable
 
 MAX_ENTRIES = 64
 """The maximum number of entries of a list in a record from a file."""
@@ -59,7 +59,7 @@ def parse_value(name: str, value: object, wanted: Any) -> Any:
         fixed = typing.get_origin(wanted) is tuple and Ellipsis not in choices
         each_wanted = choices if fixed else (choices[0],) * len(value)
         if len(each_wanted) != len(value):
-            raise ValueError(f"{name} is {printable(repr(value), 60)} instead of {len(each_wanted)} values")
+            raise ValueError(f"{name} is {printable(repr(value), 60)} instead of {counted(len(each_wanted), 'value')}")
         return tuple(parse_value(name, each, each_type) for each, each_type in zip(value, each_wanted, strict=True))
     valid = type(value) in ((int, float) if wanted is float else (wanted,))
     if not valid or (isinstance(value, (int, float)) and not abs(value) <= MAX_NUMBER):

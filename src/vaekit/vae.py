@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.distributions import Likelihood, Posterior, Prior, ToPrior
-from vaekit.errors import HalfMissing, LatentMismatch, UnknownNormalization
+from vaekit.errors import HalfMissing, LatentMismatch, UnknownNormalization, counted
 from vaekit.geometry import AXIS_NAMES, Geometry, HasGeometry
 from vaekit.normalization import LatentNormalization
 
@@ -33,7 +33,8 @@ class Origin:
     schema: Mapping[str, Any] = field(default_factory=dict)
     """The schema in the file, with which the domain converts items to tensors and back."""
     note: str = ""
-    """Which weights were taken, as a phrase, if the file holds several sets of them or averages; else empty."""
+    """Which weights were taken, if the file holds several sets of them or averages; and entries of its config.json that
+    contradict them, as a phrase; empty if there is nothing to say."""
 
 
 class VAE(nn.Module):
@@ -214,7 +215,7 @@ def wrong_latents(
         remedy = "These look like normalized latents of a diffusion model: decode `vae.denormalize(latents)`."
     else:
         remedy = "Decode with the VAE that encoded them" + (f": one of {makers}." if makers else ".")
-    expected = ", ".join(("items", f"{channels} channels", *AXIS_NAMES[geometry.axes]))
+    expected = ", ".join(("items", counted(channels, "channel"), *AXIS_NAMES[geometry.axes]))
     return LatentMismatch(
         f"The latents have shape {list(z.shape)}: {given} channels{whose}.",
         f"This VAE{f', {origin.name},' if origin is not None else ''} takes ({expected}).",

@@ -17,7 +17,7 @@ from vaekit.errors import BadRecipe, RecipeChanged, VaekitError
 from vaekit.run_folder import RECIPE
 from vaekit.tasks.train import prepare_run
 from vaekit.training.processes import ProcessGroup
-from vaekit.training.recipe import Recipe
+from vaekit.training.recipe import Recipe, read_recipe
 from vaekit.training.run import run_training, samples_for_duration
 
 JUNK: list[Any] = [None, -1, 0, 2.5, True, "x", [], [1, "x"], {}, {"a": 1}]
@@ -90,6 +90,24 @@ def test_junk_is_trained_on_or_refused(name: str, images: Path, tmp_path: Path) 
     assert refused > len(list(places(words)))
 
 
+@pytest.mark.parametrize("depth", [20, 450, 600, 100_000])
+def test_values_that_are_nested_too_deeply_are_refused(tmp_path: Path, depth: int) -> None:
+    path, nested = tmp_path / "deep.json", "[" * depth + "]" * depth
+    path.write_text(f'{{"schedule": {{"samples": {nested}}}}}')
+    with refuses(BadRecipe, "deep"):
+        read_recipe(path)
+    path.write_text('{"schedule": {"samples": 4}}')
+    with suppress(BadRecipe):  # as text where it is too deep for TOML
+        assert read_recipe(path, [f"schedule.samples={nested}"]).table["schedule"]["samples"] == nested
+
+
+def test_numbers_of_thousands_of_digits_are_text(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"schedule": {"samples": 4}}')
+    recipe = read_recipe(tmp_path / "x.json", [f"schedule.samples={'9' * 5000}"])
+    with pytest.raises(BadRecipe):
+        recipe.schedule()
+
+
 def test_a_folder_whose_recipe_cannot_be_read_is_left_alone(images: Path, tmp_path: Path) -> None:
     run = prepare_run(Recipe("mine", small("mnist-vamp")), images, tmp_path, 0, torch.device("cpu"), ProcessGroup()).run
     for text in ("{", "[1]", '"x"'):
@@ -107,6 +125,7 @@ def test_a_folder_whose_recipe_cannot_be_read_is_left_alone(images: Path, tmp_pa
     ("change", "facts"),
     [
         ("data.size=30", ["30", "28"]),
+        ("schedule.batch_size=99999999999", ["batch_size", "99,999,999,999"]),
         ("data.channels=3", ["3", "1"]),
         ("schedule.micro_batch=3", ["3"]),
         ("objective.terms=3", ["objective.terms"]),

@@ -1,6 +1,7 @@
 """A VAE into a whole checkpoint: it is all that changes."""
 
 import copy
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import pytest
 import torch
 from ldm_names import ldm_names
 from refusals import lacks, refuses
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from sharded_weights import write_shards
 
 from vaekit.catalog.entries import CatalogEntry, CatalogFile
@@ -78,6 +79,44 @@ def test_nothing_else_changes(
     for key, tensor in new.state_dict().items():
         assert torch.equal(baked.state_dict()[key], tensor)
     assert (done.replaced, done.added, done.removed, done.kept) == (len(new.state_dict()), 0, 0, 6)
+
+
+WRAPPED = {
+    "compiled": lambda name: name.replace("encoder.", "encoder._orig_mod."),
+    "parallel": lambda name: name.replace("first_stage_model.", "first_stage_model.module."),
+    "in front": lambda name: f"module.{name}",
+    "state_dict in front": lambda name: f"state_dict.{name}",
+}
+
+
+@pytest.mark.parametrize("how", WRAPPED)
+def test_names_of_training_wrappers_are_kept(kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path, how: str) -> None:
+    plain = whole_checkpoint(kl_vae, metadata={"a": "1"})
+    path = tmp_path / "wrapped.safetensors"
+    save_file({WRAPPED[how](name): tensor for name, tensor in load_file(plain).items()}, path, {"a": "1"})
+    new = changed(kl_vae)
+    save(new, tmp_path / "new.safetensors", "diffusers")
+    done = bake(path, tmp_path / "new.safetensors", tmp_path / "out.safetensors")
+    before, after = bits(path), bits(tmp_path / "out.safetensors")
+    assert before.keys() == after.keys()
+    assert {key for key in before if before[key] != after[key]} == {key for key in before if "first_stage" in key}
+    baked = load(tmp_path / "out.safetensors").state_dict()
+    assert all(torch.equal(baked[key], tensor) for key, tensor in new.state_dict().items())
+    assert (done.replaced, done.added, done.removed, done.kept) == (len(new.state_dict()), 0, 0, 6)
+    bake(path, path, tmp_path / "same.safetensors")
+    assert path.read_bytes() == (tmp_path / "same.safetensors").read_bytes()
+
+
+def test_new_tensors_have_no_name_among_wrappers(
+    kl_vae: VAE, kl_config: KLConfig, random_vae: Callable[..., VAE], whole_checkpoint: Make, tmp_path: Path
+) -> None:
+    plain, path = whole_checkpoint(kl_vae), tmp_path / "wrapped.safetensors"
+    save_file({WRAPPED["compiled"](name): tensor for name, tensor in load_file(plain).items()}, path)
+    larger = random_vae(dataclasses.replace(kl_config, encoder_blocks=2), kl_vae.normalization)
+    save(larger, tmp_path / "new.safetensors")
+    with refuses(WrongTensors, "wrappers", "encoder.down.0.block.1"):
+        bake(path, tmp_path / "new.safetensors", tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()
 
 
 def test_there_and_back(kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path) -> None:

@@ -246,3 +246,26 @@ def test_taesd3_is_ranked_before_taesd_with_the_reasons(run: Run, shared_data: P
         assert name in first["reason"]
     assert "taesd" in first["reason"]
     assert first["verdict"] and second["verdict"]
+
+
+@pytest.mark.nightly
+@pytest.mark.usefixtures("no_card_measures")
+def test_latent_spaces_stand_beside_reconstructions(
+    run: Run, vae_file: Path, folder: Path, paler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaekit.comparison.latent_space.SIZE", 32)
+    page = tmp_path / "report.html"
+    said = run("compare", folder, "--vae", vae_file, "--latent", "--out", page, "--show", 0)
+    assert said.code == 0
+    assert said.out.index("PSNR") < said.out.index("Latent space") < said.out.index("PPL")
+    told = numbers(page)
+    (candidate,) = told["candidates"]
+    assert {"psnr", "ifd_alex", "ppl", "aggregate_kl", "equivariance_decoder_half"} <= candidate["measures"].keys()
+    assert len(candidate["spectrum"]["latents"]) == len(candidate["spectrum"]["frequency"])
+    groups = {measure["name"]: measure["group"] for measure in told["measures"]}
+    assert groups["ppl"] == "latent space" and groups["psnr"] == "fidelity"
+    assert told["protocol"]["latent_space"]["networks"]["ppl"]["weights"]
+    html = page.read_text("utf-8")
+    assert 'class="spectrum"' in html and "iFD (AlexNet)" in html
+    plain = run("compare", "--originals", folder, "--reconstructions", paler, "--latent", "--out", page, "--show", 0)
+    assert plain.code == 0 and "Latent space" not in plain.out

@@ -122,3 +122,24 @@ def test_after_kill_9_the_same_command_ends_in_the_same_bits(vae_file: Path, fol
     assert started(command(tmp_path / "cut")).wait(timeout=300) == 0
     for name in ("evaluation.json", "items.jsonl", "protocol.json"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_latent_space_is_a_second_table_and_a_part_of_the_object(
+    run: Run, vae_file: Path, folder: Path, tmp_path: Path
+) -> None:
+    command = ["evaluate", "--vae", vae_file, "--data", folder, "--size", 32, "--latent"]
+    said = run(*command, "--limit", 2)
+    assert said.code == 0
+    assert said.out.index("PSNR") < said.out.index("Latent space") < said.out.index("PPL")
+    assert "iFD (AlexNet)" in said.err and "512" in said.err, "too few images"
+    command += ["--limit", 3, "--json", "--out", tmp_path]
+    told = run(*command).json
+    latent = told["latent"]["results"]
+    assert {"aggregate_kl", "spectral_slope", "equivariance_encoder_turn", "ifd_alex", "sample_fd_alex", "ppl"} <= set(
+        latent
+    )
+    assert "psnr" in told["results"] and "ppl" not in told["results"]
+    weights = told["latent"]["protocols"]["interpolations"]["measures"]["ifd_alex"]["weights"]
+    assert [len(sha256) for sha256 in weights] == [64]
+    assert json.loads((tmp_path / "latent" / "latent_space.json").read_text("utf-8")) == told["latent"]
+    assert run(*command).json["latent"] == told["latent"]

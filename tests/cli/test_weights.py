@@ -1,5 +1,6 @@
 """Which weights of a file were taken, in the output of each verb; and non-finite ones."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,11 +51,36 @@ def test_one_line_in_the_verbs_that_use_it(run: Run, both: Path, photo: Path, tm
     assert all(torch.equal(extracted[name], plain[name]) for name in plain)
 
 
+def test_the_verbs_mention_a_config_json_that_contradicts_the_weights(
+    run: Run, kl_vae: VAE, photo: Path, tmp_path: Path
+) -> None:
+    folder, to = tmp_path / "vae", tmp_path / "to"
+    save(kl_vae, folder, "diffusers")
+    settings = json.loads((folder / "config.json").read_text()) | {"block_out_channels": [64, 128]}
+    (folder / "config.json").write_text(json.dumps(settings))
+    for arguments in (
+        ("inspect", folder, "--no-measure"),
+        ("reconstruct", photo, "--vae", folder, "-o", to),
+        ("encode", photo, "--vae", folder, "-o", to),
+        ("convert", folder, tmp_path / "x.safetensors"),
+        ("diff", folder, tmp_path / "x.safetensors"),
+    ):
+        said = run(*arguments)
+        assert (said.code, "block_out_channels [64, 128] instead of [32, 64]" in said.out + said.err) == (0, True)
+    (folder / "config.json").write_text(json.dumps(settings | {"scaling_factor": -1}))
+    for arguments in (("inspect", folder), ("encode", photo, "--vae", folder, "-o", to)):
+        said = run(*arguments)
+        assert (said.code, "scaling_factor -1" in said.err) == (1, True)
+
+
 @pytest.mark.usefixtures("no_card_measures")
 def test_compare_and_evaluate_say_it(run: Run, both: Path, photo: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     said = run("compare", photo, "--vae", both, "-o", page, "--weights", "plain")
     assert (said.code, "took the plain weights (state_dict)" in said.err) == (0, True)
+    said = run("compare", photo, "--vae", both, "--vae", both, "-o", page, "--weights", "ema", "--weights", "plain")
+    assert (said.code, "both.ckpt (ema): took the averaged" in said.err) == (0, True)
+    assert "both.ckpt (plain): took the plain" in said.err
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / photo.name).write_bytes(photo.read_bytes())
     said = run("evaluate", "--data", tmp_path / "data", "--vae", both, "--size", 32)
@@ -65,6 +91,9 @@ def test_diff_and_bake_take_the_choice(run: Run, both: Path, tmp_path: Path, kl_
     save(kl_vae, tmp_path / "plain.safetensors")
     assert run("diff", both, both).code == 0
     assert run("diff", both, tmp_path / "plain.safetensors").code == 1
+    said = run("diff", both, both, "--weights", "ema", "--weights", "plain", "--json")
+    assert (said.code, [note.split()[2] for note in said.json["notes"]]) == (1, ["averaged", "plain"])
+    assert run("diff", both, both, *("--weights", "plain") * 3).code == 2
     inside = {f"first_stage_model.{name}": tensor for name, tensor in ldm_names(kl_vae).items()}
     ema = {f"model_ema.{name.replace('.', '')}": tensor * 0.5 for name, tensor in inside.items()}
     save_file(inside | ema, tmp_path / "whole.safetensors")

@@ -14,7 +14,7 @@ from vaekit.comparison.candidates import Reconstruction, convert_latents
 from vaekit.comparison.compare import ImageSource, compare
 from vaekit.domains.images.read import LoadedImage
 from vaekit.errors import BadItem
-from vaekit.evaluation.evaluate import result
+from vaekit.evaluation.measures import result_of
 from vaekit.metrics.image.levels import as_saved
 from vaekit.metrics.measure import Measure
 from vaekit.metrics.statistics import RunningMean, mean_interval
@@ -55,7 +55,7 @@ def test_intervals_are_those_of_evaluate() -> None:
         mean = RunningMean()
         for image in judged.images:
             mean.add(image.measures["psnr"])
-        evaluated = result(Measure("psnr", "PSNR", "dB", "higher", ""), mean)
+        evaluated = result_of(Measure("psnr", "PSNR", "dB", "higher", ""), mean)
         estimate = judged.measures["psnr"]
         assert (estimate.value, estimate.low, estimate.high) == (evaluated.value, evaluated.low, evaluated.high)
     first, second = ([each.measures["psnr"] for each in judged.images] for judged in found.report.candidates)

@@ -113,6 +113,12 @@ def test_noise_hides_no_defect_and_is_none(case: str) -> None:
     assert [named(x, noisy(fault(x), level)) for level in NOISE] == [wanted] * len(NOISE)
 
 
+def test_texture_that_a_blur_removes_is_no_banding(shared_data: Path) -> None:
+    """Where the luma of an almost gray image rounds to depends on its texture."""
+    x = np.asarray(Image.open(shared_data / "images" / "kodak" / "kodim01.png").convert("RGB")) / 255
+    assert named(x, BAR["blur 1"][0](x)) == {"blurred"}
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("level", NOISE)
 @pytest.mark.parametrize("case", [*BAR, *MORE])

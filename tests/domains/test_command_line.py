@@ -81,8 +81,10 @@ def test_a_table(table: Path, table_run: tuple[Path, Any], tmp_path: Path) -> No
     run, trained = table_run
     assert set(trained["results"]) >= {"rmse", "binary_accuracy", "kl", "elbo", "nll"}
     assert "cancer.csv:571" in (run / "skipped.txt").read_text("utf-8")
-    found = call("evaluate", "--vae", run, "--data", table, "--limit", 100, "--nll", 4)
+    found = call("evaluate", "--vae", run, "--data", table, "--limit", 100, "--nll", 4, "--latent")
     assert found["measured"] + len(found["skipped"]) == 100
+    assert {"aggregate_kl", "effective_dimension", "path_ratio"} <= found["latent"]["results"].keys()
+    assert {"ifid", "ppl", "spectral_slope", "equivariance"} <= found["latent"]["not_measured"].keys()
     assert 0 < found["results"]["rmse"]["value"] < 1.2 and 0 < found["results"]["binary_accuracy"]["value"] <= 1
     vae = vaekit.load(run)
     domain, schema = domain_of(vae)
@@ -152,7 +154,8 @@ def test_files_of_another_domain_are_refused(table: Path, text: Path, tmp_path: 
 def test_text(text: Path, text_run: tuple[Path, Any], tmp_path: Path) -> None:
     run, trained = text_run
     assert set(trained["results"]) >= {"token_accuracy", "exact_match", "kl", "elbo", "nll"}
-    found = call("evaluate", "--vae", run, "--data", text, "--nll", 4)
+    found = call("evaluate", "--vae", run, "--data", text, "--nll", 4, "--latent")
+    assert "aggregate_kl" in found["latent"]["results"] and "path_ratio" in found["latent"]["not_measured"]
     assert found["measured"] == 76 and found["results"]["token_accuracy"]["value"] > 0.5
     vae = vaekit.load(run)
     domain, schema = domain_of(vae)
@@ -233,6 +236,29 @@ def test_rows_and_sentences_are_traversed(
     (tmp_path / "one.txt").write_text("a cat sleeps\n")
     call("traverse", tmp_path / "one.txt", "--vae", text_run[0], "--axis", 1, *out)
     assert len((tmp_path / "out" / "traversal-axis-1.txt").read_text().splitlines()) == 3
+
+
+def test_rows_and_sentences_have_directions(
+    table: Path, table_run: tuple[Path, Any], text_run: tuple[Path, Any], tmp_path: Path
+) -> None:
+    label, path = ("--label", "benign"), tmp_path / "benign.safetensors"
+    found = call("direction", table, "--vae", table_run[0], *label, "--out", path)
+    assert found["classes"] == ["no", "yes"] and found["items"] == 569 and len(found["side_effects"]) == 30
+    assert found["notes"] and found["score"]["auc"] > 0.8
+    (tmp_path / "one.csv").write_text("\n".join(table.read_text().splitlines()[:4]))
+    along, out = ("--direction", path), ("--out", tmp_path / "out")
+    call("edit", tmp_path / "one.csv", "--vae", table_run[0], *along, "--strength", "-2,0,2", *out)
+    call("reconstruct", tmp_path / "one.csv", "--vae", table_run[0], "--out", tmp_path / "plain")
+    assert (tmp_path / "out" / "one.+0.csv").read_bytes() == (tmp_path / "plain" / "one.csv").read_bytes()
+    assert [len(read_csv(tmp_path / "out" / f"one.{step}.csv")) for step in ("-2", "+2")] == [4, 4]
+    for article in ("the", "one"):
+        names = ("cat", "dog", "bird", "fish", "horse")
+        (tmp_path / f"{article}.txt").write_text("".join(f"{article} {name} eats\n" for name in names))
+    path = tmp_path / "article.safetensors"
+    found = call("direction", tmp_path / "one.txt", tmp_path / "the.txt", "--vae", text_run[0], "--out", path)
+    assert (found["classes"], found["items"], found["name"]) == (["one", "the"], 10, "the")
+    call("edit", tmp_path / "one.txt", "--vae", text_run[0], "--direction", path, "--strength", 1, *out)
+    assert len((tmp_path / "out" / "one.txt").read_text().splitlines()) == 5
 
 
 def with_schema(run: Path, target: Path, change: Callable[[dict[str, Any]], None]) -> Path:

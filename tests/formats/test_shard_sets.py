@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from refusals import refuses
+from refusals import lacks, refuses
 
 from vaekit.errors import BadCheckpoint
 from vaekit.formats import shard_sets
-from vaekit.formats.shard_sets import files_of, is_index, shard_set_of, weights_entries, whole_name
+from vaekit.formats.shard_sets import files_of, is_index, part_hint, shard_set_of, weights_entries, whole_name
 
 ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -188,3 +188,16 @@ def test_the_entries_of_a_folder(tmp_path: Path) -> None:
         "bin.bin": ["bin-00001-of-00002.bin", "bin-00002-of-00002.bin"],
     }
     assert min(entries.values(), key=lambda entry: entry.preference).name == "model.safetensors"
+
+
+@pytest.mark.parametrize("name", ["consolidated.00001.pth", "consolidated.00.pth", "pytorch_model-00000.bin"])
+def test_a_part_by_its_name_hints_at_the_others(tmp_path: Path, name: str) -> None:
+    assert lacks(part_hint(tmp_path / name), "parts") == []
+    other = name.replace("00", "01", 1)
+    (tmp_path / other).touch()
+    assert lacks(part_hint(tmp_path / name), other) == []
+
+
+@pytest.mark.parametrize("name", ["vae-ft-mse-840000-ema-pruned.ckpt", "model-00001-of-00003.bin", "vae.pt", "0001.pt"])
+def test_other_names_hint_at_nothing(tmp_path: Path, name: str) -> None:
+    assert part_hint(tmp_path / name) == ""

@@ -1,19 +1,28 @@
 """The network of an identified VAE, with the tensors of its file."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from vaekit.checkpoints.save import save
+from vaekit.errors import HalfMissing, WrongTensors
+from vaekit.families import Config
+from vaekit.families.parts.net import GaussianPart, PartsConfig
 from vaekit.families.tiny.net import TinyConfig
 from vaekit.identification import build as build_module
 from vaekit.identification.build import Network, assembled, build, origin, read_native
 from vaekit.identification.identify import Identified, identify
+from vaekit.nets.likelihoods import ColumnsPart, TokensPart
+from vaekit.nets.mlp import MLPConfig
+from vaekit.nets.priors import FlowPart, MixturePart
+from vaekit.nets.sequence import SequenceConfig
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
@@ -92,3 +101,34 @@ def test_the_origin_has_the_domain_of_the_file(tiny_vae: VAE, tmp_path: Path) ->
     vae = build(identify(path))
     assert isinstance(vae.config, TinyConfig) and vae.origin is not None
     assert (vae.origin.domain, vae.origin.schema) == ("tables", {"columns": ["a"]})
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        PartsConfig(MLPConfig((5,), 2, (8,)), GaussianPart(), ColumnsPart(("normal:3", "bernoulli:2")), MixturePart()),
+        PartsConfig(SequenceConfig(5, 6, 2, 8, 4), GaussianPart(), TokensPart(), FlowPart()),
+    ],
+    ids=["rows", "sentences"],
+)
+def test_an_encoder_alone_needs_no_head_of_the_decoder(
+    config: PartsConfig, random_vae: Callable[[Config, LatentNormalization | None], VAE], tmp_path: Path
+) -> None:
+    whole = random_vae(config, None)
+    save(whole, tmp_path / "whole.safetensors")
+    with safe_open(tmp_path / "whole.safetensors", "pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    assert any(name.startswith("to_likelihood.") for name in tensors)
+    encoder = {name: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
+    save_file(encoder, tmp_path / "encoder.safetensors", metadata)
+    vae = build(identify(tmp_path / "encoder.safetensors"))
+    x = torch.randint(3, (2, 6)) if isinstance(config.net, SequenceConfig) else torch.randn(2, 5)
+    assert torch.equal(vae.encode(x).mode, whole.encode(x).mode)
+    assert vae.prior is None
+    with pytest.raises(HalfMissing):
+        vae.decode(torch.zeros(1, 2))
+    save(vae, tmp_path / "again.safetensors")
+    assert load_file(tmp_path / "again.safetensors").keys() == encoder.keys()
+    save_file(encoder | {"to_likelihood.x": torch.ones(1)}, tmp_path / "odd.safetensors", metadata)
+    with pytest.raises(WrongTensors):
+        identify(tmp_path / "odd.safetensors")

@@ -1,5 +1,6 @@
 """Tensors beside a VAE: companions of training are ignored and named, adapters are refused."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,18 @@ def test_fused_projections_beside_their_parts_are_ignored(prefix: str, kl_vae: V
     key = next(name for name in tensors if name.endswith("to_qkv.weight"))
     tensors[key][0, 0] += 1
     save_file(tensors, path)
-    with refuses(WrongTensors, key):
+    with refuses(WrongTensors, key, "1 fused projection", "tensor.chunk(3)", "differ"):
+        vaekit.load(path)
+
+
+@pytest.mark.parametrize("prefix", ["", "vae."])
+def test_fused_projections_without_their_parts_are_to_be_split(prefix: str, kl_vae: VAE, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    tensors = fused(kept(kl_vae, path, prefix=prefix))
+    lone = {name: tensor for name, tensor in tensors.items() if not re.search(r"\.to_[qkv]\.", name)}
+    save_file(lone, path)
+    key = next(name for name in lone if name.endswith("to_qkv.bias"))
+    with refuses(WrongTensors, key, "4 fused projections", "to_q, to_k and to_v", "tensor.chunk(3)"):
         vaekit.load(path)
 
 
@@ -139,6 +151,11 @@ ADAPTERS: dict[str, tuple[str, Any]] = {
     "diffusers": ("fuse_lora", lambda t: t | {"decoder.conv_in.lora.down.weight": torch.ones(2)}),
     "LoKr": ("LyCORIS", lambda t: t | {"decoder.conv_in.lokr_w1": torch.ones(2)}),
     "LoHa": ("LyCORIS", lambda t: t | {"decoder.conv_in.hada_w1_a": torch.ones(2)}),
+    "DoRA": ("LyCORIS", lambda t: t | {"decoder.conv_in.dora_scale": torch.ones(2)}),
+    "DoRA of PEFT": ("merge_and_unload", lambda t: t | {"decoder.conv_in.lora_magnitude_vector": torch.ones(2)}),
+    "IA3": ("merge_and_unload", lambda t: t | {"decoder.conv_in.ia3_l": torch.ones(2)}),
+    "IA3 by name": ("merge_and_unload", lambda t: t | {"decoder.conv_in.ia3_l.default": torch.ones(2)}),
+    "VeRA": ("merge_and_unload", lambda t: t | {"decoder.conv_in.vera_lambda_d": torch.ones(2)}),
     "weight normalization": (
         "remove_parametrizations",
         lambda t: t | {"decoder.conv_in.parametrizations.weight.original0": torch.ones(2)},
@@ -175,6 +192,24 @@ def test_a_kohya_lora_for_the_vae_beside_a_prefixed_vae_is_not_overlooked(kl_vae
 def test_a_lora_alone_is_no_vae(tmp_path: Path) -> None:
     save_file({"lora_unet_x.lora_up.weight": torch.ones(2), "lora_unet_x.alpha": torch.ones(())}, tmp_path / "x.sft")
     with refuses(UnknownVAE, "LoRA"):
+        vaekit.load(tmp_path / "x.sft")
+
+
+@pytest.mark.parametrize(
+    ("key", "facts"),
+    [
+        ("base_model.model.decoder.conv_in.ia3_l", ["IA3", "merge_and_unload"]),
+        ("x.y.dora_scale", ["DoRA", "LyCORIS"]),
+        ("lora_unet_x.hada_w1_b", ["LoHa", "LyCORIS"]),
+        ("lora_unet_x.lokr_w2", ["LoKr", "LyCORIS"]),
+        ("base_model.model.decoder.conv_in.hada_w1_a.default", ["LoHa", "LyCORIS"]),
+        ("base_model.model.x.vera_lambda_b", ["VeRA", "merge_and_unload"]),
+        ("lora_vae_decoder_conv_in.lora_up.weight", ["LoRA", "kohya"]),
+    ],
+)
+def test_an_adapter_alone_is_named_with_how_to_merge_it(key: str, facts: list[str], tmp_path: Path) -> None:
+    save_file({key: torch.ones(2)}, tmp_path / "x.sft")
+    with refuses(UnknownVAE, "1 tensor", *facts):
         vaekit.load(tmp_path / "x.sft")
 
 

@@ -25,6 +25,14 @@ FOLDERS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
         {"hparams.yaml": "", "checkpoints/epoch=1-step=99.ckpt": "", "checkpoints/epoch=2-step=150.ckpt": ""},
         ("training", "epoch=2-step=150.ckpt"),
     ),
+    "Lightning with the last": (
+        dict.fromkeys(("epoch=1-step=99.ckpt", "epoch=2-step=150.ckpt", "last.ckpt"), ""),
+        ("training", "last.ckpt is", "epoch=1-step=99.ckpt", "epoch=2-step=150.ckpt"),
+    ),
+    "the best and the latest": (
+        {"best.pt": "", "latest.pt": "", "model.pt": "", "notes.txt": ""},
+        ("training", "latest.pt is", "best.pt, model.pt"),
+    ),
     "a VAE among others": (
         {f"checkpoint-5/{name}/diffusion_pytorch_model.safetensors": "" for name in ("unet", "vae", "controlnet")},
         ("training", "checkpoint-5/vae/diffusion_pytorch_model.safetensors"),

@@ -111,6 +111,25 @@ def test_halves_of_different_vaes_do_not_make_one(shared_data: Path, tmp_path: P
         identify(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["consolidated.00001.pth", "vae_part-01.pt"])
+def test_a_part_of_several_files_mentions_the_others(kl_vae: VAE, tmp_path: Path, name: str) -> None:
+    tensors = kept(kl_vae, tmp_path / "whole.safetensors")
+    torch.save({key: tensor for i, (key, tensor) in enumerate(tensors.items()) if i % 2}, tmp_path / name)
+    with refuses(WrongTensors, "parts", name.replace("01", "*").replace("000*", "*")):
+        identify(tmp_path / name)
+    torch.save({"x": torch.ones(2)}, tmp_path / name)
+    with refuses(UnknownVAE, "1 tensor", "parts"):
+        identify(tmp_path / name)
+
+
+def test_the_latest_of_a_training_folder_is_named_with_the_others(kl_vae: VAE, tmp_path: Path) -> None:
+    for name in ("last.ckpt", "epoch=3-step=400.ckpt"):
+        torch.save({"state_dict": kept(kl_vae, tmp_path / "x.safetensors")}, tmp_path / name)
+    (tmp_path / "x.safetensors").unlink()
+    with refuses(NotFound, "training", "last.ckpt is", "holds epoch=3-step=400.ckpt"):
+        identify(tmp_path)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[1]", "\0", "[" * 100_000, '{"norm_num_groups": 7}'])
 def test_a_broken_config_json_is_a_user_error(kl_vae: VAE, tmp_path: Path, content: str) -> None:
     save(kl_vae, tmp_path / "vae", "diffusers")

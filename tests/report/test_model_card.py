@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from PIL import Image
 from refusals import lacks
 
 from vaekit.comparison.candidates import Reconstruction
+from vaekit.comparison.latent_space import GROUP
 from vaekit.comparison.measure_table import measures_in
 from vaekit.comparison.records import Comparison, Estimate, MeasuredCandidate, MeasuredImage, Report, ShownImage
 from vaekit.domains.images.read import LoadedImage, read_image
+from vaekit.metrics.measure import Measure
 from vaekit.report.card_images import (
     REACH,
     CardImage,
@@ -203,3 +206,16 @@ def test_the_histogram_counts_levels(tmp_path: Path) -> None:
     write_histogram(errors, errors, tmp_path / "errors.png")
     with Image.open(tmp_path / "errors.png") as image:
         assert image.width > 900
+
+
+def test_latent_spaces_have_a_table_where_they_were_measured() -> None:
+    assert "## Latent space" not in card(about())
+    found = Measure("ppl", "PPL", "", "lower", "", GROUP)
+    plain = report()
+    after = tuple(
+        replace(one, measures={**one.measures, **({"ppl": Estimate(3.25)} if one.name == "after" else {})})
+        for one in plain.candidates
+    )
+    told = replace(plain, candidates=after, measures=(*plain.measures, found))
+    text = model_card(about(), told, [], CardImage("errors.png", "Errors"))
+    assert "## Latent space" in text and "| PPL, lower is better |  | 3.25 |" in text

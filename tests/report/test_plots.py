@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from vaekit.comparison.records import Estimate
-from vaekit.report.plots import CHANNELS, counts_by_channel, histogram, intervals, level_counts, one_interval
+from vaekit.report.plots import (
+    CHANNELS,
+    counts_by_channel,
+    histogram,
+    intervals,
+    level_counts,
+    one_interval,
+    spectrum_plot,
+)
 
 
 def test_every_pixel_is_counted_once_at_its_level() -> None:
@@ -56,3 +64,19 @@ def test_one_candidate_is_drawn_among_the_others() -> None:
 @pytest.mark.parametrize("nothing", [[], [None], [Estimate(math.nan)], [Estimate(-math.inf)]])
 def test_nothing_finite_gives_no_plot(nothing: list[Estimate | None]) -> None:
     assert intervals(nothing, reference=1.0) is None
+
+
+def test_spectra_are_lines_over_the_area_of_the_images() -> None:
+    flat = {"frequency": [0.1, 0.2, 0.4], "latents": [1.0, 1.0, 1.0], "data": [10.0, 1.0, 0.1]}
+    plot = spectrum_plot([{}, flat])
+    assert plot is not None
+    assert plot.positions == [1] and plot.lines == [("candidate-1", "M0.0 50.0L127.5 50.0L255.0 50.0")]
+    assert plot.area == "M0 100L0.0 0.0L127.5 50.0L255.0 100.0L255 100Z"
+    assert (plot.low, plot.high, plot.decades) == ("0.1", "0.4", 2)
+
+
+def test_rings_without_power_are_left_out_of_a_spectrum() -> None:
+    holes = {"frequency": [0.1, 0.2, 0.4], "latents": [math.nan, 1.0, 0.0], "data": [1.0, math.nan, 0.5]}
+    plot = spectrum_plot([holes])
+    assert plot is not None and "nan" not in str(asdict(plot))
+    assert spectrum_plot([{}]) is None

@@ -46,5 +46,12 @@ def is_checked(name: str) -> bool:
 
 
 def check_plainly() -> None:
-    """Have modules without shapes checked by beartype alone, from their next import on."""
+    """Have modules without shapes checked by beartype alone, from their next import on.
+
+    Raises:
+        RuntimeError: jaxtyping's hook already has some of them.
+    """
+    early = sorted(name for name in sys.modules if is_checked(name))
+    if early:
+        raise RuntimeError(f"{len(early)} modules were imported too early, the first is {early[0]}.")
     sys.meta_path.insert(0, PlainFinder())

@@ -27,6 +27,26 @@ from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
 
+@pytest.fixture(scope="session")
+def small_kl() -> KLConfig:
+    """A KL autoencoder of two levels and a few thousand weights, factor 2."""
+    return KLConfig(
+        image_channels=3,
+        latent_channels=4,
+        hidden_channels=4,
+        encoder_widths=(8, 16),
+        decoder_widths=(8, 16),
+        encoder_blocks=1,
+        decoder_blocks=1,
+        encoder_attention=(),
+        decoder_attention=(),
+        mid_attention=True,
+        quant_conv=True,
+        post_quant_conv=True,
+        norm_groups=4,
+    )
+
+
 def random_vae(config: Config, normalization: LatentNormalization | None) -> VAE:
     family = family_with(config)
     assert family is not None

@@ -33,7 +33,10 @@ def test_a_run_is_trained_measured_and_described(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("vaekit.comparison.compare.card_measures", lambda _: {})  # they take a minute
+    def no_cards(_: object) -> dict[str, float]:
+        raise AssertionError("they take longer than such a run")
+
+    monkeypatch.setattr("vaekit.comparison.compare.card_measures", no_cards)
     events: list[LogEvent] = []
     measured: list[tuple[int, int]] = []
     with open_finetuning(ModelOptions(str(vae_file), padding="zeros"), request_of) as job:
@@ -42,6 +45,7 @@ def test_a_run_is_trained_measured_and_described(
         result = job.measure(vae, lambda done, total: measured.append((done, total)))
     assert events[-1].samples == 4
     assert measured[-1] == (2, 2)
+    assert "4 samples" in result.report.protocol["not_measured"]["test cards"]
     assert result.files == ["vae.safetensors"]
     assert result.metrics["held_out_images"] == 2 and {"before", "after"} < set(result.metrics)
     metadata = open_tensors(request_of.out / "vae.safetensors").metadata["vaekit.finetuned"]
@@ -49,6 +53,21 @@ def test_a_run_is_trained_measured_and_described(
     assert (request_of.out / CARD).read_text("utf-8").startswith("---\nlicense: mit\n")
     assert (request_of.out / PAGE).is_file()
     assert capfd.readouterr().out == ""
+
+
+def test_longer_runs_are_measured_on_more(
+    request_of: FinetuneRequest, vae_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With thresholds that four samples reach, or not."""
+    monkeypatch.setattr("vaekit.comparison.compare.card_measures", lambda _: {"mtf50": 0.5})
+    monkeypatch.setattr("vaekit.tasks.finetune.CARDS_FROM", 1)
+    monkeypatch.setattr("vaekit.tasks.finetune.LEAST_MEASURED", 1)
+    with open_finetuning(ModelOptions(str(vae_file), padding="zeros"), request_of) as job:
+        tuning = replace(job.tuning, run=replace(job.tuning.run, schedule=replace(job.tuning.run.schedule, samples=1)))
+        vae = job.train(lambda _: None, lambda _: None)
+        result = replace(job, tuning=tuning).measure(vae)
+    assert result.metrics["held_out_images"] == 1
+    assert all(each.measures["mtf50"].value == 0.5 for each in result.report.candidates)
 
 
 def test_a_recipe_of_a_whole_vae_is_refused(request_of: FinetuneRequest, vae_file: Path) -> None:

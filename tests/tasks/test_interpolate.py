@@ -10,9 +10,11 @@ from PIL import Image
 from refusals import refuses
 
 from vaekit.domains.images.read import read_image
-from vaekit.errors import BadItem, BadPlan, CannotWrite, MissingPackage
-from vaekit.tasks.interpolate import InterpolationOptions, interpolate
-from vaekit.tasks.model import OpenModel
+from vaekit.errors import BadItem, BadPlan, CannotWrite, MissingPackage, TooLittleMemory
+from vaekit.tasks.interpolate import GhostMeter, InterpolationOptions, interpolate
+from vaekit.tasks.model import OpenModel, open_model
+from vaekit.tasks.options import EngineOptions, LatentOptions, ModelOptions
+from vaekit.tasks.traverse import TraverseOptions, traverse
 
 SMALL = InterpolationOptions(steps=2)
 
@@ -40,6 +42,17 @@ def test_the_ends_of_a_strip_are_the_reconstructions(model: OpenModel, images: P
     for place, name in ((slice(0, 63), "0.png"), (slice(-63, None), "1.png")):
         expected = model.engine.reconstruct(read_image(images / name).pixels).clamp(-1, 1)
         torch.testing.assert_close(strip[..., place], expected, rtol=0, atol=1 / 255)
+
+
+def test_samples_of_the_posterior_follow_from_the_seed(model: OpenModel, images: Path, tmp_path: Path) -> None:
+    pair(images)
+
+    def strip(name: str, *latents: object) -> bytes:
+        options = replace(SMALL, latents=LatentOptions(*latents))  # type: ignore[arg-type]
+        return interpolate(model, [images], tmp_path / name, options).files[0].read_bytes()
+
+    assert strip("a", True, 1) == strip("b", True, 1)
+    assert len({strip("a", True, 1), strip("c", True, 2), strip("d")}) == 3
 
 
 def test_images_of_another_size_follow_the_first(model: OpenModel, images: Path, tmp_path: Path) -> None:
@@ -76,6 +89,31 @@ def test_bad_options_are_refused_before_anything_is_run(
     with pytest.raises(error):
         interpolate(model, [images], tmp_path / "out", options)
     assert not (tmp_path / "out").exists()
+
+
+def test_items_that_do_not_fit_into_memory_are_refused_before_they_are_decoded(
+    vae_file: Path, images: Path, tmp_path: Path
+) -> None:
+    model = open_model(ModelOptions(str(vae_file)), EngineOptions(device="cpu", memory="40MiB"))
+    with refuses(TooLittleMemory, "10,001", "--memory") as caught:
+        interpolate(model, pair(images), tmp_path / "out", replace(SMALL, steps=9999))
+    assert caught.value.least == 2 * 10_001 * 3 * 63 * 53  # type: ignore[attr-defined]
+    options = TraverseOptions(axes=(0, 1, 2), steps=1000)
+    with refuses(TooLittleMemory, "3,000", "--memory"):
+        traverse(model, images / "0.png", tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_part_of_a_path_has_its_ghost_index() -> None:
+    meter = GhostMeter(2)
+    for value in (0.0, 1.0, 4.0, 6.0, 8.0):
+        meter.add(torch.full((1, 3, 2, 2), value))
+    assert meter.indices == [0.25, 0.0]
+    for decoded in (torch.zeros(1, 3), torch.zeros(1, 3, 2, 2, dtype=torch.long)):
+        other = GhostMeter(2)
+        for _ in range(3):
+            other.add(decoded)
+        assert other.indices == []
 
 
 @pytest.mark.parametrize("animation", ["gif", "mp4"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vaekit.errors import CannotWrite, CannotWriteHere
-from vaekit.training.log import LOG, Log, LogEvent
+from vaekit.training.log import LOG, Log, LogEvent, events_until
 
 
 def test_non_finite_numbers_are_strict_json(tmp_path: Path) -> None:
@@ -30,6 +30,12 @@ def test_a_run_continues_the_log_of_the_first_edition(tmp_path: Path) -> None:
     with Log(tmp_path, 10, lambda _: None):
         pass
     assert (tmp_path / LOG).read_text() == '{"samples": 5, "seconds": 1.0, "loss": NaN}\n'
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"samples": Infinity}', '{"samples": [1]}', "\x00", "9" * 5000])
+def test_damaged_lines_are_of_no_event(line: str) -> None:
+    assert not events_until(line, 10**9)
+    assert events_until('{"samples": 3}', 3)
 
 
 def test_a_full_disk_is_a_user_error(tmp_path: Path) -> None:

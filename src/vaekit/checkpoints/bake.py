@@ -19,7 +19,7 @@ from vaekit.checkpoints.convert import refuse_overwriting
 from vaekit.checkpoints.extract import not_safetensors, one_checkpoint
 from vaekit.checkpoints.save import SAFETENSORS_ENDINGS
 from vaekit.checkpoints.vae_location import VAELocation, location_of, vae_in_checkpoint
-from vaekit.errors import UnknownVAE, WrongTensors, printable, shorten, system_errors
+from vaekit.errors import UnknownVAE, WrongTensors, counted, printable, shorten, system_errors
 from vaekit.formats.open import TensorFile, TensorSpec, open_weights
 from vaekit.formats.quantization import MARKER, metadata_without
 from vaekit.formats.safetensors import raw_header
@@ -140,8 +140,8 @@ def bake(
 
 
 def taken_note(new: Identified) -> str:
-    """Which of several sets of weights of the VAE was taken, as a sentence; empty if its file holds one."""
-    return f"From {new.path}: {new.selection}." if new.selection else ""
+    """What `Identified.note` states about the VAE, as a sentence; empty if it states nothing."""
+    return f"From {new.path}: {new.note}." if new.note else ""
 
 
 def fit_to_checkpoint(new: Identified, own: Identified | None, place: VAELocation) -> tuple[list[Piece], set[str]]:
@@ -167,7 +167,30 @@ def fit_to_checkpoint(new: Identified, own: Identified | None, place: VAELocatio
             shape = part.spec(key).shape
         fitted.append(in_dtype(replace(piece, name=place.prefix + new_names[key], shape=shape), dtypes[key]))
     removed = {whole_key(name) for name in set(names.values()) - set(kept.values())}
-    return join_parts(fitted), removed | scales_of(removed, part)
+    return in_wrappers(join_parts(fitted), removed | scales_of(removed, part), place, new)
+
+
+def in_wrappers(
+    fitted: list[Piece], removed: set[str], place: VAELocation, new: Identified
+) -> tuple[list[Piece], set[str]]:
+    """New and replaced tensors under the names of the checkpoint, if those have training wrappers in their paths.
+
+    Raises:
+        WrongTensors: a tensor of the new VAE has no counterpart, and so no name.
+    """
+    if not place.wrapped:
+        return fitted, removed
+    added = [piece.name for piece in fitted if piece.name not in place.wrapped]
+    if added:
+        raise WrongTensors(
+            f"The VAE in {printable(str(new.path))} has {counted(len(added), 'tensor')} that the checkpoint's VAE does "
+            f"not have ({shorten(added, 4)}), and the checkpoint has the names of training wrappers in its paths.",
+            "Expected a VAE with the same tensors.",
+            "Save the checkpoint without wrappers first.",
+        )
+    return [replace(piece, name=place.wrapped[piece.name]) for piece in fitted], {
+        place.wrapped.get(name, name) for name in removed
+    }
 
 
 def scales_of(weights: Iterable[str], part: LocatedVAE | None) -> set[str]:

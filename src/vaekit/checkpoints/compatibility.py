@@ -5,7 +5,7 @@ Known properties must agree: family, channels, factor, normalization. Unknown pr
 
 import torch
 
-from vaekit.errors import LatentMismatch, WrongTensors, printable
+from vaekit.errors import LatentMismatch, WrongTensors, counted, printable
 from vaekit.families import Config
 from vaekit.formats.safetensors_writer import Piece, computable
 from vaekit.identification.host_model import HostModel
@@ -103,7 +103,8 @@ def title(vae: Identified) -> str:
 def describe_shape(family: str, config: Config) -> str:
     """A description of the shape of images and latents."""
     shape = config.geometry
-    return f"a {family!r} autoencoder of images with {shape.channels} channels, and latents with {shape.latent_text}"
+    channels = counted(shape.channels, "channel")
+    return f"a {family!r} autoencoder of images with {channels}, and latents with {shape.latent_text}"
 
 
 def mismatch(new: Identified, checkpoint: str, difference: str) -> LatentMismatch:

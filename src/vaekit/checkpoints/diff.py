@@ -98,7 +98,7 @@ def diff_files(
     other: str | Path,
     models: Sequence[Path] | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-    weights: str | None = None,
+    weights: tuple[str | None, str | None] = (None, None),
 ) -> FileDifference:
     """Compare two VAE files. Needs memory for two tensors at a time.
 
@@ -106,13 +106,14 @@ def diff_files(
         one, other: names of known VAEs, weights files, folders, or whole checkpoints with a VAE inside.
         models: where names are looked up; see `vaekit.load`.
         progress: called with the number of tensors that were compared and of all.
-        weights: "ema" or "plain", where the files hold both; see `vaekit.load`.
+        weights: "ema" or "plain" for each, where its file holds both; see `vaekit.load`.
 
     Raises:
         NotFound, AmbiguousName, BadCheckpoint, UnknownVAE, WrongTensors: a VAE cannot be identified.
     """
     with locate_vae(one, models) as first, locate_vae(other, models) as second:
-        a, b = (resolve(identify(path, weights), measure=False) for path in (first, second))
+        pairs = zip((first, second), weights, strict=True)
+        a, b = (resolve(identify(path, kind), measure=False) for path, kind in pairs)
         contents = weights_in(a), weights_in(b)
         items = [items_of(each.parts[0].file.metadata, each.config.geometry.axes) for each in (a, b)]
         return FileDifference(
@@ -123,7 +124,7 @@ def diff_files(
             same_normalization=same_normalization(a, b),
             domains=(items[0].domain or NOT_STATED, items[1].domain or NOT_STATED),
             schema=schema_differences(*items),
-            notes=(str(a.selection or ""), str(b.selection or "")),
+            notes=(a.note, b.note),
             tensors=tuple(compared(*contents, progress)),
         )
 

@@ -86,7 +86,7 @@ def extract(
         normalization_source=identified.normalization_source,
         tensors=len(content.tensors),
         nbytes=sum(piece.nbytes for piece in content.tensors.values()),
-        note=str(identified.selection or ""),
+        note=identified.note,
         problem=content.non_finite,
     )
 

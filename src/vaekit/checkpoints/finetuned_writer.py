@@ -17,7 +17,7 @@ from vaekit.atomic import atomic_group
 from vaekit.catalog.entries import CatalogEntry
 from vaekit.checkpoints.convert import own_layout
 from vaekit.checkpoints.save import required_layout, write
-from vaekit.errors import HalfMissing, WrongTensors
+from vaekit.errors import HalfMissing, WrongTensors, counted
 from vaekit.families import padding_of
 from vaekit.families.padding import PADDINGS
 from vaekit.formats.paths import DIFFUSERS_SETTINGS
@@ -293,7 +293,7 @@ def verify_frozen(source: StoredWeights, staging: Path, kept: Collection[str]) -
 def changed_error(keys: Sequence[str]) -> WrongTensors:
     """The error for frozen tensors that changed."""
     return WrongTensors(
-        f"{len(keys)} frozen tensors changed during training, such as {keys[0]}.",
+        f"{counted(len(keys), 'frozen tensor')} changed during training, such as {keys[0]}.",
         "Expected frozen tensors to stay identical bit for bit. Nothing was written.",
         "This is a bug in vaekit: please report it.",
     )

@@ -23,7 +23,7 @@ from vaekit.atomic import atomic_file
 from vaekit.catalog.entries import latent_spaces_with
 from vaekit.checkpoints.save import family_and_config, write_tensors
 from vaekit.distributions import Choices, DiagonalGaussian, Point, Posterior, Quantized
-from vaekit.errors import BadCheckpoint, BadLatent, LatentMismatch, NotFound, printable, system_errors
+from vaekit.errors import BadCheckpoint, BadLatent, LatentMismatch, NotFound, counted, printable, system_errors
 from vaekit.formats.open import open_tensors
 from vaekit.geometry import Geometry, size_text
 from vaekit.identification.fingerprint import fingerprint
@@ -212,12 +212,13 @@ def read_facts(path: Path, metadata: Mapping[str, str], mean: Tensor) -> tuple[L
     if mean.dim() != 2 + geometry.axes or mean.shape[1] != geometry.latent_channels:
         raise BadLatent(
             f"The latents in {path} have shape {list(mean.shape)}.",
-            f"Expected {geometry.latent_channels} channels and {geometry.axes} axes, as in its metadata.",
+            f"Expected {counted(geometry.latent_channels, 'channel')} and "
+            f"{counted(geometry.axes, 'axis', 'axes')}, as in its metadata.",
             "Encode the item again with `vaekit encode`.",
         )
     if geometry.axes and len(mean) != 1:
         raise BadLatent(
-            f"{path} holds the latents of {len(mean)} items of {geometry.axes} axes.",
+            f"{path} holds the latents of {counted(len(mean), 'item')} of {counted(geometry.axes, 'axis', 'axes')}.",
             "Expected one: only items without axes, such as rows of a table, share a file.",
             "Encode the item again with `vaekit encode`.",
         )

@@ -1,11 +1,11 @@
 """Locate the VAE in a whole checkpoint, or where one belongs."""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from vaekit.checkpoints.compatibility import check_latent_space, check_values
-from vaekit.errors import HalfMissing, NotRunnable, UnknownVAE, WrongTensors, shorten
+from vaekit.errors import HalfMissing, NotRunnable, UnknownVAE, shorten
 from vaekit.families import HALVES, Layout, layout_of
 from vaekit.formats.open import TensorFile
 from vaekit.identification.companions import companion_of
@@ -13,6 +13,7 @@ from vaekit.identification.fused_tensors import whole_key
 from vaekit.identification.host_model import HostModel, host_model_of, host_models
 from vaekit.identification.identify import Identified, identify_parts
 from vaekit.identification.locate import LocatedVAE, locate
+from vaekit.identification.unwrap import unwrap
 
 OTHER_MODULES = ("model.diffusion_model.", "cond_stage_model.", "conditioner.", "text_encoders.")
 """Prefixes of other modules in whole checkpoints. Conditioners of video models contain the encoder of a VAE, too."""
@@ -26,6 +27,8 @@ class VAELocation:
     prefix: str
     model: HostModel | None
     notes: tuple[str, ...] = ()
+    wrapped: Mapping[str, str] = field(default_factory=dict)
+    """The names in the checkpoint, by those without training wrappers; empty if the VAE's names have none inside."""
 
 
 def vae_in_checkpoint(file: TensorFile) -> Identified | None:
@@ -47,7 +50,6 @@ def vae_in_checkpoint(file: TensorFile) -> Identified | None:
     except UnknownVAE:
         located = None
     if located is not None and not located.prefix.startswith(OTHER_MODULES):
-        check_plain_names(file, located)
         return identify_parts(file.path, (located,), {})
     remains = tensors_of_a_vae(file.specs)
     if remains:
@@ -59,18 +61,12 @@ def vae_in_checkpoint(file: TensorFile) -> Identified | None:
     return None
 
 
-def check_plain_names(file: TensorFile, located: LocatedVAE) -> None:
-    """Reject a VAE whose keys contain the names of training wrappers: they are no names to write new tensors under.
-
-    Raises:
-        WrongTensors: they do.
-    """
-    if any(whole_key(name) not in file.specs for name in located.names.values()):
-        raise WrongTensors(
-            f"The tensors of the VAE in {file.path} have the names of training wrappers in their paths.",
-            "Only a VAE with plain names can be replaced.",
-            "Save the checkpoint without wrappers first; `vaekit extract` writes its VAE without them.",
-        )
+def wrapped_names(file: TensorFile, located: LocatedVAE) -> Mapping[str, str]:
+    """The names in a checkpoint by those without training wrappers, if the VAE was located by these; else empty."""
+    if all(whole_key(name) in file.specs for name in located.names.values()):
+        return {}
+    unwrapped = unwrap(file)
+    return {} if unwrapped is None else {name: wrapped[0] for name, wrapped in unwrapped.originals.items()}
 
 
 def tensors_of_a_vae(names: Iterable[str]) -> list[str]:
@@ -104,7 +100,8 @@ def location_of(file: TensorFile, own: Identified | None, new: Identified) -> VA
     """
     if own is not None:
         check_values(new, own)
-        return VAELocation(own.parts[0].layout, own.parts[0].prefix, own.host)
+        part = own.parts[0]
+        return VAELocation(part.layout, part.prefix, own.host, wrapped=wrapped_names(file, part))
     model = host_model_of(file.specs)
     if model is None:
         raise UnknownVAE(

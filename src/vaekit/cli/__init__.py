@@ -15,7 +15,9 @@ from vaekit.cli.compare import compare
 from vaekit.cli.convert import convert
 from vaekit.cli.decode import decode
 from vaekit.cli.diff import diff
+from vaekit.cli.direction import direction
 from vaekit.cli.doctor import doctor
+from vaekit.cli.edit import edit
 from vaekit.cli.encode import encode
 from vaekit.cli.evaluate import evaluate
 from vaekit.cli.extract import extract
@@ -45,8 +47,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    *(reconstruct, encode, decode, sample, interpolate, traverse, index, search, compare, doctor, evaluate),
-    *(train, finetune, push, get, inspect, diff, convert, extract, bake),
+    *(reconstruct, encode, decode, sample, interpolate, traverse, direction, edit, index, search, compare, doctor),
+    *(evaluate, train, finetune, push, get, inspect, diff, convert, extract, bake),
 )
 for verb in VERBS:
     app.command(no_args_is_help=True, cls=WithRecipes if verb is train else None)(verb)

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.comparison_output import candidate_json, print_report
+from vaekit.cli.comparison_output import candidate_json, print_latent_spaces, print_report
 from vaekit.cli.output import log, log_note, print_json, progress_bar
 from vaekit.tasks.options import EngineOptions, ModelOptions, SelectionOptions
 
 
+@options.with_records
 def compare(
     images: Annotated[
         list[Path] | None,
@@ -56,15 +57,13 @@ def compare(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="PAGE", help="Output page (.html); the numbers go beside it (.json).")
     ] = Path("report.html"),
+    *,
     lpips: options.Lpips = None,
     vgg: Annotated[bool, typer.Option("--lpips-vgg", help="Also measure LPIPS with VGG16 (slow).")] = False,
     models: options.Models = None,
-    dtype: options.Dtype = "fp32",
-    device: options.Device = None,
-    memory: options.Memory = None,
-    backend: options.Backend = "auto",
+    engine: EngineOptions,
     padding: options.Padding = None,
-    weights: options.Weights = None,
+    weights: options.EachWeights = None,
     fit_correction: Annotated[
         bool,
         typer.Option(
@@ -76,6 +75,10 @@ def compare(
     correct: Annotated[
         bool,
         typer.Option("--correct", help="Also compare each --vae with its fitted color correction applied."),
+    ] = False,
+    latent: Annotated[
+        bool,
+        typer.Option("--latent", help="Also measure the latent space of each VAE (minutes); see docs/latent-space.md."),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -93,6 +96,7 @@ def compare(
     request = CompareOptions(
         vaes=vae or ("builtin",),
         decoders=decode_with or (),
+        weights=options.weights_of_each(weights, len(vae or ("builtin",)) + len(decode_with or ())),
         images=[*(images or ()), *(folder or ())],
         originals=originals,
         reconstructions=reconstructions or (),
@@ -101,11 +105,12 @@ def compare(
         lpips_vgg=vgg,
         fit_correction=fit_correction,
         correct=correct,
+        latent=latent,
         command=" ".join(Path(word).name if "/" in word else word for word in sys.argv[1:]),
     )
     model, engine = (
-        ModelOptions(models=models, padding=padding, weights=weights),
-        EngineOptions(dtype, device, memory, backend),
+        ModelOptions(models=models, padding=padding),
+        engine,
     )
     with progress_bar("images", before="loading the VAEs") as progress:
         result = run(request, out, model, engine, SelectionOptions(limit, seed), progress)
@@ -117,6 +122,7 @@ def compare(
         print_json({"report": str(out), "numbers": str(result.json), "candidates": candidates, **extra})
         return
     print_report(result.report)
+    print_latent_spaces(result.report)
     for one in result.fitted:
         log(one.summary)
     for reason in result.not_measured.values():

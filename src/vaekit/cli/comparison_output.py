@@ -35,6 +35,21 @@ def print_report(report: "Report") -> None:
         log(f"vaekit: skipped {image.name}: {image.reason}")
 
 
+def print_latent_spaces(report: "Report") -> None:
+    """A table of the measures of latent spaces, a column for each VAE; nothing if they were not measured."""
+    from vaekit.comparison.latent_space import GROUP
+
+    rows = []
+    for measure in report.measures:
+        if measure.group == GROUP:
+            estimates = [candidate.measures.get(measure.name) for candidate in report.candidates]
+            values = ["" if estimate is None else f"{estimate.value:.4g}" for estimate in estimates]
+            rows.append([measure.title, measure.unit, *values])
+    if rows:
+        names = (candidate.name for candidate in report.candidates)
+        print_table("Latent space", ("measure", "unit", *names), rows, left=2)
+
+
 def candidate_json(candidate: "MeasuredCandidate") -> Mapping[str, Any]:
     """One candidate for a program, without its single images."""
     return {

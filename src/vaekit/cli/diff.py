@@ -32,7 +32,7 @@ def diff(
     ] = 10,
     models: options.Models = None,
     device: options.Device = None,
-    weights: options.Weights = None,
+    weights: options.EachWeights = None,
     as_json: options.Json = False,
 ) -> None:
     """Compare two VAE files tensor by tensor.
@@ -45,7 +45,8 @@ def diff(
     from vaekit.tasks.diff import diff as run
 
     with progress_bar("comparing") as progress:
-        a, b = (ModelOptions(each, models, weights=weights) for each in (one, other))
+        kinds = options.weights_of_each(weights, 2)
+        a, b = (ModelOptions(vae, models, weights=kind) for vae, kind in zip((one, other), kinds, strict=True))
         result = run(a, b, images or (), EngineOptions(device=device), progress)
     for name, note in zip((one, other), result.files.notes, strict=True):
         log_note(name, note)
@@ -74,7 +75,7 @@ def diff(
 
 
 def facts_of(files: "FileDifference") -> dict[str, Lines]:
-    """What the table of facts says."""
+    """The table of facts."""
     same = {True: "the same", False: "different", None: "cannot be compared"}[files.same_normalization]
     one_family = files.families[0] == files.families[1]
     return {

@@ -5,17 +5,13 @@ from vaekit.cli.output import progress_bar, show_results, spinner
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 
+@options.with_records
 def encode(
     items: options.Items,
     out: options.Out,
-    vae: options.Vae = "builtin",
-    models: options.Models = None,
-    dtype: options.Dtype = "fp32",
-    device: options.Device = None,
-    memory: options.Memory = None,
-    backend: options.Backend = "auto",
-    padding: options.Padding = None,
-    weights: options.Weights = None,
+    *,
+    source: ModelOptions,
+    engine: EngineOptions,
     as_json: options.Json = False,
 ) -> None:
     """Encode items into latent files.
@@ -28,9 +24,9 @@ def encode(
     from vaekit.tasks.model import open_model
 
     with spinner("loading the VAE"):
-        model = open_model(ModelOptions(vae, models, padding, weights), EngineOptions(dtype, device, memory, backend))
+        model = open_model(source, engine)
     with progress_bar(model.items.files) as progress:
         batch = run(model, items, out, progress)
-    facts = {"vae": vae, "fingerprint": model.origin.fingerprint}
-    remarks = [f"{vae}: {note}" for note in model.notes]
-    show_results(batch, facts, "latents", f"{vae}: raw latents", remarks, out, as_json)
+    facts = {"vae": source.vae, "fingerprint": model.origin.fingerprint}
+    remarks = [f"{source.vae}: {note}" for note in model.notes]
+    show_results(batch, facts, "latents", f"{source.vae}: raw latents", remarks, out, as_json)

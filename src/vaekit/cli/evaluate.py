@@ -11,6 +11,7 @@ from vaekit.tasks.options import ModelOptions
 
 if TYPE_CHECKING:
     from vaekit.evaluation.evaluate import Evaluation
+    from vaekit.evaluation.latent_space import LatentSpace
     from vaekit.evaluation.measures import Result
     from vaekit.runtime.plan import Plan
     from vaekit.tasks.evaluate import EvaluateResult
@@ -38,7 +39,7 @@ def evaluate(
             show_default="256, or the VAE's only size",
         ),
     ] = None,
-    sample: Annotated[bool, typer.Option("--sample", help="Decode a sample of the posterior, not its mode.")] = False,
+    sample: options.Sample = False,
     nll: Annotated[
         int | None,
         typer.Option(
@@ -49,6 +50,13 @@ def evaluate(
             show_default="0 for images, else 64",
         ),
     ] = None,
+    latent: Annotated[
+        bool,
+        typer.Option(
+            "--latent",
+            help="Also measure the latent space: distribution, dimension, spectrum, equivariance, iFID, path lengths.",
+        ),
+    ] = False,
     limit: options.Limit = None,
     seed: options.Seed = 0,
     features: Annotated[
@@ -84,7 +92,8 @@ def evaluate(
     Images: PSNR, SSIM, LPIPS, rFID and KL. Tables and text: reconstruction errors, KL, ELBO and NLL. Prints the mean
     over all items, its standard error and its 95 % interval. --json and --out also give the protocol, with which the
     same numbers can be reproduced. Items that cannot be read are listed and skipped. With fewer than 2,048 images rKID
-    replaces rFID, which is biased for few images. See docs/evaluation.md.
+    replaces rFID, which is biased for few images. See docs/evaluation.md. --latent adds a table of the latent space,
+    see docs/latent-space.md.
     """
     from vaekit.domains.domain import MeasureOptions
     from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data
@@ -94,17 +103,21 @@ def evaluate(
         loaded, plan = vae_and_plan(ModelOptions(vae, models, padding, weights), device, dtype, memory, backend, batch)
     measure = MeasureOptions(side, size is not None and side is None, nll, seed, features, lpips)
     with progress_bar("items") as progress:
-        result = evaluate_data(loaded, plan, data, EvaluateOptions(measure, sample, limit, batch), out, progress)
+        wanted = EvaluateOptions(measure, sample, limit, batch, latent)
+        result = evaluate_data(loaded, plan, data, wanted, out, progress)
     found = result.evaluation
     log_note(vae, loaded.origin.note if loaded.origin else "")
     for item in found.skipped:
         log(f"vaekit: skipped {item.error if item.name in str(item.error) else f'{item.name}: {item.error}'}")
-    for warning in (*found.warnings, *result.notes):
+    space = result.latent
+    for warning in (*found.warnings, *(space.warnings if space is not None else ()), *result.notes):
         log(f"vaekit: {warning}")
     if as_json:
-        print_json({"vae": vae, **found.as_json()})
+        print_json({"vae": vae, **found.as_json(), **({"latent": space.as_json()} if space is not None else {})})
         return
     show(vae, result)
+    if space is not None:
+        show_latent_space(space, result.items)
     if out is not None:
         log(f"Written to {out}")
 
@@ -130,7 +143,7 @@ def vae_and_plan(
     backend: str,
     batch: int,
 ) -> "tuple[VAE, Plan]":
-    """A VAE, and a plan by which it runs the same way whatever memory is free."""
+    """A VAE, and a plan that does not depend on the free memory."""
     from vaekit.runtime.plan import Plan
 
     place = Plan(device=device, dtype=dtype).torch_device
@@ -148,7 +161,19 @@ def show(vae: str, result: "EvaluateResult") -> None:
     say_missing(found)
 
 
-def say_missing(found: "Evaluation") -> None:
+def show_latent_space(space: "LatentSpace", items: str) -> None:
+    """The table of the latent space, and what is not in it."""
+    print_table(f"Latent space: {space.measured} {items}", COLUMNS, [row(each) for each in space.results], left=2)
+    for measures in (protocol.measures for protocol in space.protocols.values()):
+        for name, settings in measures.items():
+            if hashes := [
+                str(settings[key]).strip("[']") for key in ("features", "network", "weights") if key in settings
+            ]:
+                log(f"Network of {name}: {', '.join(hashes)}")
+    say_missing(space)
+
+
+def say_missing(found: "Evaluation | LatentSpace") -> None:
     """What was not measured, and why, as far as no warning said it."""
     missing: dict[str, list[str]] = {}
     told = " ".join(found.warnings)

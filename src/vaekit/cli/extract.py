@@ -8,6 +8,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import bytes_moved, log_note, print_facts, print_json
+from vaekit.errors import counted
 
 
 def extract(
@@ -41,7 +42,7 @@ def extract(
     facts = {
         "checkpoint": done.checkpoint,
         "model": done.model or "unknown",
-        "VAE": f"{' and '.join(done.halves)}, {done.tensors:,} tensors"
+        "VAE": f"{' and '.join(done.halves)}, {counted(done.tensors, 'tensor')}"
         + (f", prefix {done.prefix!r}" if done.prefix else ""),
         "normalization": normalization + done.normalization_source,
         "output": f"{done.output} ({done.nbytes / 1e6:,.1f} MB), {done.layout}",

@@ -52,6 +52,9 @@ def finetune(
         ),
     ] = "",
     lpips: options.Lpips = None,
+    latent: Annotated[
+        bool, typer.Option("--latent", help="Also measure the latent spaces before and after; docs/latent-space.md.")
+    ] = False,
     models: options.Models = None,
     device: options.Device = None,
     as_json: options.Json = False,
@@ -77,6 +80,7 @@ def finetune(
         device=device,
         title=title,
         license=license,
+        latent=latent,
     )
     with ExitStack() as stack:
         with spinner("loading the VAE and the images"):

@@ -1,5 +1,6 @@
 """`vaekit index`: embed items, and keep their vectors on disk."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,14 +27,15 @@ class Store(StrEnum):
     LANCEDB = "lancedb"
 
 
+@options.with_records
 def index(
     data: Annotated[
         Path,
         typer.Argument(metavar="DATA", help="Items of the VAE's kind: a folder, tar, Parquet, npz, CSV, text file."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="INDEX", help="Folder of the index.")],
-    vae: options.Vae = "builtin",
-    models: options.Models = None,
+    *,
+    source: ModelOptions,
     embed: Annotated[
         str,
         typer.Option(
@@ -55,12 +57,8 @@ def index(
     store: Annotated[
         Store, typer.Option("--store", help="How the index is searched; auto: LanceDB from 100,000 items on.")
     ] = Store.AUTO,
-    dtype: options.Dtype = "fp32",
-    device: options.Device = None,
-    memory: options.Memory = None,
-    backend: options.Backend = "auto",
-    padding: options.Padding = None,
-    weights: options.Weights = None,
+    seed: options.Seed = 0,
+    engine: EngineOptions,
     as_json: options.Json = False,
 ) -> None:
     """Index items, so that similar ones are found.
@@ -74,15 +72,14 @@ def index(
     from vaekit.tasks.model import open_model
 
     with spinner("loading the VAE"):
-        engine = EngineOptions(dtype, device, memory, backend, BATCH)
-        model = open_model(ModelOptions(vae, models, padding, weights), engine)
+        model = open_model(source, replace(engine, batch=BATCH))
     with progress_bar(model.domain.items, "opening the data") as progress:
-        result = run(model, data, out, IndexOptions(embed, label, store.value, vae), progress, log)
+        result = run(model, data, out, IndexOptions(embed, label, store.value, source.vae, seed), progress, log)
     for note in result.notes:
         log(note)
     log_skipped(result)
     if as_json:
-        print_json({"vae": vae, **result.as_json()})
+        print_json({"vae": source.vae, **result.as_json()})
     else:
         show(result, model.domain.items)
         log(f"Written to {out}")

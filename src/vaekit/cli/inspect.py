@@ -8,6 +8,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import Lines, print_facts, print_json, spinner
+from vaekit.errors import counted
 from vaekit.geometry import Geometry, size_text
 
 CATALOG_FACTS = ("name", "about", "latent_space", "license", "fp16", "data", "training", "measured")
@@ -109,12 +110,14 @@ def latents(facts: Any) -> str:
     assert geometry is not None
     fewer = fewer_values(geometry.compression)
     if not geometry.axes:
-        return f"latent vector of {geometry.latent_channels} values for items of {geometry.channels}: {fewer}"
+        return (
+            f"latent vector of {counted(geometry.latent_channels, 'value')} for items of {geometry.channels}: {fewer}"
+        )
     if geometry.size is not None:
         size = size_text(geometry.size)
         if geometry.size != geometry.factors:  # more than one position
             return f"{geometry.latent_text}, for items of size {size} only: {fewer}"
-        return f"latent vector of {geometry.latent_channels} values for items of size {size} only: {fewer}"
+        return f"latent vector of {counted(geometry.latent_channels, 'value')} for items of size {size} only: {fewer}"
     return f"{geometry.latent_text}: {fewer}"
 
 
@@ -125,7 +128,8 @@ def fewer_values(compression: float) -> str:
 
 def unrunnable_rows(facts: Any) -> dict[str, Lines]:
     """The rows for a VAE that is recognized but cannot be run."""
-    channels = "an unknown number of" if facts.latent_channels is None else f"{facts.latent_channels}"
+    unknown = facts.latent_channels is None
+    channels = "an unknown number of channels" if unknown else counted(facts.latent_channels, "channel")
     size = f" at {facts.size_of_latents}" if facts.size_of_latents else ""
     fewer = "" if facts.compression is None else f": {fewer_values(facts.compression)}"
     rows = {
@@ -134,7 +138,7 @@ def unrunnable_rows(facts: Any) -> dict[str, Lines]:
         "runnable": "recognized, not runnable: " + " ".join(facts.problems),
         "format": facts.format + (f", prefix {facts.prefix!r}" if facts.prefix else ""),
         "parts": " and ".join(facts.halves) or "unknown",
-        "latents": f"{channels} channels{size}{fewer}",
+        "latents": f"{channels}{size}{fewer}",
         "normalization": facts.normalization_source,
         "weights": weights(facts),
     }

@@ -8,16 +8,17 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import log, print_facts, print_json, progress_bar, spinner
-from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.tasks.options import EngineOptions, LatentOptions, ModelOptions
 
 SHOWN = 8
 """Items, and ghost indices, that are listed at most."""
 
 
+@options.with_records
 def interpolate(
     items: options.Items,
-    vae: options.Vae = "builtin",
-    models: options.Models = None,
+    *,
+    source: ModelOptions,
     out: options.Out = Path("interpolation"),
     steps: Annotated[
         int, typer.Option("--steps", metavar="N", min=0, max=10_000, help="Number of points between two items.")
@@ -31,13 +32,17 @@ def interpolate(
         ),
     ] = "linear",
     animation: Annotated[
-        str, typer.Option("--animation", metavar="FORMAT", help="For images: webp, gif, or mp4 (needs PyAV).")
-    ] = "webp",
-    dtype: options.Dtype = "fp32",
-    device: options.Device = None,
-    memory: options.Memory = None,
-    backend: options.Backend = "auto",
-    padding: options.Padding = None,
+        str | None,
+        typer.Option(
+            "--animation",
+            metavar="FORMAT",
+            help="For images: webp, gif, or mp4 (needs PyAV).",
+            show_default="webp",
+        ),
+    ] = None,
+    sample: options.Sample = False,
+    seed: options.Seed = 0,
+    engine: EngineOptions,
     as_json: options.Json = False,
 ) -> None:
     """Interpolate between two or more items.
@@ -53,19 +58,20 @@ def interpolate(
     from vaekit.tasks.model import open_model
 
     with spinner("loading the VAE"):
-        model = open_model(ModelOptions(vae, models, padding), EngineOptions(dtype, device, memory, backend))
+        model = open_model(source, engine)
+    wanted = InterpolationOptions(steps, path, animation, LatentOptions(sample, seed))
     with progress_bar(model.domain.items) as progress:
-        result = run(model, items, out, InterpolationOptions(steps, path, animation), progress)
+        result = run(model, items, out, wanted, progress)
     for note in result.notes:
         log(note)
     if as_json:
-        print_json({"vae": vae, "steps": steps, "path": path, "cross_fades": result.cross_fades, **vars(result)})
+        print_json({"vae": source.vae, "steps": steps, "path": path, "cross_fades": result.cross_fades, **vars(result)})
         return
     facts = {model.domain.items: f"{result.items:,}, through {first_and_last(result.ends, ' -> ')}", "path": path}
     if result.ghosts:
         meaning = "they cross-fade" if result.cross_fades else "they change into each other"
         facts["ghost index"] = f"{first_and_last([f'{ghost:.3f}' for ghost in result.ghosts], ', ')}: {meaning}"
-    print_facts(f"{vae}: interpolation", facts)
+    print_facts(f"{source.vae}: interpolation", facts)
     log(f"Written to {', '.join(map(str, result.files))}")
 
 

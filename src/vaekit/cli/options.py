@@ -1,10 +1,16 @@
 """Options that several verbs share: one name, default and help text each, and the records made from them."""
 
+import functools
+import inspect
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from vaekit.errors import counted
+from vaekit.tasks.options import EngineOptions, ModelOptions
 
 
 class WeightsKind(StrEnum):
@@ -74,6 +80,15 @@ Weights = Annotated[
         show_default="as `vaekit inspect` shows",
     ),
 ]
+EachWeights = Annotated[
+    list[WeightsKind] | None,
+    typer.Option(
+        "--weights",
+        help="Which weights to take from checkpoints that hold plain ones and averages over training steps (EMA); once "
+        "for all VAEs, or repeated, once for each in their order.",
+        show_default="as `vaekit inspect` shows",
+    ),
+]
 Padding = Annotated[
     str | None,
     typer.Option(
@@ -90,6 +105,7 @@ Items = Annotated[
     ),
 ]
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of images.")]
+Sample = Annotated[bool, typer.Option("--sample", help="Use a sample of the posterior, not its mode.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Random seed.")]
 Limit = Annotated[
     int | None,
@@ -137,3 +153,70 @@ class LayoutName(StrEnum):
     LDM = "ldm"
     ORIGINAL = "original"
     TINY = "tiny"
+
+
+FLAGS: dict[type, dict[str, tuple[Any, Any]]] = {
+    ModelOptions: {
+        "vae": (Vae, "builtin"),
+        "models": (Models, None),
+        "padding": (Padding, None),
+        "weights": (Weights, None),
+    },
+    EngineOptions: {
+        "dtype": (Dtype, "fp32"),
+        "device": (Device, None),
+        "memory": (Memory, None),
+        "backend": (Backend, "auto"),
+    },
+}
+"""The option and the default of each field of a record; fields without an option keep the default of the record."""
+
+
+def with_records(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the parameters of a command that are records by an option for each field.
+
+    >>> def show(source: ModelOptions, *, name: str = "") -> None:
+    ...     print(source.vae, source.weights, name)
+    >>> with_records(show)(vae="sd1", models=None, padding=None, weights="ema", name="a")
+    sd1 ema a
+    """
+    signature = inspect.signature(command, eval_str=True)
+    parameters: list[inspect.Parameter] = []
+    records: dict[str, type] = {}
+    for parameter in signature.parameters.values():
+        flags = FLAGS.get(parameter.annotation)
+        if flags is None:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        records[parameter.name] = parameter.annotation
+        parameters += [
+            inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=flag)
+            for field, (flag, default) in flags.items()
+        ]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        for name, record in records.items():
+            given[name] = record(**{field: given.pop(field) for field in FLAGS[record]})
+        command(**given)
+
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def weights_of_each(weights: list[WeightsKind] | None, vaes: int) -> list[str | None]:
+    """The kind of weights of each of several VAEs.
+
+    Raises:
+        typer.BadParameter: several kinds, and not one for each VAE.
+    """
+    kinds: list[str | None] = [str(kind) for kind in weights or ()]
+    if len(kinds) <= 1:
+        return (kinds or [None]) * vaes
+    if len(kinds) != vaes:
+        raise typer.BadParameter(
+            f"it is given {len(kinds)} times for {counted(vaes, 'VAE')}; expected once, or once for each.",
+            param_hint="--weights",
+        )
+    return kinds

@@ -18,20 +18,16 @@ PLAN_TEXTS = ("size", "half", "device", "dtype", "backend")
 PLAN_COLUMNS = (*PLAN_TEXTS, "memory", "prepared", "to disk", "passes", "rows")
 
 
+@options.with_records
 def reconstruct(
     items: options.Items,
-    vae: options.Vae = "builtin",
-    models: options.Models = None,
+    *,
+    source: ModelOptions,
     out: options.Out = Path("reconstructed"),
     side_by_side: Annotated[
         bool, typer.Option("--side-by-side", help="Also write original and reconstruction next to each other.")
     ] = False,
-    dtype: options.Dtype = "fp32",
-    device: options.Device = None,
-    memory: options.Memory = None,
-    backend: options.Backend = "auto",
-    padding: options.Padding = None,
-    weights: options.Weights = None,
+    engine: EngineOptions,
     correct: options.Correct = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="First print how items of each size will be run, and the memory needed.")
@@ -49,19 +45,17 @@ def reconstruct(
     from vaekit.tasks.model import open_model
 
     with spinner("loading the VAE"):
-        model = open_model(
-            ModelOptions(vae, models, padding, weights), EngineOptions(dtype, device, memory, backend), correct
-        )
+        model = open_model(source, engine, correct)
     plans = tasks.explain(model, items) if explain else []
     if plans and not as_json:
         print_plans(plans)
     with progress_bar(model.items.files) as progress:
         batch = tasks.reconstruct(model, items, out, side_by_side, progress)
-    facts: dict[str, Any] = {"vae": vae} | ({"plans": [plan_facts(plan) for plan in plans]} if explain else {})
+    facts: dict[str, Any] = {"vae": source.vae} | ({"plans": [plan_facts(plan) for plan in plans]} if explain else {})
     if model.items.correction is not None:
         facts["correction"] = model.items.correction.as_json()
-    remarks = [f"{vae}: {note}" for note in model.notes]
-    show_results(batch, facts, model.items.files, f"{vae}: reconstructions", remarks, out, as_json)
+    remarks = [f"{source.vae}: {note}" for note in model.notes]
+    show_results(batch, facts, model.items.files, f"{source.vae}: reconstructions", remarks, out, as_json)
 
 
 def plan_facts(plan: "Explanation") -> dict[str, Any]:

@@ -10,10 +10,11 @@ from vaekit.cli.output import log, print_facts, print_json, progress_bar, spinne
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 
+@options.with_records
 def sample(
-    vae: options.Vae,
+    *,
+    source: ModelOptions,
     count: Annotated[int, typer.Option("-n", "--count", metavar="N", min=1, help="Number of samples.")] = 16,
-    models: options.Models = None,
     out: options.Out = Path("samples"),
     prior: Annotated[
         str,
@@ -35,11 +36,7 @@ def sample(
         ),
     ] = None,
     seed: options.Seed = 0,
-    dtype: options.Dtype = "fp32",
-    device: options.Device = None,
-    memory: options.Memory = None,
-    backend: options.Backend = "auto",
-    padding: options.Padding = None,
+    engine: EngineOptions,
     as_json: options.Json = False,
 ) -> None:
     """Sample new items from a VAE.
@@ -53,14 +50,14 @@ def sample(
     from vaekit.tasks.sample import sample as run
 
     with spinner("loading the VAE"):
-        model = open_model(ModelOptions(vae, models, padding), EngineOptions(dtype, device, memory, backend))
+        model = open_model(source, engine)
     wanted = SampleOptions(count, prior, data, temperature, seed, size)
     with progress_bar(model.domain.items) as progress:
         result = run(model, out, wanted, progress)
     for note in result.notes:
         log(note)
     if as_json:
-        print_json({"vae": vae, "seed": seed, **vars(result)})
+        print_json({"vae": source.vae, "seed": seed, **vars(result)})
         return
-    print_facts(f"{vae}: samples", {model.domain.items: f"{result.items:,}", "prior": result.prior})
+    print_facts(f"{source.vae}: samples", {model.domain.items: f"{result.items:,}", "prior": result.prior})
     log(f"Written to {out}")

@@ -10,6 +10,7 @@ from vaekit.cli.output import log, print_json, print_table, spinner
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 
+@options.with_records
 def search(
     item: Annotated[
         str,
@@ -27,6 +28,7 @@ def search(
             show_default="none",
         ),
     ] = None,
+    *,
     exclude_itself: Annotated[
         bool, typer.Option("--exclude-itself", help="Leave out items whose content is that of the query.")
     ] = False,
@@ -48,10 +50,7 @@ def search(
         Path | None,
         typer.Option("--data", metavar="DATA", help="The indexed data, if they have moved.", show_default="as indexed"),
     ] = None,
-    dtype: options.Dtype = "fp32",
-    device: options.Device = None,
-    memory: options.Memory = None,
-    backend: options.Backend = "auto",
+    engine: EngineOptions,
     padding: options.Padding = None,
     weights: options.Weights = None,
     as_json: options.Json = False,
@@ -67,7 +66,7 @@ def search(
 
     name = vae or description_of(index).vae or "builtin"
     with spinner("loading the VAE"):
-        model = open_model(ModelOptions(name, models, padding, weights), EngineOptions(dtype, device, memory, backend))
+        model = open_model(ModelOptions(name, models, padding, weights), engine)
     result = run(model, item, index, SearchOptions(k, embed, data, exclude_itself), out)
     for note in result.notes:
         log(note)

@@ -7,13 +7,14 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import log, print_json, print_table, progress_bar, spinner
-from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.tasks.options import EngineOptions, LatentOptions, ModelOptions
 
 
+@options.with_records
 def traverse(
     item: Annotated[Path, typer.Argument(metavar="ITEM", help="A file of the VAE's kind of data; its first item.")],
-    vae: options.Vae = "builtin",
-    models: options.Models = None,
+    *,
+    source: ModelOptions,
     out: options.Out = Path("traversal"),
     axes: Annotated[
         list[int] | None,
@@ -40,11 +41,9 @@ def traverse(
     extent: Annotated[
         float, typer.Option("--extent", metavar="S", min=0, max=1000, help="Largest distance, in standard deviations.")
     ] = 3.0,
-    dtype: options.Dtype = "fp32",
-    device: options.Device = None,
-    memory: options.Memory = None,
-    backend: options.Backend = "auto",
-    padding: options.Padding = None,
+    sample: options.Sample = False,
+    seed: options.Seed = 0,
+    engine: EngineOptions,
     as_json: options.Json = False,
 ) -> None:
     """Move an item along directions of the latent space.
@@ -58,15 +57,15 @@ def traverse(
     from vaekit.tasks.traverse import traverse as run
 
     with spinner("loading the VAE"):
-        model = open_model(ModelOptions(vae, models, padding), EngineOptions(dtype, device, memory, backend))
-    wanted = TraverseOptions(tuple(axes or ()), pca, data, steps, extent)
+        model = open_model(source, engine)
+    wanted = TraverseOptions(tuple(axes or ()), pca, data, steps, extent, LatentOptions(sample, seed))
     with progress_bar("directions") as progress:
         result = run(model, item, out, wanted, progress)
     if as_json:
         directions = [{"name": name, "std": std} for name, std in result.directions]
-        print_json({"vae": vae, **vars(result), "directions": directions})
+        print_json({"vae": source.vae, **vars(result), "directions": directions})
         return
     rows = [[name, f"{std:.4g}"] for name, std in result.directions]
-    print_table(f"{vae}: traversal from {result.item}", ("row", "standard deviation"), rows)
+    print_table(f"{source.vae}: traversal from {result.item}", ("row", "standard deviation"), rows)
     log(f"Columns: {', '.join(f'{distance:+.3g}' for distance in result.distances)} standard deviations")
     log(f"Written to {', '.join(map(str, result.files))}")

@@ -92,7 +92,7 @@ class VAECandidate:
 
     @property
     def engines(self) -> tuple[Engine, ...]:
-        """The engine, if it is one for both halves: it tells which sizes need too much memory."""
+        """The engine, if one runs both halves: it knows which sizes need too much memory."""
         return (self.encoder,) if self.decoder is self.encoder else ()
 
     @property

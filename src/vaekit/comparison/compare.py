@@ -29,7 +29,7 @@ from vaekit.comparison.signals import Signals
 from vaekit.comparison.testcard_measures import card_measures
 from vaekit.comparison.verdicts import ranked, reason_for, verdict
 from vaekit.domains.images.read import LoadedImage
-from vaekit.errors import BadItem, NothingEvaluated, VaekitError
+from vaekit.errors import BadItem, NothingEvaluated, VaekitError, counted
 from vaekit.metrics.image.color import over_white
 from vaekit.metrics.image.levels import as_saved
 from vaekit.metrics.image.lpips import LPIPS
@@ -74,6 +74,7 @@ def compare(
     protocol: Mapping[str, Any],
     show: int = SHOWN,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    cards: bool = True,
 ) -> ComparedImage:
     """Reconstruct every image with every candidate, and measure the results.
 
@@ -84,6 +85,7 @@ def compare(
         protocol: the measurement settings, for the report.
         show: the maximum number of images on the page.
         progress: called with the number of finished images and the total.
+        cards: whether VAEs are measured on the built-in test cards, too: 19 images of 256x256 to 256x384 pixels.
 
     Raises:
         NothingEvaluated: none of the images could be compared.
@@ -103,11 +105,11 @@ def compare(
                 tally.signals.append(measured.signals)
     if not done:
         raise NothingEvaluated(
-            f"None of the {len(sources)} images could be compared.",
+            f"None of {counted(len(sources), 'image')} could be compared.",
             f"The first failed: {skipped[0].reason}" if skipped else "There were none.",
             "",
         )
-    report = build_report(tallies, skipped, protocol)
+    report = build_report(tallies, skipped, protocol, cards)
     return ComparedImage(report, shown_images(choose_images(done, report, show), candidates))
 
 
@@ -167,12 +169,14 @@ def measure_all(image: LoadedImage, results: Sequence[Reconstruction], perceptua
     return [(measure_image(original, each.pixels, perceptual), each.measures) for each in results]
 
 
-def build_report(tallies: Sequence[Tally], skipped: Sequence[SkippedImage], protocol: Mapping[str, Any]) -> Report:
+def build_report(
+    tallies: Sequence[Tally], skipped: Sequence[SkippedImage], protocol: Mapping[str, Any], cards: bool = True
+) -> Report:
     """Collect the measurements of all images in a report, the best candidate first."""
     comparisons = tuple(compared(tallies))
     order = ranked({tally.candidate.name: {name: tally.values(name) for name in HEADLINES} for tally in tallies})
     by_name = {tally.candidate.name: tally for tally in tallies}
-    measures = {name: estimates(tally) for name, tally in by_name.items()}
+    measures = {name: estimates(tally, cards) for name, tally in by_name.items()}
     measured = []
     for rank, name in enumerate(order, start=1):
         tally = by_name[name]
@@ -190,12 +194,12 @@ def build_report(tallies: Sequence[Tally], skipped: Sequence[SkippedImage], prot
             )
         )
     names = {name for each in measured for name in each.measures}
-    counted = {**protocol, "images": len(tallies[0].images), "skipped": len(skipped)}
-    return Report(tuple(measured), comparisons, measures_in(names), tuple(skipped), counted)
+    described = {**protocol, "images": len(tallies[0].images), "skipped": len(skipped)}
+    return Report(tuple(measured), comparisons, measures_in(names), tuple(skipped), described)
 
 
-def estimates(tally: Tally) -> dict[str, Estimate]:
-    """Means over images with confidence intervals, and measures over all images."""
+def estimates(tally: Tally, cards: bool) -> dict[str, Estimate]:
+    """Means over images with confidence intervals, and measures over all images and on the test cards."""
     names = dict.fromkeys(name for one in tally.images for name in one.measures)
     result = {}
     for name in names:
@@ -206,7 +210,7 @@ def estimates(tally: Tally) -> dict[str, Estimate]:
         elif values:
             result[name] = Estimate(values[0])
     overall = dict(tally.candidate.overall())
-    if isinstance(tally.candidate, VAECandidate):
+    if cards and isinstance(tally.candidate, VAECandidate):
         overall |= card_measures(tally.candidate)
     return result | {name: Estimate(value) for name, value in overall.items() if math.isfinite(value)}
 

@@ -9,7 +9,7 @@ from vaekit.comparison.candidates import Reconstruction, VAECandidate
 from vaekit.domains.images.correction_files import SavedCorrection, save_correction
 from vaekit.domains.images.correction_fit import FEWEST, Fitted, Samples, fit
 from vaekit.domains.images.read import LoadedImage
-from vaekit.errors import NothingEvaluated, VaekitError, printable
+from vaekit.errors import NothingEvaluated, VaekitError, counted, printable
 from vaekit.identification.fingerprint import fingerprint
 
 
@@ -30,7 +30,7 @@ class CorrectionResult:
         result = (
             f"dE2000 {fitted.before:.2f} -> {fitted.after:.2f} on held-out images (gained "
             f"{gained.difference.mean:+.2f}, 95 % {gained.difference.low:+.2f} to {gained.difference.high:+.2f}, "
-            f"p = {gained.p:.2g}, {fitted.images} images)"
+            f"p = {gained.p:.2g}, {counted(fitted.images, 'image')})"
         )
         if self.path is None:
             return f"{self.name}: no color correction helps; the best one: {result}. Nothing was written."
@@ -112,7 +112,7 @@ class CorrectionFit:
 def too_few(count: int) -> VaekitError:
     """The error for fewer images than a fit needs."""
     return NothingEvaluated(
-        f"A color correction cannot be fitted to {count} images.",
+        f"A color correction cannot be fitted to {counted(count, 'image')}.",
         f"Expected at least {FEWEST}: each is held out once, and the improvement must be significant.",
         "Give more images.",
     )

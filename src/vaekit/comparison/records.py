@@ -3,7 +3,7 @@
 A report compares *candidates*: reconstructions of the same images by a VAE, or from a folder of another tool.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,6 +90,9 @@ class MeasuredCandidate:
     images: tuple[MeasuredImage, ...]
     about: Mapping[str, Any] = field(default_factory=dict)
     """Facts about the VAE: family, fingerprint, latent channels, factor. Empty for images of another tool."""
+    spectrum: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """The power of latents and of images at radial frequencies, each relative to white noise: `frequency`, `latents`,
+    `data`. Empty if it was not measured."""
 
 
 @dataclass(frozen=True)

@@ -123,10 +123,13 @@ def _of_planes(x: Planes, y: Planes, usable: Tensor, broken: float) -> Signals:
     curves = _level_curves(x, y)
     fried = fried_mask(x.to(torch.uint8), y.to(torch.uint8), curves)
     usable = usable & ~fried
-    change = fit_color_change(_as_blurred(x, y), y, _unclipped(x, y, usable, curves))
+    blurred = _as_blurred(x, y)
+    change = fit_color_change(blurred, y, _unclipped(x, y, usable, curves))
     expected = apply_color_change(change, x)
     expected_curves = _level_curves(expected, y)
-    bands = levels_lost(expected, y, usable)
+    # Fine texture of an almost gray image follows the rounding of its luma. Where a blur removes it, the means of
+    # levels look like a staircase, unless the original is blurred as well.
+    bands = levels_lost(apply_color_change(change, blurred), y, usable)
     clips = [_clip(curve, bands, high) for curve in expected_curves for high in (False, True)]
     clipped = max(clips)
     color = _color(change, bands, x.mean(dim=(1, 2)))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from vaekit.comparison.measure_table import HEADLINES, MEASURES
 from vaekit.comparison.records import FEWEST, Comparison, Defect, Estimate
+from vaekit.errors import counted
 from vaekit.metrics.measure import Measure
 
 TABLE = {measure.name: measure for measure in MEASURES}
@@ -189,7 +190,7 @@ def signed(number: float, unit: str) -> str:
 
 def count_of(images: int) -> str:
     """A number of images: "3 images"."""
-    return f"{images} image{'' if images == 1 else 's'}"
+    return counted(images, "image")
 
 
 def listed(parts: Sequence[str]) -> str:

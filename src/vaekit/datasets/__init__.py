@@ -1,1 +1,1 @@
-"""Files of many items, of whatever kind: folders, tars, Arrow and Parquet, arrays, CSV, lines of text."""
+"""Data sets of any kind: folders, tars, Arrow and Parquet, arrays, CSV, lines of text."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.errors import NoTrainingData, printable
+from vaekit.errors import NoTrainingData, counted, printable
 from vaekit.reading import open_file, refuse_beyond_memory
 
 IDX = {8: np.uint8}
@@ -43,8 +43,8 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             refuse_beyond_memory(math.prod(shape), path)
             raw = bytearray(file.read(math.prod(shape) + 1))
         if len(raw) != math.prod(shape):
-            size = f"{len(raw):,}" if len(raw) < math.prod(shape) else "more"
-            raise ValueError(f"it has {size} values, its header announces {math.prod(shape):,}")
+            size = counted(len(raw), "value") if len(raw) < math.prod(shape) else "more values"
+            raise ValueError(f"it has {size}, its header announces {math.prod(shape):,}")
         return np.frombuffer(raw, IDX[kind]).reshape(shape)
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error) as error:
         raise NoTrainingData(

@@ -193,7 +193,7 @@ def declared(metadata: dict[bytes, bytes] | None, feature: str) -> list[str]:
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         return [name for name, each in features.items() if each.get("_type") == feature]
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return []
 
 

@@ -20,10 +20,10 @@ def rank(name: str, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}\n{name}".encode("utf-8", "surrogateescape")).digest()
 
 
-def chosen_items(dataset: Dataset, count: int) -> NDArray[np.int64]:
+def chosen_items(dataset: Dataset, count: int, seed: int = 0) -> NDArray[np.int64]:
     """The indices of `count` records, sorted by key: those whose keys have the smallest hashes, independent of seed and
     recipe."""
-    indices = heapq.nsmallest(count, range(len(dataset)), key=lambda item: rank(dataset.key(item), 0))
+    indices = heapq.nsmallest(count, range(len(dataset)), key=lambda item: rank(dataset.key(item), seed))
     return np.array(sorted(indices, key=dataset.key), np.int64)
 
 

@@ -13,7 +13,7 @@ from vaekit.datasets.listing import Listed
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
 from vaekit.datasets.text_files import is_text, joint_digest, read_text
-from vaekit.errors import BadItem, NoTrainingData, printable
+from vaekit.errors import BadItem, NoTrainingData, counted, printable
 
 DELIMITERS = (",", ";", "\t")
 SUFFIXES = frozenset({".csv", ".tsv"})
@@ -42,7 +42,9 @@ class CsvRows:
         values, key = self.rows[item][2], self.key(item)
         if len(values) != len(self.columns):
             raise BadItem(
-                f"{printable(key)} has {len(values)} values.", f"The header has {len(self.columns)} columns.", ""
+                f"{printable(key)} has {counted(len(values), 'value')}.",
+                f"The header has {counted(len(self.columns), 'column')}.",
+                "",
             )
         if any("\0" in value for value in values):
             raise BadItem(f"{printable(key)} contains a NUL character.", "", "Remove it, or save the table again.")

@@ -8,7 +8,7 @@ from vaekit.datasets.listing import Listed, by_suffix, files_below
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source, for_tests
 from vaekit.datasets.splits import SPLITS_OF_FILES, SPLITS_OF_SHARDS, split
-from vaekit.errors import NoTrainingData, shorten
+from vaekit.errors import NoTrainingData, counted, shorten
 
 
 def open_folder(path: Path, wanted: RecordFormat, log: SkipLog, sources: Sequence[Source]) -> Splits:
@@ -65,7 +65,11 @@ def open_only_file(
     if len(files) == 1:
         source = next(source for source, those in by_source.items() if those)
         return source.open(path / files[0][0], wanted, log)
-    reason = f"; {len(log.reasons)} folders or links in it cannot be read" if log.reasons else ""
+    reason = (
+        f"; {counted(len(log.reasons), 'folder or link', 'folders or links')} in it cannot be read"
+        if log.reasons
+        else ""
+    )
     suffixes = sorted(frozenset().union(*(source.suffixes(wanted) for source in by_source)))
     raise NoTrainingData(
         f"The folder {path} contains no {wanted.items}{reason}.",

@@ -7,6 +7,7 @@ from vaekit.distributions import DiagonalGaussian, Quantized
 from vaekit.distributions.mixed import GaussianAndCategoricals
 from vaekit.doctor.findings import Finding, Status, skipped
 from vaekit.doctor.observe import Observation
+from vaekit.errors import counted
 
 DEAD, FAINT = 1e-3, 0.05
 """Standard deviation of a channel relative to the median of all, below which it is dead or faint. The minimum over
@@ -68,9 +69,12 @@ def _of_map(values: dict[str, object], stds: Tensor, share: Tensor, from_encoder
     if status == "ok":
         low, high = stds.min().item(), stds.max().item()
         if not from_encoder:
-            return Finding("channels", "ok", f"the decoder uses all {count} channels", values)
+            return Finding(
+                "channels", "ok", f"the decoder uses {'all ' * (count > 1)}{counted(count, 'channel')}", values
+            )
         largest = f"the largest share of the variance is {share[top].item():.0%}" if count > 1 else ""
-        message = f"all {count} channels are active: std {low:.2g} to {high:.2g}; {largest}".removesuffix("; ")
+        active = f"all {count} channels are active" if count > 1 else "its channel is active"
+        message = f"{active}: std {low:.2g} to {high:.2g}; {largest}".removesuffix("; ")
         return Finding("channels", "ok", message, values)
     remedy = (
         "The VAE was trained with empty channels, or its weights are damaged: compare with another copy."

@@ -12,6 +12,7 @@ from vaekit.datasets.dataset import Record, Splits
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.files import ItemFiles
 from vaekit.evaluation.evaluate import Measures
+from vaekit.evaluation.perception import Perception
 from vaekit.evaluation.vae_pass import VAERunner
 from vaekit.geometry import Geometry
 from vaekit.runtime.engine import Engine
@@ -23,8 +24,9 @@ from vaekit.vae import VAE
 Show = Callable[[VAE, Tensor, int], Mapping[str, Tensor]]
 """(VAE, held-out items, samples seen) -> images (3, h, w) in [-1, 1] by name; see `Run.show`."""
 
-SequenceWriter = Callable[[Sequence[Any], Path, str], Sequence[Path]]
-"""(items in order, a folder, a name without ending) -> the files that were written; CannotWrite if the disk is full."""
+SequenceWriter = Callable[[Iterable[Any], Path, str], Sequence[Path]]
+"""(items in order, a folder, a name without ending) -> the files that were written; CannotWrite if the disk is full.
+Nothing is written before the last item is there."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Schema(Protocol):
         """As JSON holds it; `Domain.schema_from` reads it."""
 
     def vae_settings(self) -> dict[str, Any]:
-        """Tables of a recipe's [vae] that follow from the data; empty where the recipe says everything."""
+        """Settings for a recipe's [vae] that depend on the data; empty if there are none."""
 
     def example(self) -> Tensor:
         """A tensor (1, ...) of the shape and dtype of an item."""
@@ -210,7 +212,7 @@ class Domain(Protocol):
         """Files of items, for an engine that runs a VAE with this schema."""
 
     def runner(self, vae: VAE, plan: Plan) -> tuple[VAERunner, Callable[[], Sequence[str]]]:
-        """The VAE as measures run it, and what is to be told about the run afterwards."""
+        """The VAE as measures run it, and a function that returns notes on the run afterwards."""
 
     def measures(
         self, vae: VAE, schema: Schema, options: MeasureOptions, device: torch.device
@@ -221,6 +223,13 @@ class Domain(Protocol):
         self, vae: VAE, schema: Schema, held_out: Tensor, device: torch.device
     ) -> tuple[Measures, dict[str, str]]:
         """The same for the held-out items (b, ...) of a run that ended."""
+
+    def perception(self, schema: Schema, options: MeasureOptions, device: torch.device) -> Perception:
+        """What measures of a latent space need to know of items.
+
+        Raises:
+            NotFound, BadCheckpoint: a file of weights is not there, or is something else.
+        """
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         """The items of a file that a user names.
@@ -265,22 +274,24 @@ class Domain(Protocol):
             CannotWrite: the disk is full, or the like.
         """
 
-    def write_grid(self, rows: Mapping[str, Sequence[Any]], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
-        """Write rows of equally many items, by the name of each row, into files `name`.
+    def write_grid(
+        self, rows: Iterable[tuple[str, Sequence[Any]]], folder: Path, name: str, schema: Schema
+    ) -> Sequence[Path]:
+        """Write named rows of equally many items into files `name`; rows may be made one after the other.
 
         Raises:
             CannotWrite: the disk is full, or the like.
         """
 
-    def sequence_writer(self, schema: Schema, animation: str) -> SequenceWriter:
+    def sequence_writer(self, schema: Schema, animation: str | None) -> SequenceWriter:
         """The writer of items that change step by step.
 
         Args:
             schema: of the items.
-            animation: the format of an animation, where the domain has one.
+            animation: the format of an animation; None for the domain's default, if it has animations.
 
         Raises:
-            CannotWrite: there is no such format.
+            CannotWrite: there is no such format, or the domain has no animations.
             MissingPackage: it needs a package that is not installed.
         """
 

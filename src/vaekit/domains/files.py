@@ -1,15 +1,25 @@
 """Files of items: the interface of a domain for `reconstruct`, `encode` and `decode`."""
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
 
 from vaekit.checkpoints.latent_files import LatentOrigin
 from vaekit.errors import NotFound, system_errors
 from vaekit.pipeline import Stages
 from vaekit.reading import exists
+
+ChangeLatents = Callable[[Tensor], Tensor]
+"""Raw latents (b, z, ...) -> others of this shape. May raise VaekitError."""
+
+
+def unchanged(z: Tensor) -> Tensor:
+    """Latents as they are."""
+    return z
 
 
 @runtime_checkable
@@ -116,12 +126,15 @@ class ItemFiles(Protocol):
             BadItem, NotFound: the file cannot be read.
         """
 
-    def reconstruct(self, outputs: Mapping[Path, Path], side_by_side: bool) -> Stages[Path, Any, Any, FileResult]:
+    def reconstruct(
+        self, outputs: Mapping[Path, Path], side_by_side: bool, change: ChangeLatents = unchanged
+    ) -> Stages[Path, Any, Any, FileResult]:
         """Encode and decode files.
 
         Args:
             outputs: the file to write for each file that is read.
             side_by_side: also write original and reconstruction beside each other.
+            change: applied to the latents before they are decoded.
         """
 
     def encode(self, origin: LatentOrigin, outputs: Mapping[Path, Path]) -> Stages[Path, Any, Any, FileResult]:

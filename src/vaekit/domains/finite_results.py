@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vaekit.errors import BadItem
+from vaekit.errors import BadItem, counted
 from vaekit.formats.tensor_file import dtype_name
 from vaekit.identification.non_finite import BROKEN_WEIGHTS, count_non_finite, non_finite_text, non_finite_weights
 from vaekit.runtime.engine import Engine
@@ -26,7 +26,7 @@ def check_finite(result: Tensor, engine: Engine) -> None:
     broken = non_finite_weights(engine.vae)
     plan = engine.plan
     half = next((dtype for dtype in (plan.torch_encode_dtype, plan.torch_decode_dtype) if dtype in HALVES), None)
-    found = f"The result has {count:,} values that are NaN or infinite, of {result.numel():,}"
+    found = f"The result has {counted(count, 'NaN or infinite value')}, of {result.numel():,}"
     if broken:
         raise BadItem(
             f"{found}: so are weights of the VAE, {non_finite_text(broken)}.",

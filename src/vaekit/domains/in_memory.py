@@ -28,10 +28,20 @@ from vaekit.domains.domain import (
 )
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.record_files import RecordFiles
-from vaekit.errors import BadCheckpoint, BadItem, BadRecipe, NotFound, NoTrainingData, VaekitError, printable
+from vaekit.errors import (
+    BadCheckpoint,
+    BadItem,
+    BadRecipe,
+    CannotWrite,
+    NotFound,
+    NoTrainingData,
+    VaekitError,
+    printable,
+)
 from vaekit.evaluation.code_use import HasCodes, code_use
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure, evidence, rate
+from vaekit.evaluation.perception import Perception
 from vaekit.evaluation.vae_pass import EngineRunner, VAERunner
 from vaekit.geometry import Geometry
 from vaekit.records import from_dict
@@ -42,7 +52,7 @@ from vaekit.training.recipe import Recipe
 from vaekit.vae import VAE
 
 NLL_SAMPLES = 64
-"""Samples of the posterior for ELBO and NLL, where nobody asks for another number."""
+"""The default number of samples of the posterior for ELBO and NLL."""
 NO_PRIOR = "The encoder of this VAE gives a point and no distribution."
 
 
@@ -133,7 +143,7 @@ class InMemoryDomain(ABC):
             ) from error
 
     def check_fit(self, schema: Schema, recipe: Recipe) -> None:
-        """Nothing is known beforehand: whether an item fits is seen when one goes through the VAE."""
+        """Nothing can be checked before an item is run."""
         del schema, recipe
 
     def training_data(
@@ -168,6 +178,10 @@ class InMemoryDomain(ABC):
     ) -> tuple[Measures, dict[str, str]]:
         return self.measures(vae, schema, MeasureOptions(), device)
 
+    def perception(self, schema: Schema, options: MeasureOptions, device: torch.device) -> Perception:
+        missing = dict.fromkeys(("features", "distance"), f"There are no features of {self.items}.")
+        return Perception(metric=schema.example().is_floating_point(), missing=missing)
+
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         return loaded_items(path, self.open(path, SkipLog()).train, schema, self.original)
 
@@ -189,15 +203,24 @@ class InMemoryDomain(ABC):
         self.write(list(items), path, schema)
         return [path]
 
-    def write_grid(self, rows: Mapping[str, Sequence[Any]], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
+    def write_grid(
+        self, rows: Iterable[tuple[str, Sequence[Any]]], folder: Path, name: str, schema: Schema
+    ) -> Sequence[Path]:
         """One file per row."""
-        paths = {row: folder / f"{name}-{row.replace(' ', '-')}{self.ending}" for row in rows}
-        for row, items in rows.items():
+        complete = dict(rows)
+        paths = {row: folder / f"{name}-{row.replace(' ', '-')}{self.ending}" for row in complete}
+        for row, items in complete.items():
             self.write(items, paths[row], schema)
         return list(paths.values())
 
-    def sequence_writer(self, schema: Schema, animation: str) -> SequenceWriter:
+    def sequence_writer(self, schema: Schema, animation: str | None) -> SequenceWriter:
         """Of one file."""
+        if animation is not None:
+            raise CannotWrite(
+                f"There are no animations of {self.items}: {printable(animation)!r} is a format for images.",
+                f"The {self.items} are written to one {self.ending} file.",
+                "Omit --animation.",
+            )
         return lambda items, folder, name: self.write_many(items, folder, name, schema)
 
     def preview(self, items: Sequence[Any]) -> Tensor | None:
@@ -311,7 +334,7 @@ def loaded_items(
 
 
 def latent_measures(vae: VAE, item: str, samples: int | None) -> tuple[Measures, dict[str, str]]:
-    """What the latents of any VAE tell: KL, ELBO and NLL where there is a prior, and the use of codes.
+    """Measures of the latents of any VAE: KL, ELBO and NLL if there is a prior, and the use of codes.
 
     Args:
         vae: the VAE.

@@ -11,7 +11,15 @@ from torch import Tensor
 from vaekit.checkpoints.latent_files import LatentFile, LatentOrigin, check_readable, load_latent, save_latent
 from vaekit.distributions import Posterior
 from vaekit.domains.domain import Domain, LoadedItems, Schema
-from vaekit.domains.files import DecodedResult, EncodedResult, FileResult, files_among, side_by_side_path
+from vaekit.domains.files import (
+    ChangeLatents,
+    DecodedResult,
+    EncodedResult,
+    FileResult,
+    files_among,
+    side_by_side_path,
+    unchanged,
+)
 from vaekit.domains.finite_results import check_finite
 from vaekit.errors import BadCorrection
 from vaekit.evaluation.measures import ItemMeasure
@@ -89,6 +97,16 @@ class DecodedFile(DecodedResult):
 
 
 @dataclass(frozen=True, eq=False)
+class ChangingRunner(EngineRunner):
+    """An engine that decodes changed latents."""
+
+    change: ChangeLatents
+
+    def decode(self, z: Tensor, like: Tensor) -> Tensor:
+        return super().decode(self.change(z), like)
+
+
+@dataclass(frozen=True, eq=False)
 class RecordFiles:
     """Files of one domain and the engine that they go through; see `ItemFiles`."""
 
@@ -120,10 +138,13 @@ class RecordFiles:
         del path
         return self.engine.geometry.size or ()
 
-    def reconstruct(self, outputs: Mapping[Path, Path], side_by_side: bool) -> Stages[Path, Any, Any, FileResult]:
+    def reconstruct(
+        self, outputs: Mapping[Path, Path], side_by_side: bool, change: ChangeLatents = unchanged
+    ) -> Stages[Path, Any, Any, FileResult]:
         def run(_: Path, loaded: LoadedItems) -> tuple[LoadedItems, VAEPass, float]:
             started = time.perf_counter()
-            passed = VAEPass(tuple(loaded.names), loaded.x, EngineRunner(self.engine), seed=0, sampled=False)
+            runner = ChangingRunner(self.engine, change)
+            passed = VAEPass(tuple(loaded.names), loaded.x, runner, seed=0, sampled=False)
             assert len(passed.result) == len(loaded.x)  # computed here, once
             return loaded, passed, time.perf_counter() - started
 

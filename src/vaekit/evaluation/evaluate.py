@@ -1,7 +1,6 @@
 """Run a VAE over data and measure the results: in order, in batches, with constant memory."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,9 +11,9 @@ import torch
 from torch import Tensor
 
 from vaekit.atomic import atomic_file
-from vaekit.errors import NothingEvaluated, VaekitError
+from vaekit.errors import NothingEvaluated, VaekitError, counted
 from vaekit.evaluation.journal import RESULT, Batch, Item, Journal, opened
-from vaekit.evaluation.measures import ItemMeasure, Pool, PooledMeasure, Result
+from vaekit.evaluation.measures import ItemMeasure, Pool, PooledMeasure, Result, result_of
 from vaekit.evaluation.protocol import SAMPLE, Protocol
 from vaekit.evaluation.vae_pass import VAEPass, VAERunner
 from vaekit.json import dumps
@@ -79,19 +78,24 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; `vaekit.json` writes them, non-finite ones included."""
-        results = {}
-        for result in self.results:
-            values = {name: value for name, value in vars(result).items() if name != "quantity"}
-            results[result.quantity.name] = values | {name: getattr(result.quantity, name) for name in MEASURE_FIELDS}
         return {
             "protocol": self.protocol.as_json(),
             "environment": dict(self.environment),
-            "results": results,
+            "results": results_as_json(self.results),
             "not_measured": dict(self.not_measured),
             "warnings": list(self.warnings),
             "measured": self.measured,
             "skipped": [{"name": item.name, "reason": item.error} for item in self.skipped],
         }
+
+
+def results_as_json(results: Iterable[Result]) -> dict[str, Any]:
+    """Results as plain values, by the name of the quantity."""
+    return {
+        result.quantity.name: {name: value for name, value in vars(result).items() if name != "quantity"}
+        | {name: getattr(result.quantity, name) for name in MEASURE_FIELDS}
+        for result in results
+    }
 
 
 @dataclass(eq=False)
@@ -135,8 +139,8 @@ class Tally:
         """
         if not self.measured:
             reason = f" The first: {self.skipped[0].error}" if self.skipped else ""
-            raise NothingEvaluated(f"None of {len(self.skipped)} items could be measured.{reason}", "", "")
-        singles = [result(quantity, self.means[quantity.name]) for quantity in self.measures.quantities]
+            raise NothingEvaluated(f"None of {counted(len(self.skipped), 'item')} could be measured.{reason}", "", "")
+        singles = [result_of(quantity, self.means[quantity.name]) for quantity in self.measures.quantities]
         pooled = [pool.result() for pool in self.pools.values()]
         return Evaluation(
             protocol,
@@ -147,15 +151,6 @@ class Tally:
             tuple(self.skipped),
             environment,
         )
-
-
-def result(quantity: Measure, mean: RunningMean) -> Result:
-    """The mean over items as a result; NaN if no value is finite."""
-    if mean.interval is None:
-        value = mean.mean if mean.count else math.nan
-        return Result(quantity, value, count=mean.count, not_finite=mean.not_finite)
-    interval = mean.interval
-    return Result(quantity, mean.mean, mean.standard_error, interval.low, interval.high, mean.count, mean.not_finite)
 
 
 def no_progress(_done: int, _total: int) -> None:

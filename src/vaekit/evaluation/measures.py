@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from vaekit.distributions import Prior
+from vaekit.errors import counted
 from vaekit.evaluation.vae_pass import VAEPass, select_item
 from vaekit.metrics.measure import Measure
+from vaekit.metrics.statistics import RunningMean
 
 CHUNK_VALUES = 2**19
 """The number of data values per call of the decoder, for the samples of one item."""
@@ -48,6 +50,15 @@ class Result:
     """The number of items."""
     not_finite: int = 0
     """The number of items with non-finite values, such as the PSNR of equal images; they are excluded."""
+
+
+def result_of(quantity: Measure, mean: RunningMean) -> Result:
+    """The mean over items as a result; NaN if no value is finite."""
+    if mean.interval is None:
+        value = mean.mean if mean.count else math.nan
+        return Result(quantity, value, count=mean.count, not_finite=mean.not_finite)
+    interval = mean.interval
+    return Result(quantity, mean.mean, mean.standard_error, interval.low, interval.high, mean.count, mean.not_finite)
 
 
 @dataclass(frozen=True)
@@ -146,7 +157,7 @@ def evidence(prior: Prior, samples: int, item: str = "item") -> ItemMeasure:
             "ELBO",
             f"nats per {item}",
             "higher",
-            f"The evidence lower bound, from {samples} samples per {item}.",
+            f"The evidence lower bound, from {counted(samples, 'sample')} per {item}.",
         ),
         Measure(
             "elbo_bits_per_dimension",
@@ -160,7 +171,7 @@ def evidence(prior: Prior, samples: int, item: str = "item") -> ItemMeasure:
             "NLL",
             f"nats per {item}",
             "lower",
-            f"-log p(x) by importance sampling with {samples} samples: minus the IWAE-{samples} bound.",
+            f"-log p(x) by importance sampling with {counted(samples, 'sample')}: minus the IWAE-{samples} bound.",
         ),
         Measure(
             "nll_bits_per_dimension",

@@ -1,10 +1,10 @@
 """Find the weights in a training checkpoint: at the top level, or nested under conventional names."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from vaekit.formats.torch_files import StoredTensor
+from vaekit.formats.torch_files import StoredTensor, UnreadTensor
 from vaekit.formats.wrapper_names import averaging
 
 AUTOENCODERS = ("vae", "autoencoder", "first_stage_model", "vae_state_dict")
@@ -77,6 +77,8 @@ class WeightDictionary:
     averaged: bool
     """Whether it holds averages over training steps."""
     weights: Weights
+    unread: Mapping[str, UnreadTensor] = field(default_factory=dict)
+    """Tensors beside them that cannot be read."""
 
 
 def dictionaries_in(content: object, taken: Weights) -> tuple[WeightDictionary, list[WeightDictionary]]:
@@ -90,7 +92,7 @@ def dictionaries_in(content: object, taken: Weights) -> tuple[WeightDictionary, 
         weights = named_tensors(holder) if isinstance(holder, dict) else named_in_order(holder, taken)
         held = {id(tensor) for tensor in weights.values()}
         if held == ids:
-            own = WeightDictionary(path, averaged, taken)
+            own = WeightDictionary(path, averaged, taken, unread_in(holder))
         elif not held <= ids:
             others.append(WeightDictionary(path, averaged, weights))
     return own, others
@@ -147,6 +149,12 @@ def own_metadata(content: object) -> dict[str, str]:
     if not isinstance(entries, dict):
         return {}
     return {key: text for key, text in entries.items() if isinstance(key, str) and isinstance(text, str)}
+
+
+def unread_in(holder: object) -> dict[str, UnreadTensor]:
+    """The tensors of a dictionary that cannot be read and have string keys."""
+    items = holder.items() if isinstance(holder, dict) else ()
+    return {name: value for name, value in items if isinstance(name, str) and isinstance(value, UnreadTensor)}
 
 
 def named_tensors(holder: Mapping[object, object]) -> Weights:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from vaekit.errors import BadCheckpoint, NotFound, printable, reason_of, remedy_for
@@ -144,17 +145,27 @@ def file_of_dictionary(opened: TorchFile, dictionary: WeightDictionary) -> Tenso
     """The tensors of one dictionary of a torch checkpoint."""
     path, tensors = opened.path, dictionary.weights
     specs = {name: TensorSpec(tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+    unread = {name: tensor for name, tensor in dictionary.unread.items() if has_valid_names([name])}
+    specs |= {
+        name: TensorSpec(tensor.shape, torch.uint8, stored=printable(tensor.kind), readable=False)
+        for name, tensor in unread.items()
+    }
 
     def read(names: Iterable[str]) -> dict[str, Tensor]:
-        return opened.read({name: tensors[name] for name in names})
+        requested = list(names)
+        check_readable(file, requested)
+        return opened.read({name: tensors[name] for name in requested})
 
     def span(name: str) -> Span | None:
+        if name in unread:
+            return None
         if not tensors[name].nbytes:
             return Span(path, 0, 0)
         start = opened.start_of(tensors[name])
         return None if start is None else Span(path, start, tensors[name].nbytes)
 
     metadata = own_metadata(opened.content)
-    return TensorFile(
+    file = TensorFile(
         path, opened.format, metadata, specs, read, span, dictionary=dictionary.path, averaged=dictionary.averaged
     )
+    return file

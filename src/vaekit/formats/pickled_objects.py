@@ -1,12 +1,15 @@
 """Explain pickles without named tensors: whole models, single tensors, frozen programs."""
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
-from vaekit.errors import BadCheckpoint, printable, shorten
+from vaekit.errors import BadCheckpoint, counted, printable, shorten
 from vaekit.formats.magic_numbers import STATE_DICT
 from vaekit.formats.pickle_names import is_standard
 from vaekit.formats.pickle_values import Placeholder
-from vaekit.formats.torch_files import WITHOUT_STORAGE, StoredTensor, TorchFile
+from vaekit.formats.tensor_file import MOST_EXAMINED
+from vaekit.formats.torch_files import WITHOUT_STORAGE, StoredTensor, TorchFile, UnreadTensor
 
 SAVE_STATE = f"Load it in the program that wrote it, and save its weights there: {STATE_DICT}."
 
@@ -33,12 +36,30 @@ def explained(opened: TorchFile) -> tuple[str, str]:
         return "numpy arrays that were pickled directly", SAVE_ARRAYS
     if whole is not None:  # only its own program can load it
         return f"an object of the class {printable(whole)}, a model that was pickled whole", SAVE_STATE
+    special = next(
+        (value.kind for value in islice(deep_values(content), MOST_EXAMINED) if isinstance(value, UnreadTensor)), None
+    )
+    if special is not None:
+        return (
+            f"tensors of the class {printable(special)}, which only its own program can read",
+            f"Load it there, convert them to plain tensors (torchao: `tensor.dequantize()`), and save {STATE_DICT}.",
+        )
     shapes = [list(tensor.shape) for tensor in tensors if isinstance(tensor, StoredTensor)]
     if shapes:
-        return f"{len(shapes)} tensors without names, the first of shape {shapes[0]}", "Give the weights of the VAE."
+        return (
+            f"{counted(len(shapes), 'tensor')} without names, the first of shape {shapes[0]}",
+            "Give the weights of the VAE.",
+        )
     names = shorten(map(str, content), 5) if isinstance(content, dict) else ""
     found = f"a dictionary with {names}" if names else f"a {type(content).__name__} without weights"
     return found, "Give the file with the weights, which training programs often write beside this one."
+
+
+def deep_values(content: object, levels: int = 3) -> Iterator[object]:
+    """The values in nested dictionaries, up to some depth."""
+    for value in content.values() if isinstance(content, dict) and levels else ():
+        yield value
+        yield from deep_values(value, levels - 1)
 
 
 def is_model(name: str) -> bool:

@@ -14,13 +14,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from vaekit.errors import BadCheckpoint, reason_of, shorten
+from vaekit.errors import BadCheckpoint, counted, printable, reason_of, shorten
 from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference
 from vaekit.json import without_duplicates
 from vaekit.reading import read_text, real_path
 
 INDEX = re.compile(r"(?P<whole>.+)\.index(?P<variant>\.[\w-]+)?\.json")
 SHARD = re.compile(r"(?P<stem>.+)[-_.](?P<number>\d{2,6})-of-(?P<count>\d{2,6})(?P<ending>(?:\.[\w-]+)+)")
+PART = re.compile(r"(?P<stem>.+)[-_.](?P<number>0\d{1,5})(?P<ending>(?:\.[A-Za-z]\w*)+)")
+"""A file name with a number that starts with 0: one of several parts, or one of several versions."""
 LARGEST_INDEX = 32 * 2**20
 """The maximum size of an index in bytes. The largest have some 200,000."""
 LONGEST_NAME = 255
@@ -230,9 +232,30 @@ def numbered_names(name: str, first: int = 1) -> tuple[str, ...]:
 def incomplete(path: Path, missing: list[str], count: int) -> BadCheckpoint:
     """The error for missing shards."""
     return BadCheckpoint(
-        f"{path} is part of weights in {count:,} files, of which {len(missing):,} are missing: {shorten(missing, 4)}.",
+        f"{path} is part of weights in {counted(count, 'file')}, of which {len(missing):,} "
+        f"{'is' if len(missing) == 1 else 'are'} missing: {shorten(missing, 4)}.",
         "Expected all of them in one folder.",
-        "Download the missing files, too.",
+        "Download what is missing, too.",
+    )
+
+
+def part_hint(path: Path) -> str:
+    """A sentence, after a space, about a file whose name is that of one of several parts; empty for others.
+
+    >>> part_hint(Path("consolidated.00.pth"))
+    ' By its name, it may be one of several parts, consolidated.*.pth; the others are not beside it.'
+    """
+    own = PART.fullmatch(path.name)
+    if own is None or SHARD.fullmatch(path.name):
+        return ""
+    matches = ((name, PART.fullmatch(name)) for name in sibling_names(path))
+    same = [name for name, match in matches if match and match.group("stem", "ending") == own.group("stem", "ending")]
+    others = sorted(name for name in same if name != path.name)
+    start, end = own.span("number")
+    pattern = printable(f"{path.name[:start]}*{path.name[end:]}")
+    return (
+        f" By its name, it may be one of several parts, {pattern}; "
+        f"{f'beside it: {shorten(others, 4)}' if others else 'the others are not beside it'}."
     )
 
 

@@ -66,6 +66,24 @@ class StoredTensor:
         return True
 
 
+@dataclass(frozen=True)
+class UnreadTensor:
+    """A tensor of a class that vaekit does not read, such as a quantized one of torchao."""
+
+    kind: str
+    """The name of the class."""
+    shape: tuple[int, ...]
+
+
+def unread(kind: object, shape: object) -> "UnreadTensor | Placeholder":
+    """A tensor of a class that a pickle names; a placeholder if its shape is invalid."""
+    try:
+        name = kind.name if isinstance(kind, Placeholder) else str(kind)
+        return UnreadTensor(name, shape_of(list(shape) if isinstance(shape, tuple) else shape))
+    except ValueError:
+        return Placeholder("tensor subclass")
+
+
 @dataclass
 class Storages:
     """The storages in a pickle and the tensors that view them, each checked against its storage."""
@@ -89,6 +107,8 @@ class Storages:
             "torch._utils._rebuild_tensor_v3": self.tensor_of_dtype,
             "torch._utils._rebuild_parameter": lambda data, *_: data,
             "torch._utils._rebuild_parameter_with_state": lambda data, *_: data,
+            "torch._utils._rebuild_wrapper_subclass": lambda kind, _dtype, shape, *_: unread(kind, shape),
+            "torch._utils._rebuild_qtensor": lambda _storage, _offset, shape, *_: unread("torch's quantizer", shape),
         }
 
         def subclass(function: object, _type: object, arguments: tuple[object, ...], _state: object) -> object:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaekit.catalog.entries import model_names
 from vaekit.families import Config, assemble
 from vaekit.identification.identify import Identified
 from vaekit.identification.metadata import read_domain
+from vaekit.identification.mismatches import absent_heads
 from vaekit.identification.weight_dtypes import common_dtype
 from vaekit.vae import VAE, Origin
 
@@ -48,6 +49,10 @@ def assembled(identified: Identified, tensors: Mapping[str, Tensor]) -> VAE:
     """
     with torch.device("meta"):
         vae = assemble(identified.family, identified.config, identified.halves, identified.normalization)
+    for name in absent_heads(identified.family, tensors):
+        head = getattr(vae, name)
+        if isinstance(head, nn.Module) and head.state_dict():
+            setattr(vae, name, None)
     shapes = {key: tensor.shape for key, tensor in vae.state_dict().items()}
     dtype = common_dtype(tensor.dtype for tensor in tensors.values())
     shaped = {
@@ -64,7 +69,7 @@ def origin(identified: Identified) -> Origin:
     names = " or ".join(space.name for space in identified.latent_spaces)
     family = f"{identified.family.name!r} family"
     domain, schema = read_domain(identified.parts[0].file.metadata if identified.parts else {})
-    name, note = f"{names} ({family})" if names else f"of the {family}", str(identified.selection or "")
+    name, note = f"{names} ({family})" if names else f"of the {family}", identified.note
     return Origin(name, model_names, domain, schema, note)
 
 

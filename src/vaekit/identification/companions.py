@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from vaekit.catalog.tables import table
-from vaekit.errors import WrongTensors, printable
+from vaekit.errors import WrongTensors, counted, printable
 from vaekit.formats.open import TensorFile, TensorSpec
 
 TABLE = "companions.toml"
@@ -82,6 +82,29 @@ def is_redundant(file: TensorFile, key: str) -> bool:
     return torch.equal(read[key].float().reshape(-1), separate.reshape(-1))
 
 
+def fused_only(file: TensorFile, keys: Iterable[str]) -> WrongTensors | None:
+    """The error for fused projections whose parts are missing or have other values; None without any.
+
+    Args:
+        file: the file.
+        keys: of tensors that the VAE's layout does not know, and that are not redundant.
+    """
+    found = [match for match in map(FUSED.fullmatch, keys) if match]
+    if not found:
+        return None
+    first = found[0]
+    parts = [f"{first['to']}{letter}" for letter in first["parts"]]
+    separate = f"{', '.join(parts[:-1])} and {parts[-1]}"
+    beside = any(f"{first['module']}{part}.{first['leaf']}" in file.specs for part in parts)
+    differ = f"which differ from {separate} beside them" if beside else f"without the separate {separate}"
+    return WrongTensors(
+        f"{file.path} stores {counted(len(found), 'fused projection')}, such as {printable(first[0])}, {differ}.",
+        f"Expected {separate}, or fused projections with the same values beside them.",
+        f"Split the fused ones along their first axis and save the weights without them: `{', '.join(first['parts'])} "
+        f"= tensor.chunk({len(parts)})`{'; or save the separate ones alone, if those are meant' if beside else ''}.",
+    )
+
+
 def unmerged(path: Path, keys: Iterable[str], prefix: str) -> WrongTensors | None:
     """The error for a file with an adapter of the VAE that is not merged into its weights; None without one.
 
@@ -96,7 +119,7 @@ def unmerged(path: Path, keys: Iterable[str], prefix: str) -> WrongTensors | Non
     if adapter is None:
         return None
     return WrongTensors(
-        f"{path} holds {adapter.name} beside the VAE's weights: {len(matching):,} tensors, such as "
+        f"{path} holds {adapter.name} beside the VAE's weights: {counted(len(matching), 'tensor')}, such as "
         f"{printable(matching[0])}.",
         "Expected weights into which it is merged.",
         adapter.merge,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from vaekit.errors import WrongTensors, printable
+from vaekit.errors import WrongTensors, counted, printable
 from vaekit.families import Shapes
 
 QUANTIZER = re.compile(r"quanti[sz]\w*|codebooks?|vq\w*|fsq|lfq|bsq|rvq")
@@ -33,7 +33,8 @@ def channels_last(path: Path, tensors: Shapes) -> WrongTensors | None:
         else ("flax and TensorFlow", "(rows, columns, in, out)", "(3, 2, 0, 1)")
     )
     return WrongTensors(
-        f"{path} stores its convolutions with channels last, {axes}, as {program} does: {max(last, flax)} kernels.",
+        f"{path} stores its convolutions with channels last, {axes}, as {program} does: "
+        f"{counted(max(last, flax), 'kernel')}.",
         "Expected torch's order, (out, in, rows, columns).",
         f"Give the torch weights of the same model, or permute these kernels: `weight.permute{order}.contiguous()`.",
     )
@@ -53,7 +54,7 @@ def without_codebook(path: Path, family: str, shapes: Shapes) -> WrongTensors | 
         return None
     channels = ends[0][0]
     return WrongTensors(
-        f"{path} holds an encoder that outputs {channels} channels for a decoder that takes {channels}: a "
+        f"{path} holds an encoder that outputs {counted(channels, 'channel')} for a decoder that takes {channels}: a "
         "vector-quantized autoencoder without its codebook, or a plain autoencoder.",
         f"Expected a codebook, quantize.embedding.weight of shape (codes, {channels}), or an encoder with means and "
         "variances.",
@@ -68,8 +69,8 @@ def other_quantizer(path: Path, unexpected: Iterable[str], prefix: str) -> Wrong
     if not known:
         return None
     return WrongTensors(
-        f"The VAE in {path} is vector-quantized in a way that vaekit does not implement: {len(known):,} tensors, such "
-        f"as {printable(known[0])}.",
+        f"The VAE in {path} is vector-quantized in a way that vaekit does not implement: "
+        f"{counted(len(known), 'tensor')}, such as {printable(known[0])}.",
         "Expected a plain codebook, quantize.embedding.weight.",
         "Run it in the program that it was trained with.",
     )

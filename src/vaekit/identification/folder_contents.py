@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from vaekit.errors import NotFound, printable, shorten
+from vaekit.errors import NotFound, counted, printable, shorten
 from vaekit.formats.magic_numbers import ORIGINAL
 from vaekit.formats.paths import DIFFUSERS_SETTINGS, WEIGHTS_ENDINGS
 from vaekit.reading import read_json
@@ -28,6 +28,10 @@ TRAINING_STATE = re.compile(
 )
 """Names of files that training programs write beside the weights."""
 VAE_NAME = re.compile(r"(^|[^a-z])(vae|vqvae|vqgan|movq|autoencoder\w*|first_stage\w*|ae)([^a-z]|$)", re.IGNORECASE)
+LATEST = ("last", "latest", "final")
+"""The names, without extensions, of the latest of several checkpoints."""
+CHOSEN = (*LATEST, "best")
+"""The names of checkpoints that training programs single out."""
 STEP = re.compile(r"\d+")
 Explanation = tuple[str, str]
 """The kind of a folder, a phrase; and the remedy, a sentence."""
@@ -74,10 +78,10 @@ class Folder:
         return max(self.weights, key=likelihood, default=None)
 
 
-def likelihood(file: Path) -> tuple[bool, int, int, str]:
+def likelihood(file: Path) -> tuple[bool, bool, int, int, str]:
     """How likely a weights file is the VAE of its folder; for comparison."""
     steps = [int(number[:15]) for number in STEP.findall(file.as_posix())]
-    return is_vae(file), max(steps, default=-1), -len(file.parts), file.suffix
+    return is_vae(file), file.stem.lower() in LATEST, max(steps, default=-1), -len(file.parts), file.suffix
 
 
 def is_vae(file: Path) -> bool:
@@ -109,7 +113,9 @@ def not_one_vae(path: Path, weights: Sequence[Path]) -> NotFound:
     found = next(filter(None, (explain(folder) for explain in KINDS)), None)
     if found is not None:
         return NotFound(f"The folder {path} is {found[0]}.", EXPECTED, found[1])
-    listing = f"{len(weights)} weights files ({shorten((file.name for file in weights), 8)})" if weights else ""
+    listing = (
+        f"{counted(len(weights), 'weights file')} ({shorten((file.name for file in weights), 8)})" if weights else ""
+    )
     meant = folder.meant if len(folder.weights) == 1 or (folder.meant and is_vae(folder.meant)) else None
     return NotFound(f"The folder {path} holds {listing or 'no weights file'}.", EXPECTED, give(folder.path, meant))
 
@@ -155,10 +161,13 @@ def training(folder: Folder) -> Explanation | None:
     """A folder of a training program: checkpoints, with optimizers beside the weights."""
     state = [entry for entry in folder.entries if is_training_state(entry)]
     numbered = [entry for entry in folder.entries if re.match(r"(checkpoint|epoch|step|iter)\w*[-_=]?\d", entry.name)]
-    if not (state or numbered) or not folder.weights:
+    chosen = [file for file in folder.weights if file.stem.lower() in CHOSEN] if len(folder.weights) > 1 else []
+    if not (state or numbered or chosen) or not folder.weights:
         return None
-    signs = shorten((entry.as_posix() for entry in (*state, *numbered)), 4)
-    return f"a training folder ({signs})", give(folder.path, folder.meant)
+    signs = shorten((entry.as_posix() for entry in dict.fromkeys((*state, *numbered, *chosen))), 4)
+    others = [file.as_posix() for file in folder.weights if file != folder.meant]
+    beside = f" It also holds {shorten(others, 8)}." if others else ""
+    return f"a training folder ({signs})", f"{give(folder.path, folder.meant)}{beside}"
 
 
 def hub_cache(folder: Folder) -> Explanation | None:

@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.catalog.entries import LatentSpace, Twin, matching_latent_spaces, matching_twins
-from vaekit.errors import UnknownVAE, WrongTensors, shorten
-from vaekit.families import Config, Family, blueprint, family_of
+from vaekit.errors import UnknownVAE, WrongTensors, counted, shorten
+from vaekit.families import Config, Family, family_of
 from vaekit.families.padding import stated_padding
 from vaekit.formats.open import check_readable
+from vaekit.formats.paths import DIFFUSERS_SETTINGS
+from vaekit.formats.shard_sets import part_hint
 from vaekit.identification.class_names import naming_the_class
+from vaekit.identification.config_json import check_settings, contradictions
 from vaekit.identification.diagnosis import channels_last, without_codebook
 from vaekit.identification.host_model import HostModel, host_model_of
 from vaekit.identification.key_signatures import not_runnable
 from vaekit.identification.locate import LocatedVAE, check_one_vae, gather, locate
-from vaekit.identification.metadata import read_config
-from vaekit.identification.mismatches import halves_in, mismatches
+from vaekit.identification.metadata import read_config, read_normalization
+from vaekit.identification.mismatches import expected_tensors, halves_in, mismatches
 from vaekit.identification.normalization import (
     SHAPES,
     find_normalization,
@@ -50,11 +53,18 @@ class Identified:
     """The diffusion model of a whole checkpoint, if its tensors identify it."""
     padding_source: str = ""
     """The source of the padding of its convolutions; empty if it is unknown, or if the family has only one."""
+    contradictions: str = ""
+    """Entries of its config.json that differ from the weights, as a phrase; empty if there are none."""
+
+    @property
+    def note(self) -> str:
+        """Which weights were taken, and contradictions in its files, as a phrase; empty if there is nothing to say."""
+        return "; ".join(filter(None, (str(self.selection or ""), self.contradictions)))
 
     @property
     def halves(self) -> tuple[str, ...]:
         """The halves that are present, of "encoder" and "decoder"."""
-        return halves_in({key: () for part in self.parts for key in part.names})
+        return halves_in(key for part in self.parts for key in part.names)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -133,6 +143,8 @@ def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[
             )
         )
     fields = parts[0].layout.implies | stated
+    if settings:
+        check_settings(parts[0].file.path.with_name(DIFFUSERS_SETTINGS), family, config, settings)
     config = family.complete(config, fields, settings)
     in_tensors = (
         read_normalization_tensors(path, parts, family, config, settings),
@@ -141,7 +153,8 @@ def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[
     host = host_model_of(parts[0].file.specs) if len(parts) == 1 and parts[0].ignored else None
     normalization = find_normalization(family, config, metadata, settings, list(filter(None, in_tensors)), host)
     padding = padding_source(metadata, settings) if family.paddings else ""
-    identified = Identified(path, family, config, parts, *normalization, host, padding)
+    disagreeing = contradictions(family, config, read_normalization(metadata), settings) if settings else ""
+    identified = Identified(path, family, config, parts, *normalization, host, padding, disagreeing)
     check_tensors(identified)
     return identified
 
@@ -159,9 +172,9 @@ def check_tensors(identified: Identified) -> None:
     Raises:
         WrongTensors: some are missing, unexpected or misshapen; they are listed by the file's own names.
     """
-    wanted = blueprint(identified.family.name, identified.config, identified.halves)
-    counters = {key for key, tensor in wanted.items() if tensor.counts}
     present = {native: part for part in identified.parts for native in part.names}
+    wanted = expected_tensors(identified.family, identified.config, present)
+    counters = {key for key, tensor in wanted.items() if tensor.counts}
     shapes = {key: part.spec(key).shape for key, part in present.items()}
     wrong = mismatches(identified.family, identified.config, shapes)
     problems = {
@@ -184,7 +197,8 @@ def check_tensors(identified: Identified) -> None:
             sorted({part.spec(key).stored_as for key, part in present.items() if part.names[key] in integers})
         )
         raise WrongTensors(
-            f"{len(integers)} weights of the {identified.family.name!r} autoencoder in {identified.path} are stored as "
+            f"{identified.path} stores {counted(len(integers), 'weight')} of the {identified.family.name!r} "
+            "autoencoder as "
             f"{formats}, without scales: {shorten(sorted(integers))}.",
             "Expected floating-point weights, or int8 with a tensor `weight_scale` beside each.",
             "Get a version in float16, bfloat16 or float32.",
@@ -195,7 +209,8 @@ def check_tensors(identified: Identified) -> None:
             or without_codebook(identified.path, identified.family.name, shapes)
             or WrongTensors(
                 f"{identified.path} is a {identified.family.name!r} autoencoder in the {identified.layout} layout, "
-                f"but incomplete or inconsistent ({listing}).{halves_of_two(identified)}",
+                f"but incomplete or inconsistent ({listing}).{halves_of_two(identified)}"
+                f"{part_hint(identified.parts[0].file.path) if problems['missing'] else ''}",
                 f"Expected {len(wanted)} tensors with the shapes that this config implies.",
                 "The file was saved so, or changed later: get the weights from their original source. vaekit never "
                 "fills gaps with random weights.",
@@ -211,7 +226,7 @@ def halves_of_two(identified: Identified) -> str:
     for part in identified.parts:
         config = family.detect({key: part.spec(key).shape for key in part.names})
         names = " or ".join(space.name for space in matching_latent_spaces(family.name, config)) if config else ""
-        channels = f"{config.geometry.latent_channels} latent channels" if config else "an unknown structure"
+        channels = counted(config.geometry.latent_channels, "latent channel") if config else "an unknown structure"
         sentences.append(f"{part.file.path.name} is half of {names or f'a {family.name!r} VAE'}, with {channels}")
     return f" {'; '.join(sentences)}." if len({sentence.split(" is ", 1)[1] for sentence in sentences}) > 1 else ""
 

@@ -244,6 +244,8 @@ def problems(identified: Identified, non_finite: Sequence[NonFiniteTensor] = ())
         half = identified.halves[0]
         verb, other = ("encode", "decode") if half == "encoder" else ("decode", "encode")
         problems.append(f"Only the {half} is present: it can {verb}, but not {other}.")
+    if identified.contradictions:
+        problems.append(f"{identified.contradictions}.")
     upscale = identified.config.geometry.upscale
     if upscale > 1:
         problems.append(f"Its decoder upscales: decoded images are {upscale} times as large as encoded ones.")

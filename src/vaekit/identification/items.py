@@ -1,6 +1,6 @@
 """The items that a VAE takes, as its file states them: their domain, and the schema of the data that it was trained on.
 
-What a schema means is known to its domain alone; here it is plain JSON, whatever the domain.
+The domain interprets a schema; here it is plain JSON.
 """
 
 from collections.abc import Iterator, Mapping

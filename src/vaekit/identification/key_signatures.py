@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 from vaekit.catalog.tables import family_facts, table
-from vaekit.errors import NotRunnable, UnknownVAE
+from vaekit.errors import NotRunnable, UnknownVAE, counted
 from vaekit.formats.open import TensorFile, TensorSpec
 from vaekit.formats.tensor_file import examined
 
@@ -151,8 +151,9 @@ def no_vae(file: TensorFile) -> UnknownVAE | None:
     model = match_non_vae(file.specs)
     if model is None:
         return None
+    verb = "looks" if len(file.specs) == 1 else "look"
     return UnknownVAE(
-        f"There is no VAE in {file.path}: its {len(file.specs):,} tensors look like {model.name}.",
+        f"There is no VAE in {file.path}: its {counted(len(file.specs), 'tensor')} {verb} like {model.name}.",
         "Expected the tensors of an autoencoder in any known layout.",
         model.vae,
     )

@@ -13,6 +13,7 @@ from vaekit.errors import (
     NotFound,
     UnknownVAE,
     WrongTensors,
+    counted,
     printable,
     reason_of,
     shorten,
@@ -21,10 +22,10 @@ from vaekit.errors import (
 from vaekit.families import LAYOUTS, PARTS, Layout, family_of
 from vaekit.formats.open import TensorFile, TensorSpec, check_readable, open_weights
 from vaekit.formats.quantization import without_quantization
-from vaekit.formats.shard_sets import weights_entries
-from vaekit.identification.companions import companion_of, redundant, unmerged
+from vaekit.formats.shard_sets import part_hint, weights_entries
+from vaekit.identification.companions import companion_of, fused_only, redundant, unmerged
 from vaekit.identification.diagnosis import channels_last, other_quantizer
-from vaekit.identification.folder_contents import is_training_state, not_one_vae
+from vaekit.identification.folder_contents import Folder, is_training_state, not_one_vae, training
 from vaekit.identification.fused_tensors import present_parts, whole_key
 from vaekit.identification.host_model import host_normalizations
 from vaekit.identification.key_signatures import no_vae, not_runnable
@@ -168,6 +169,7 @@ def locate(file: TensorFile, weights: str | None = None) -> LocatedVAE:
     if left or adapter:
         raise (
             adapter
+            or fused_only(file, left)
             or other_quantizer(file.path, left, best.prefix)
             or unexpected_tensors_error(file, best.layout, left)
         )
@@ -279,8 +281,8 @@ def no_vae_error(file: TensorFile) -> UnknownVAE | WrongTensors:
         or unmerged(file.path, [key for key in file.specs if ".base_layer." in key], "")
         or no_vae(file)
         or UnknownVAE(
-            f"There is no VAE in {file.path}: its {len(file.specs):,} tensors ({shorten(file.specs)}) belong to no "
-            "family that vaekit knows.",
+            f"There is no VAE in {file.path}, but {counted(len(file.specs), 'tensor')} of no family that vaekit knows "
+            f"({shorten(file.specs)}).{part_hint(file.path)}",
             "Expected the tensors of an autoencoder in any known layout.",
             "Give the VAE's own file, or a checkpoint that includes a VAE.",
         )
@@ -290,7 +292,7 @@ def no_vae_error(file: TensorFile) -> UnknownVAE | WrongTensors:
 def unexpected_tensors_error(file: TensorFile, layout: Layout, unexpected: list[str]) -> WrongTensors:
     return flattened(file) or WrongTensors(
         f"{file.path} looks like a {layout.family!r} autoencoder in the {layout.name} layout, with "
-        f"{len(unexpected)} tensors that this architecture does not have: {shorten(unexpected)}.",
+        f"{counted(len(unexpected), 'tensor')} that this architecture does not have: {shorten(unexpected)}.",
         "Expected the tensors of one autoencoder, beside known companions of training.",
         "If they are part of the VAE, it is of another type, which would give wrong images without them: please report "
         "their names. If they are not, save the file without them.",
@@ -302,6 +304,8 @@ def check_one_vae(path: Path, parts: tuple[LocatedVAE, ...]) -> None:
     if len({part.layout.family for part in parts}) > 1 or (
         len(parts) == 2 and parts[0].names.keys() & parts[1].names.keys()
     ):
+        if training(Folder(path)):
+            raise not_one_vae(path, [part.file.path for part in parts])
         names = " and ".join(part.file.path.name for part in parts)
         families = " and ".join(f"{part.layout.family!r}" for part in parts)
         raise NotFound(

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from vaekit.catalog.entries import LatentSpace
 from vaekit.distributions import DiagonalGaussian, Posterior
 from vaekit.distributions.base import map_tensors
-from vaekit.errors import BadItem
+from vaekit.errors import BadItem, counted
 from vaekit.shapes import Images
 from vaekit.testcards.channels import in_channels
 from vaekit.testcards.dead_leaves import dead_leaves
@@ -121,7 +121,7 @@ def probe_images(vae: VAE) -> Images:
     channels, factor = vae.geometry.channels, vae.geometry.factors[0]
     if channels not in (1, 3, 4):
         raise BadItem(
-            f"This VAE takes images of {channels} channels.",
+            f"This VAE takes images of {counted(channels, 'channel')}.",
             "There are built-in images with one (gray), three (RGB) and four channels (RGBA).",
             "Its latents cannot be measured; specify the normalization instead.",
         )

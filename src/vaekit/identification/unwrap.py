@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from vaekit.errors import WrongTensors, printable
+from vaekit.errors import WrongTensors, counted, printable
 from vaekit.formats.tensor_file import MOST_EXAMINED, Span, TensorFile
 from vaekit.formats.wrapper_names import FLAT, unwrapped
 
@@ -69,7 +69,8 @@ def flattened(file: TensorFile) -> WrongTensors | None:
     if not flat:
         return None
     return WrongTensors(
-        f"{file.path} holds {len(flat)} flattened parameters of FSDP, such as {printable(flat[0])}: each joins all "
+        f"{file.path} holds {counted(len(flat), 'flattened parameter')} of FSDP, such as {printable(flat[0])}: "
+        "each joins all "
         "parameters of a module, without their names and shapes.",
         "Expected one tensor for each parameter.",
         "Save the full state dict: FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT).",

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from vaekit.errors import WrongTensors
-from vaekit.families import HALVES, Config, Family, Layout, blueprint
+from vaekit.errors import WrongTensors, counted
+from vaekit.families import HALVES, Config, Family, Layout
 from vaekit.formats.safetensors_writer import Piece, piece_of
 from vaekit.identification.fused_tensors import join_parts
 from vaekit.identification.identify import Identified
 from vaekit.identification.metadata import domain_notes, read_domain
+from vaekit.identification.mismatches import expected_tensors
 from vaekit.identification.non_finite import non_finite_note
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
@@ -96,7 +97,8 @@ def weights_in(identified: Identified, dtype: torch.dtype | None = None) -> Stor
 
 def native_shapes(identified: Identified) -> dict[str, tuple[int, ...]]:
     """The shapes of the network's tensors; files store some 1x1 convolutions as matrices."""
-    wanted = blueprint(identified.family.name, identified.config, identified.halves)
+    present = [key for part in identified.parts for key in part.names]
+    wanted = expected_tensors(identified.family, identified.config, present)
     return {key: tensor.shape for key, tensor in wanted.items()}
 
 
@@ -117,7 +119,8 @@ def names_in(layout: Layout, native: Iterable[str]) -> dict[str, str]:
     unnamed = [key for key, name in named.items() if name is None]
     if unnamed:
         raise WrongTensors(
-            f"The {layout.name} layout has no name for {len(unnamed)} tensors of this VAE, such as {unnamed[0]}.",
+            f"The {layout.name} layout has no name for {counted(len(unnamed), 'tensor')} of this VAE, such as "
+            f"{unnamed[0]}.",
             "",
             'Save it in the "native" layout, which holds every VAE.',
         )

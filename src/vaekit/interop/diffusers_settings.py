@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from vaekit.catalog.entries import LatentSpace, latent_spaces, matching_latent_spaces
-from vaekit.errors import UnknownNormalization, WrongTensors, printable
+from vaekit.errors import UnknownNormalization, WrongTensors, counted, printable
 from vaekit.families import Config, Family
 from vaekit.normalization import LatentNormalization
 
@@ -93,7 +93,8 @@ def normalization_of_space(
     other = next((space for space in latent_spaces() if answers_to(space, name)), None)
     here = f"{' or '.join(space.name for space in fitting) or 'no latent space with a known normalization'}"
     raise UnknownNormalization(
-        f"This is a {family.name!r} VAE with {config.geometry.latent_channels} latent channels, shaped like {here}, "
+        f"This is a {family.name!r} VAE with {counted(config.geometry.latent_channels, 'latent channel')}, shaped "
+        f"like {here}, "
         f"and not {other.name if other else printable(repr(name))}.",
         "Expected a latent space with the shapes of this VAE and a known normalization.",
         "Give another latent space, or normalization=vaekit.LatentNormalization(...).",

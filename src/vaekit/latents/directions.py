@@ -1,7 +1,7 @@
 """Directions in a latent space: axes and principal components, with the standard deviation of data along each.
 
 A direction has one value per latent channel. Latents that are maps are described by their mean over positions, and move
-along a direction by the same amount at every position.
+along a direction by the same amount at every position; unless the direction is a map itself.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vaekit.errors import BadPlan
+from vaekit.errors import BadPlan, counted
 
 Summary = Float[Tensor, "n z"]
 """One vector per item: its latent, averaged over positions."""
@@ -22,14 +22,18 @@ class Direction:
     """One direction."""
 
     name: str
-    vector: Float[Tensor, "z"]
-    """A unit vector."""
+    vector: Float[Tensor, "z *positions"]
+    """A unit vector: the same for all positions (z), or different ones for each (z, ...)."""
     std: float
     """The standard deviation of latents along it: the unit of steps."""
 
     def move(self, z: Tensor, distances: Sequence[float]) -> Tensor:
-        """A latent (1, z, ...) moved by several distances in standard deviations, (n, z, ...); bit-identical for 0."""
-        step = (self.std * self.vector).to(z).view(1, -1, *[1] * (z.dim() - 2))
+        """A latent (1, z, ...) moved by several distances in standard deviations, (n, z, ...); bit-identical for 0.
+
+        Of several latents (b, z, ...), all are moved by the first distance, then all by the second, (n * b, z, ...).
+        """
+        step = (self.std * self.vector).to(z).unsqueeze(0)
+        step = step if step.dim() == z.dim() else step.view(1, -1, *[1] * (z.dim() - 2))
         return torch.cat([z + distance * step if distance else z for distance in distances])
 
 
@@ -68,7 +72,8 @@ def principal_components(summaries: Summary, count: int) -> list[Direction]:
     most = min(len(summaries) - 1, summaries.shape[1])
     if not 0 < count <= most:
         raise BadPlan(
-            f"{len(summaries):,} items with {summaries.shape[1]} latent channels have no {count} principal components.",
+            f"{counted(len(summaries), 'item')} with {counted(summaries.shape[1], 'latent channel')} have no "
+            f"{counted(count, 'principal component')}.",
             f"Expected 1 to {most}.",
             "Give more data, or request fewer.",
         )

@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import unquote
 
-from vaekit.errors import CannotPush, NotFound, printable, system_errors
+from vaekit.errors import CannotPush, NotFound, counted, printable, system_errors
 from vaekit.families import HALVES
 from vaekit.formats.paths import DIFFUSERS_SETTINGS, DIFFUSERS_WEIGHTS
 from vaekit.library.hub_errors import upload_errors
@@ -134,7 +134,7 @@ def push(
     api = HfApi(library_name="vaekit", library_version=__version__)
     with upload_errors(repo):
         url = api.create_repo(repo, private=private or None, exist_ok=True)
-        say(f"Uploading {len(files)} files to {url}")
+        say(f"Uploading {counted(len(files), 'file')} to {url}")
         operations = [
             CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in zip(names, files, strict=True)
         ]

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from vaekit.comparison.latent_space import GROUP
 from vaekit.comparison.records import Comparison, Report
-from vaekit.errors import printable, visible
+from vaekit.errors import counted, printable, visible
 from vaekit.families.padding import REFLECT
 from vaekit.metrics.measure import Measure
 from vaekit.records import as_toml
@@ -71,6 +72,7 @@ def model_card(about: About, report: Report, images: Sequence[CardImage], histog
         f"# {printable(about.title)}",
         introduction(about),
         f"## Before and after\n\n{measured(report)}",
+        latent_space(report),
         "\n\n".join(f"![{each.alt}]({IMAGES}/{each.file})" for each in images),
         f"![{histogram.alt}]({IMAGES}/{histogram.file})\n\n{histogram.alt}.",
         f"## How to use it\n\n{usage(about)}",
@@ -166,7 +168,7 @@ def measured(report: Report) -> str:
     count, computed = len(by_name[AFTER].images), report.protocol.get("dtype", "fp32")
     table = ["| | before | after | change, 95 % interval |", "|---|---:|---:|---:|", *rows]
     about = (
-        f"Means over {count:,} held-out images: encoded, the mode of the posterior "
+        f"Means over {counted(count, 'held-out image')}: encoded, the mode of the posterior "
         f"decoded, rounded to 8 bits; weights as in the file, computed in {computed}. "
         "Intervals are Student's t over pairs of images; a change is significant if its interval does not contain 0 "
         "and a paired sign-flip test gives p <= 0.05, which takes at least 6 images. Color shifts are mean changes in "
@@ -175,8 +177,28 @@ def measured(report: Report) -> str:
     return "\n".join(table) + "\n\n" + about
 
 
+def latent_space(report: Report) -> str:
+    """The section with the measures of latent spaces, before and after; empty if there are none."""
+    by_name = {one.name: one.measures for one in report.candidates}
+    rows = []
+    for measure in report.measures:
+        estimates = [by_name[which].get(measure.name) for which in (BEFORE, AFTER)]
+        if measure.group == GROUP and any(estimates):
+            cells = ["" if one is None else f"{one.value:.4g}" for one in estimates]
+            rows.append(f"| {row_title(measure)} | {cells[0]} | {cells[1]} |")
+    if not rows:
+        return ""
+    facts = report.protocol.get("latent_space", {})
+    table = ["| | before | after |", "|---|---:|---:|", *rows]
+    about = (
+        f"Measured on {facts.get('items', 0):,} held-out images; definitions are in vaekit's docs/latent-space.md. "
+        "Frechet distances from few images are too large, and comparable within this table only."
+    )
+    return "## Latent space\n\n" + "\n".join(table) + "\n\n" + about
+
+
 def row_title(measure: Measure) -> str:
-    arrow = {"higher": ", higher is better", "lower": ", lower is better", "zero": ", 0 is best"}
+    arrow = {"higher": ", higher is better", "lower": ", lower is better", "zero": ", 0 is best", "one": ", 1 is best"}
     return f"{measure.title}{f' ({measure.unit})' if measure.unit else ''}{arrow.get(measure.better or '', '')}"
 
 

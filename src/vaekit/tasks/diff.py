@@ -67,7 +67,7 @@ def diff(
         HalfMissing: images were given, and a VAE lacks a half.
     """
     paths = find_images(images)
-    files = diff_files(one.vae, other.vae, one.models, progress, one.weights)
+    files = diff_files(one.vae, other.vae, one.models, progress, (one.weights, other.weights))
     if not paths:
         return Diff(files, (), ())
     plan = (engine or EngineOptions()).plan()

@@ -17,7 +17,7 @@ from vaekit.retrieval.external import load_external
 from vaekit.retrieval.index import HEAD
 from vaekit.retrieval.latent_encoder import LatentEncoder
 from vaekit.retrieval.look import LARGE, Look
-from vaekit.retrieval.meaning import Meaning, train_meaning
+from vaekit.retrieval.meaning import Meaning, MeaningOptions, train_meaning
 from vaekit.retrieval.meaning_files import load_meaning, save_meaning
 from vaekit.retrieval.update import Prepare
 from vaekit.tasks.batch import Progress, no_progress
@@ -44,6 +44,8 @@ class EmbeddingSource:
     """Called with a sentence before a long step."""
     progress: Progress = no_progress
     """Called with the number of finished steps of a training and of all."""
+    seed: int = 0
+    """Of a training."""
 
 
 def check_name(name: str) -> None:
@@ -133,6 +135,8 @@ def train(source: EmbeddingSource) -> Meaning:
     about = "with their labels" if labels else "without labels"
     source.say(f"Training `meaning` on {len(chosen):,} {model.domain.items} {about}; this takes minutes.")
     encoder = LatentEncoder(model.engine, model.origin)
-    trained = train_meaning(encoder, torch.cat(list(chosen.values())), labels, progress=source.progress)
+    trained = train_meaning(
+        encoder, torch.cat(list(chosen.values())), labels, MeaningOptions(seed=source.seed), source.progress
+    )
     save_meaning(trained, source.folder / HEAD)
     return trained

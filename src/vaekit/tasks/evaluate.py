@@ -1,18 +1,24 @@
 """Measure a VAE on data of its domain, under a recorded protocol."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from vaekit.domains.domain import MeasureOptions
+from vaekit.domains.domain import Domain, MeasureOptions, Schema
 from vaekit.domains.find import domain_of
 from vaekit.evaluation.evaluate import Evaluation, EvaluationData, evaluate, no_progress
+from vaekit.evaluation.latent_space import LatentSpace, measure_latent_space
 from vaekit.evaluation.protocol import MODE, SAMPLE, Protocol, chosen_names, versions
+from vaekit.evaluation.vae_pass import EngineRunner
 from vaekit.identification.fingerprint import fingerprint
+from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.vae import VAE, half_missing
+
+LATENT = "latent"
+"""The subfolder with the results of the latent space."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class EvaluateOptions:
     """The maximum number of items."""
     batch: int = 16
     """Items of one shape that go through at once."""
+    latent: bool = False
+    """Also measure the latent space."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,8 @@ class EvaluateResult:
     """Plural noun for the items."""
     notes: Sequence[str]
     """How the VAE was run, where that was not as planned."""
+    latent: LatentSpace | None = None
+    """The measures of the latent space, if they were requested."""
 
 
 def evaluate_data(
@@ -50,7 +60,7 @@ def evaluate_data(
     """Measure a VAE on data of its domain.
 
     Args:
-        vae: from a file, which tells the domain and the schema.
+        vae: from a file, whose metadata hold domain and schema.
         plan: how to run it.
         data: items, as the domain finds them.
         options: how to evaluate.
@@ -87,9 +97,10 @@ def evaluate_data(
         measures=measures.settings(),
         versions=versions(domain.computing),
     )
+    data_items = EvaluationData(names, items.read)
     evaluation = evaluate(
         runner,
-        EvaluationData(names, items.read),
+        data_items,
         measures,
         protocol,
         out,
@@ -98,4 +109,33 @@ def evaluate_data(
         environment={"threads": torch.get_num_threads(), "processor": torch.backends.cpu.get_cpu_capability()},
         progress=progress,
     )
-    return EvaluateResult(evaluation, domain.items, tuple(notes()))
+    latent = None
+    if options.latent:
+        latent = latent_space(vae, plan, domain, schema, data_items, measure, protocol, out, progress)
+    return EvaluateResult(evaluation, domain.items, tuple(notes()), latent)
+
+
+def latent_space(
+    vae: VAE,
+    plan: Plan,
+    domain: Domain,
+    schema: Schema,
+    data: EvaluationData,
+    options: MeasureOptions,
+    protocol: Protocol,
+    out: Path | None,
+    progress: Callable[[int, int], None],
+) -> LatentSpace:
+    """Measure the latent space on the items of an evaluation, in the folder `latent` of its results; decoded items are
+    not rounded."""
+    engine = Engine(vae, replace(plan, batch_size=max(plan.batch_size, domain.batch_size)))
+    return measure_latent_space(
+        vae,
+        EngineRunner(engine),
+        data,
+        domain.perception(schema, options, plan.torch_device),
+        protocol,
+        None if out is None else out / LATENT,
+        device=plan.torch_device,
+        progress=progress,
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ from vaekit.checkpoints.load import load
 from vaekit.comparison.candidates import VAECandidate
 from vaekit.comparison.compare import compare
 from vaekit.comparison.image_sources import images_in
+from vaekit.comparison.latent_space import measured_spaces, with_latent_spaces
 from vaekit.comparison.records import Report
+from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images.finetune import FinetuneOptions, Finetuning, prepare_finetuning, write_held_out
+from vaekit.domains.images.perception import image_perception
 from vaekit.domains.recipes import recipe as find_recipe
+from vaekit.errors import counted
 from vaekit.formats.tensor_file import dtype_name
 from vaekit.identification.build import build
 from vaekit.library.names import locate_vae
@@ -34,6 +39,11 @@ from vaekit.vae import VAE
 
 PAGE, CARD = "report.html", "README.md"
 SHOWN = 4
+CARDS_FROM = 2**24
+"""The number of trained pixels from which the built-in test cards are measured, too: 256 samples of 256x256. Below, the
+cards would take longer than the training."""
+LEAST_MEASURED = 16
+"""Held-out images that are measured after a run of fewer samples; after others, as many as there were samples."""
 IN_METADATA = ("psnr", "ssim", "lpips_alex", "delta_e", "red_shift", "green_shift", "blue_shift")
 
 
@@ -57,6 +67,8 @@ class FinetuneRequest:
     """The title of the model card; by default the name of the run folder."""
     license: str = ""
     """The license of the result; by default that of the base model."""
+    latent: bool = False
+    """Also measure the latent spaces before and after."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +115,12 @@ class FinetuneJob:
         for candidate in candidates:
             candidate.listeners.append(errors[candidate.name])
         perceptual, not_measured = lpips_models(self.request.lpips, vgg=False)
+        samples = tuning.run.schedule.samples
+        cards = samples * prod(tuning.held_out.shape[2:]) >= CARDS_FROM
+        if not cards:
+            not_measured["test cards"] = (
+                f"Training was short: {counted(samples, 'sample')}. `vaekit compare` uses them."
+            )
         protocol: dict[str, Any] = {
             "dtype": plan.dtype,
             "device": str(plan.torch_device),
@@ -112,8 +130,13 @@ class FinetuneJob:
             "not_measured": not_measured,
             "versions": library_versions(),
         }
-        compared = compare(images_in([held_out], None, 0), candidates, perceptual, protocol, SHOWN, progress)
+        sources = images_in([held_out], max(LEAST_MEASURED, samples), 0)
+        compared = compare(sources, candidates, perceptual, protocol, SHOWN, progress, cards)
         report, shown = compared.report, list(compared.shown)
+        if self.request.latent:
+            perception = image_perception(MeasureOptions(lpips=self.request.lpips), plan.torch_device)
+            spaces = measured_spaces(candidates, sources, perception, protocol, progress)
+            report = with_latent_spaces(report, spaces)
         metrics = metrics_of(report)
         write_report(report, shown, folder / PAGE)
         files = [each.name for each in tuning.write(vae, metrics)]
@@ -168,8 +191,8 @@ def open_finetuning(
     )
     with locate_vae(model.vae, model.models) as path:
         parent = base_model_at(path, model.vae, model.padding, model.weights)
-        if parent.identified.selection:
-            say(f"{model.vae}: {parent.identified.selection}")
+        if parent.identified.note:
+            say(f"{model.vae}: {parent.identified.note}")
         recipe = find_recipe(request.recipe, request.overrides)
         yield FinetuneJob(
             prepare_finetuning(recipe, parent, request.data, request.out, request.seed, options, say), request

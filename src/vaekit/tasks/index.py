@@ -49,6 +49,8 @@ class IndexOptions:
     """"exact", "lancedb", or "auto": LanceDB for 100,000 items and more, where it is installed."""
     vae: str = ""
     """The name of the VAE, for the index: searches load it again."""
+    seed: int = 0
+    """Of the training of "meaning"."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def index(
     check_folder(out)
     refuse_other_index(out, path, data.items, options)
     prepare = prepare_for(options.embed, model)
-    source = EmbeddingSource(model, data.items, data.labels, prepare, out, say, progress)
+    source = EmbeddingSource(model, data.items, data.labels, prepare, out, say, progress, options.seed)
     embedding = embedding_named(options.embed, source)
     description = Description(
         embedding=dict(embedding.identity),

@@ -1,7 +1,7 @@
 """Interpolate between items: encode them, walk between their latents, and decode every point."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from torch import Tensor
@@ -10,13 +10,15 @@ from vaekit.errors import BadItem, BadPlan
 from vaekit.latents.ghost import CROSS_FADE, ghost_index
 from vaekit.latents.paths import PATHS, through
 from vaekit.tasks.batch import Progress, no_progress
+from vaekit.tasks.kept_items import check_kept
 from vaekit.tasks.model import OpenModel
+from vaekit.tasks.options import LatentOptions
 from vaekit.tasks.record import write_record
 
 NAME = "interpolation"
 """The start of the names of files."""
 MOST_STEPS = 10_000
-"""Between two items; all decoded items are kept in memory."""
+"""Between two items."""
 LEAST = 2
 """The minimum number of items."""
 
@@ -29,8 +31,10 @@ class InterpolationOptions:
     """Points between each two neighbors."""
     path: str = "linear"
     """The name of a path in `vaekit.latents.paths.PATHS`."""
-    animation: str = "webp"
-    """Format of the animation, where the domain has one."""
+    animation: str | None = None
+    """Format of the animation; None for the domain's default, if it has animations."""
+    latents: LatentOptions = field(default_factory=LatentOptions)
+    """Which latents of the items are the ends."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ def interpolate(
     Raises:
         NotFound, BadItem: an item cannot be read, or there are fewer than two.
         BadPlan: there is no such path, or there are too many steps.
+        TooLittleMemory: the decoded items do not fit into memory.
         CannotWrite, MissingPackage: see `Domain.sequence_writer`.
     """
     path = PATHS.get(options.path)
@@ -80,33 +85,53 @@ def interpolate(
     if not 0 <= options.steps <= MOST_STEPS:
         raise BadPlan(f"There are {options.steps:,} steps.", f"Expected 0 to {MOST_STEPS:,}.", "Use fewer.")
     write = model.domain.sequence_writer(model.schema, options.animation)
-    engine = model.engine
-    loaded = model.domain.read_all(model.items.find(paths), model.schema, engine.geometry)
+    loaded = model.domain.read_all(model.items.find(paths), model.schema, model.engine.geometry)
     if len(loaded.x) < LEAST:
         raise BadItem(
             f"There is only one {model.domain.item}: {loaded.names[0]}.", "Expected two or more.", "Name another one."
         )
-    points = through(engine.encode(loaded.x).mode, options.steps, path)
-    decoded: list[Tensor] = []
-    for done, point in enumerate(points.split(1), start=1):
-        decoded.append(model.decode(point, tuple(loaded.x.shape[2:])))
-        progress(done, len(points))
-    items = [item for x in decoded for item in model.schema.to_items(x)]
-    files = write(items, out, NAME)
+    check_kept(model.engine, (len(loaded.x) - 1) * (options.steps + 1) + 1, loaded.x, model.domain.items)
+    points = through(model.encode(loaded, options.latents), options.steps, path)
+    ghosts = GhostMeter(options.steps + 1)
+
+    def items() -> Iterator[object]:
+        for done, point in enumerate(points.split(1), start=1):
+            decoded = model.decode(point, tuple(loaded.x.shape[2:]))
+            ghosts.add(decoded)
+            yield from model.schema.to_items(decoded)
+            progress(done, len(points))
+
+    files = write(items(), out, NAME)
     record = {"vae": model.identity, "ends": list(loaded.names), **asdict(options)}
     return Interpolation(
         files=(*files, write_record(out / f"{NAME}.json", record)),
         ends=tuple(loaded.names),
-        items=len(items),
-        ghosts=ghosts_of(decoded, options.steps + 1),
+        items=len(points),
+        ghosts=tuple(ghosts.indices),
         notes=tuple(f"{name}: {'; '.join(notes)}" for name, notes in loaded.notes.items() if notes),
     )
 
 
-def ghosts_of(decoded: Sequence[Tensor], stride: int) -> tuple[float, ...]:
-    """The ghost index of each part of a path, whose ends are `stride` items apart."""
-    if stride < LEAST or decoded[0].dim() == 2 or not decoded[0].is_floating_point():
-        return ()
-    starts = range(0, len(decoded) - stride, stride)
-    indices = (ghost_index(decoded[i], decoded[i + stride // 2], decoded[i + stride]) for i in starts)
-    return tuple(index for index in indices if index is not None)
+@dataclass(eq=False)
+class GhostMeter:
+    """The ghost index of each part of a path, from its items one after the other."""
+
+    stride: int
+    """The distance between the ends of a part, in items."""
+    indices: list[float] = field(default_factory=list)
+    _count: int = 0
+    _first: Tensor | None = None
+    _middle: Tensor | None = None
+
+    def add(self, decoded: Tensor) -> None:
+        """The next item (1, ...); those without axes, such as rows, and tokens have no ghost index."""
+        place, self._count = self._count % self.stride, self._count + 1
+        if self.stride < LEAST or decoded.dim() == 2 or not decoded.is_floating_point():
+            return
+        if place == 0:
+            if self._first is not None and self._middle is not None:
+                index = ghost_index(self._first, self._middle, decoded)
+                self.indices += [] if index is None else [index]
+            self._first = decoded
+        if place == self.stride // 2:
+            self._middle = decoded

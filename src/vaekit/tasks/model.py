@@ -6,12 +6,13 @@ from functools import cached_property
 from torch import Tensor
 
 from vaekit.checkpoints.latent_files import LatentOrigin, origin_of
-from vaekit.domains.domain import Domain, Schema
+from vaekit.domains.domain import Domain, LoadedItems, Schema
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.find import domain_of
 from vaekit.domains.finite_results import check_finite
+from vaekit.evaluation.vae_pass import EngineRunner, VAEPass
 from vaekit.runtime.engine import Engine
-from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.tasks.options import EngineOptions, LatentOptions, ModelOptions
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,11 @@ class OpenModel:
         """Which of several sets of weights is used, and deviations from the plan, as phrases."""
         origin = self.engine.vae.origin
         return (*((origin.note,) if origin and origin.note else ()), *self.engine.notes)
+
+    def encode(self, loaded: LoadedItems, options: LatentOptions) -> Tensor:
+        """The raw latents (b, z, ...) of items; see also `Engine.encode`. Samples depend on seed and names only."""
+        runner = EngineRunner(self.engine)
+        return VAEPass(tuple(loaded.names), loaded.x, runner, options.seed, options.sampled).latents
 
     def decode(self, z: Tensor, size: tuple[int, ...]) -> Tensor:
         """Decode raw latents (b, z, ...) to items of a size.

@@ -54,6 +54,16 @@ class EngineOptions:
 
 
 @dataclass(frozen=True)
+class LatentOptions:
+    """Which latents of the posteriors of items are used."""
+
+    sampled: bool = False
+    """A sample of each posterior rather than its mode."""
+    seed: int = 0
+    """Of the samples."""
+
+
+@dataclass(frozen=True)
 class SelectionOptions:
     """The choice of items among many."""
 

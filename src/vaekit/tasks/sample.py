@@ -73,7 +73,7 @@ def sample(
         model: the VAE.
         out: the folder; it is created.
         options: what is sampled.
-        progress: called with the number of decoded items and of all.
+        progress: called with the number of encoded items of the data and of all, then with those of decoded items.
 
     Raises:
         HalfMissing: the VAE has no decoder.
@@ -87,7 +87,7 @@ def sample(
     if model.engine.vae.decoder is None:
         raise half_missing("decoder", "encoder")
     geometry, size = model.engine.geometry, item_size(model, options)
-    prior, words = prior_of(model, options)
+    prior, words = prior_of(model, options, progress)
     shape = (geometry.latent_channels, *latent_size(model, options))
     model.engine.explain(*size, only="decode")  # refuses sizes whose latents alone would fill the memory
     at_once = max(1, VALUES // (geometry.channels * prod(size)))
@@ -120,7 +120,7 @@ def latent_size(model: OpenModel, options: SampleOptions) -> tuple[int, ...]:
     return model.engine.latent_size(*item_size(model, options))
 
 
-def prior_of(model: OpenModel, options: SampleOptions) -> tuple[SampledPrior, str]:
+def prior_of(model: OpenModel, options: SampleOptions, progress: Progress = no_progress) -> tuple[SampledPrior, str]:
     """The prior and its name, a phrase."""
     if options.prior not in (STANDARD, FITTED):
         raise BadPlan(f"There is no prior {options.prior!r}.", f"Expected {STANDARD} or {FITTED}.", "")
@@ -137,7 +137,7 @@ def prior_of(model: OpenModel, options: SampleOptions) -> tuple[SampledPrior, st
     if options.temperature != 1 and (options.prior == FITTED or not isinstance(model.engine.vae.prior, StandardNormal)):
         raise BadPlan("Only the prior N(0, I) has a temperature.", "Expected --temperature 1.", "")
     if options.prior == FITTED:
-        return fitted_prior(model, options)
+        return fitted_prior(model, options, progress)
     prior = model.engine.vae.prior
     if not isinstance(prior, SampledPrior):
         raise NoPrior(
@@ -154,7 +154,7 @@ def has_maps(model: OpenModel, options: SampleOptions) -> bool:
     return prod(latent_size(model, options)) > 1
 
 
-def fitted_prior(model: OpenModel, options: SampleOptions) -> tuple[FittedMixture, str]:
+def fitted_prior(model: OpenModel, options: SampleOptions, progress: Progress) -> tuple[FittedMixture, str]:
     """A mixture fitted to the latents of data."""
     if has_maps(model, options):
         raise BadPlan(
@@ -165,8 +165,8 @@ def fitted_prior(model: OpenModel, options: SampleOptions) -> tuple[FittedMixtur
         )
     if options.data is None:
         raise BadPlan("A fitted prior needs data.", "Expected --data.", "Name the data that the VAE was trained on.")
-    z, skipped = encoded(model, options.data)
-    prior = fit_mixture(z.flatten(1).cpu(), options.seed)
+    z, skipped = encoded(model, options.data, progress=progress)
+    prior = fit_mixture(z.flatten(1), options.seed)
     left_out = f" ({skipped:,} cannot be read)" if skipped else ""
     count = len(prior.weights)
     kind = "one Gaussian" if count == 1 else f"a mixture of {count} Gaussians"

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vaekit.errors import counted
 from vaekit.families.kl.net import Attention, Decoder, Encoder, ResidualBlock
 
 ENCODER_CONSTANT = 6.0
@@ -62,7 +63,7 @@ def check_widths(encoder: Encoder, decoder: Decoder) -> None:
     outputs = (groups_used - 1) * group + 2 * min(per_group, config.latent_channels) + 2
     carried = [3 * 4**level for level in range(len(widths) - 1)]
     for right, problem in (
-        (config.image_channels == 3, f"images have {config.image_channels} channels, not 3"),
+        (config.image_channels == 3, f"images have {counted(config.image_channels, 'channel')}, not 3"),
         (config.hidden_channels == config.latent_channels, "hidden_channels and latent_channels differ"),
         (min(len(widths), len(decoder.config.decoder_widths)) > 1, "there is only one level"),
         (

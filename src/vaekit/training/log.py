@@ -96,8 +96,8 @@ def short(value: float | list[float]) -> float | list[float]:
 
 
 def events_until(line: str, samples: int) -> bool:
-    """Whether a line of a log is about at most `samples` samples; False for a line that a crash cut short."""
+    """Whether a line of a log is about at most `samples` samples; False for a damaged one, such as a crash leaves."""
     try:
         return int(json.loads(line)["samples"]) <= samples
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return False

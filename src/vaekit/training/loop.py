@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from vaekit.errors import BadRecipe, TrainingDiverged
+from vaekit.errors import BadRecipe, TrainingDiverged, counted
 from vaekit.training.code_stats import code_heads, code_statistics
 from vaekit.training.data import Stream, ahead
 from vaekit.training.ema_heads import UpdatesWithoutGradient, heads_without_gradient
@@ -23,6 +23,8 @@ from vaekit.training.seeds import derive_seed, generator_for
 from vaekit.training.state import EMA, State, modules_of
 from vaekit.vae import VAE
 
+LARGEST_BATCH = 2**24
+"""Items of a batch, whose indices alone take 128 MiB."""
 PATIENCE = 10
 """Consecutive steps with non-finite gradients after which a run ends: one is a rare batch, this many are divergence."""
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
@@ -65,6 +67,8 @@ class Schedule:
             raise ValueError(f"unknown precision {self.precision!r}; expected one of {', '.join(PRECISIONS)}")
         if min(self.samples, self.batch_size, self.micro_batch or 1) < 1:
             raise ValueError("samples, batch_size and micro_batch must be at least 1")
+        if self.batch_size > LARGEST_BATCH:
+            raise ValueError(f"batch_size is {self.batch_size:,}, more than {LARGEST_BATCH:,}")
         if min(self.learning_rate, self.warmup_samples, self.final_rate, self.gradient_clip, self.weight_decay) < 0:
             raise ValueError("rates, warmup_samples, gradient_clip and weight_decay must be at least 0")
         if self.recompute and self.compiled:
@@ -323,7 +327,7 @@ def too_few(size: int, minimum: int) -> BadRecipe:
 def untrained(samples: int, parts: Mapping[str, Tensor]) -> BadRecipe:
     """The error for a loss that does not depend on any trainable parameter."""
     return BadRecipe(
-        f"After {samples:,} samples the loss does not depend on any trainable parameter.",
+        f"After {counted(samples, 'sample')} the loss does not depend on any trainable parameter.",
         f"Its terms are: {', '.join(parts) or 'none'}.",
         "Give a term that depends on the trained modules a non-zero weight at this point.",
     )
@@ -333,7 +337,8 @@ def diverged(samples: int, parts: dict[str, float]) -> TrainingDiverged:
     """The error for a non-finite loss."""
     values = ", ".join(f"{name} {value:.4g}" for name, value in parts.items())
     return TrainingDiverged(
-        f"The loss or its gradient was non-finite {PATIENCE} times in a row, until {samples:,} samples ({values}).",
+        f"The loss or its gradient was non-finite {PATIENCE} times in a row, until {counted(samples, 'sample')} "
+        f"({values}).",
         "These steps did not change the weights.",
         "Lower the learning rate or the weight of the growing term, or increase warmup_samples, and start a new run.",
     )

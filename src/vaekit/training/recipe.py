@@ -33,6 +33,8 @@ KEYS = (*TABLES, *OLD_TABLES, "start")
 """What an override may add to a recipe."""
 LARGEST = 2**20
 """The maximum number of bytes of a recipe file."""
+DEEPEST = 16
+"""The maximum number of nested lists and tables of a recipe."""
 UNBUILDABLE = (ValueError, RuntimeError, LookupError, ArithmeticError, MemoryError)
 """The exceptions of torch and the networks for inconsistent values of a table."""
 
@@ -253,9 +255,20 @@ def recipe_of(name: str, table: Mapping[str, Any], changes: Sequence[str] = ()) 
     """The recipe of a table in the current or the first edition's form, with overrides such as `schedule.samples=1000`.
 
     Raises:
-        BadRecipe: an override names no key of the recipe.
+        BadRecipe: an override names no key of the recipe, or values are nested too deeply.
     """
-    return Recipe(name, upgraded(with_overrides(name, upgraded(table), changes)))
+    recipe = Recipe(name, upgraded(with_overrides(name, upgraded(table), changes)))
+    if too_deep(recipe.table):
+        raise BadRecipe(
+            f"The recipe {name} has values that are nested too deeply.", f"Expected at most {DEEPEST} levels.", ""
+        )
+    return recipe
+
+
+def too_deep(value: object, levels: int = DEEPEST) -> bool:
+    """Whether lists and tables are nested in more than this many levels."""
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return levels < 0 or any(too_deep(each, levels - 1) for each in inner)
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
@@ -285,6 +298,8 @@ def with_overrides(name: str, table: Mapping[str, Any], changes: Sequence[str]) 
     Raises:
         BadRecipe: an override is malformed, or its path leads through a value that is not a table.
     """
+    if too_deep(table):
+        return dict(table)  # which is refused
     result = copy.deepcopy(dict(table))
     for change in changes:
         key, sign, text = change.partition("=")
@@ -306,5 +321,5 @@ def as_value(text: str) -> Any:
     """Parse a TOML value; anything else is a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # also an integer of thousands of digits
         return text

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from vaekit.checkpoints.save import save
-from vaekit.errors import BadCheckpoint, TrainingDiverged, TrainingStopped
+from vaekit.errors import BadCheckpoint, TrainingDiverged, TrainingStopped, counted
 from vaekit.run_folder import AVERAGES, CHECKPOINTS, RESULT
 from vaekit.training.adversarial.rollback_guard import RollbackGuard
 from vaekit.training.data import Stream
@@ -139,7 +139,7 @@ def run_training(
                 f"The checkpoints in {run.folder} belong to another model: {error}.", "", "Train into another folder."
             ) from error
         complete = state.samples >= run.schedule.samples
-        say(f"{'Training is already complete' if complete else 'Resuming'} after {state.samples:,} samples.")
+        say(f"{'Training is already complete' if complete else 'Resuming'} after {counted(state.samples, 'sample')}.")
     with Log(run.folder, state.samples, tell, say) if run.processes.first else nullcontext() as log:
         monitor = RunMonitor(run, log, say, stop)
         while state.samples < run.schedule.samples:
@@ -215,7 +215,7 @@ def samples_for_duration(run: Run, seconds: float, say: Callable[[str], None]) -
     run.processes.sum_([pace])
     each = pace.item() / run.processes.count
     samples = max(1, int((1 - OTHER_SHARE) * seconds / each)) * batch
-    say(f"{batch / each:,.0f} samples a second here: {samples:,} samples in {seconds / 60:.3g} minutes.")
+    say(f"{batch / each:,.0f} samples a second here: {counted(samples, 'sample')} in {seconds / 60:.3g} minutes.")
     return samples
 
 
@@ -265,7 +265,7 @@ class RunMonitor:
             self.saved_at = time.monotonic()
         if stopping:
             raise TrainingStopped(
-                f"Stopped after {state.samples:,} of {run.schedule.samples:,} samples.",
+                f"Stopped after {state.samples:,} of {counted(run.schedule.samples, 'sample')}.",
                 "",
                 "The same command resumes the run.",
             )
@@ -306,7 +306,7 @@ class RunMonitor:
         assert self.log is not None
         self.log.write(event)
         for warning in self.health.check(event.numbers, event.held_out, self.warmed_up(event.samples)):
-            self.say(f"After {event.samples:,} samples: {warning}")
+            self.say(f"After {counted(event.samples, 'sample')}: {warning}")
 
     def warmed_up(self, samples: int) -> bool:
         """Whether the latents are expected to be informative."""

@@ -3,6 +3,8 @@
 import dataclasses
 import math
 import shutil
+import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from vaekit.domains.images.evaluate import image_items, named, on_levels, prepar
 from vaekit.domains.images.files import round_trip_stages
 from vaekit.domains.images.read import LoadedImage, read_image
 from vaekit.domains.images.write import to_bytes
-from vaekit.errors import BadItem, HalfMissing, NotFound
+from vaekit.errors import BadItem, HalfMissing, NotFound, NoTrainingData
 from vaekit.evaluation.evaluate import Evaluation
 from vaekit.families import assemble, family_of
 from vaekit.families.kl.net import KLConfig
@@ -223,3 +225,42 @@ def test_codes_are_counted_where_there_are_any(small_kl: KLConfig, folder: Path)
     found = values(evaluated(vae_of("vq", config), folder, MeasureOptions(as_is=True)))
     assert 1 / 12 <= found["code_usage"] <= 1 <= found["code_perplexity"] <= 12
     assert found["bits_per_code"] == pytest.approx(math.log2(found["code_perplexity"]))
+
+
+def as_npz(images: list[Image.Image], folder: Path) -> Path:
+    np.savez(folder / "images.npz", x=np.stack([np.asarray(image) for image in images]))
+    return folder / "images.npz"
+
+
+def as_tar(images: list[Image.Image], folder: Path) -> Path:
+    with tarfile.open(folder / "images.tar", "w") as tar:
+        for number, image in enumerate(images):
+            path = folder / f"{number}.png"
+            image.save(path)
+            tar.add(path, f"{number}.png")
+            path.unlink()
+    return folder / "images.tar"
+
+
+@pytest.mark.parametrize("pack", [as_npz, as_tar])
+def test_containers_give_what_files_give(
+    engine: Engine, tmp_path: Path, pack: Callable[[list[Image.Image], Path], Path]
+) -> None:
+    random = np.random.default_rng(0)
+    images = [Image.fromarray(random.integers(0, 256, (24, 32, 3), np.uint8)) for _ in range(3)]
+    (tmp_path / "files").mkdir()
+    for number, image in enumerate(images):
+        image.save(tmp_path / "files" / f"{number}.png")
+    files = image_items(tmp_path / "files", engine.vae, MeasureOptions(size=16))
+    packed = image_items(pack(images, tmp_path), engine.vae, MeasureOptions(size=16))
+    for name, other in zip(files.names, packed.names, strict=True):
+        torch.testing.assert_close(packed.read(other), files.read(name), rtol=0, atol=0)
+    assert packed.digest(packed.names) == packed.digest(packed.names) != packed.digest(packed.names[:2])
+
+
+def test_containers_without_images_are_refused(engine: Engine, tmp_path: Path) -> None:
+    np.savez(tmp_path / "labels.npz", y=np.arange(5))
+    with refuses(NoTrainingData):
+        image_items(tmp_path / "labels.npz", engine.vae, MeasureOptions())
+    with refuses(NoTrainingData):
+        image_items(tmp_path, engine.vae, MeasureOptions())

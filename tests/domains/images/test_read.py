@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from handmade_images import chunk, half_transparent, in_8_bits, levels, png, scene, some
-from PIL import Image, features
+from PIL import Image, ImageFile, features
 from refusals import refuses
 
+from vaekit.domains.images.decode import decoded_file
 from vaekit.domains.images.read import TURNS, LoadedImage, find_images, for_vae, read_image
 from vaekit.errors import BadItem, NotFound
 from vaekit.geometry import Geometry
@@ -305,3 +306,33 @@ def test_vaes_of_channels_that_no_image_file_has(channels: int) -> None:
         for_vae(pixels, Geometry(channels, 4, (8, 8)))
     for known in (1, 3, 4):
         assert for_vae(pixels, Geometry(known, 4, (8, 8)))[0].shape[1] == known
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_images_beyond_the_free_memory_are_refused_from_their_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    path, side = tmp_path / "x", 2100
+    Image.new("1", (side, side)).save(path, form)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", no_pixels)
+    monkeypatch.setattr("vaekit.domains.images.read.free_memory", lambda _: side * side)
+    with refuses(BadItem, "2,100 x 2,100", "101 MiB", "4 MiB"):
+        read_image(path)
+    with refuses(BadItem, "2,100 x 2,100", "50 MiB"):
+        decoded_file(path)
+
+
+@pytest.mark.parametrize("side", [60_000, 2**16])
+def test_images_beyond_any_size_are_refused_from_their_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int
+) -> None:
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"x" * 40))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", no_pixels)
+    for read in (read_image, decoded_file):
+        with refuses(BadItem, "bomb.png", "178,956,970"):
+            read(tmp_path / "bomb.png")
+
+
+def no_pixels(_: Image.Image) -> None:
+    raise AssertionError("pixels were decoded")

@@ -18,7 +18,7 @@ from torch import Tensor
 from vaekit.catalog.entries import matching_latent_spaces
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
-from vaekit.errors import UnknownVAE, WrongTensors
+from vaekit.errors import BadCheckpoint, UnknownVAE, WrongTensors
 from vaekit.families import Config, layout_of
 from vaekit.families.dcae.files import from_settings, is_valid, original, settings, with_stated_fields
 from vaekit.families.dcae.net import DCAEConfig
@@ -315,8 +315,6 @@ def test_config_json_tells_what_weights_do_not(make: Callable[[str], VAE], tmp_p
         {"decoder_act_fns": 5, "decoder_conv_act_fn": None},
         {"decoder_act_fns": ["relu"]},
         {"encoder_out_shortcut": "yes", "decoder_in_shortcut": 1},
-        {"attention_head_dim": -32},
-        {"attention_head_dim": True},
         {"decoder_act_fns": [["relu"], {}, None]},
     ],
 )
@@ -332,6 +330,9 @@ def test_what_no_network_can_be_is_refused(make: Callable[[str], VAE], tmp_path:
         identify(written(make("in and mix"), tmp_path / "a", attention_head_dim=7))
     with refuses(UnknownVAE, "gelu"):
         identify(written(make("in and mix"), tmp_path / "b", decoder_act_fns="gelu"))
+    for impossible in (-32, True):
+        with refuses(BadCheckpoint, "attention_head_dim"):
+            identify(written(make("in and mix"), tmp_path / str(impossible), attention_head_dim=impossible))
 
 
 def test_a_missing_part_is_named_as_the_file_would(make: Callable[[str], VAE], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ EXPECTED = "Expected images as (n, h, w), (n, h, w, c) or (n, c, h, w) with 1, 3
 
 
 def arranged(values: NDArray[Any], file: str) -> tuple[NDArray[Any], float | None]:
-    """An array of images, in whatever order of axes and range of values -> (n, h, w, c), and the value of white.
+    """An array of images with any order of axes and range of values -> (n, h, w, c), and the value of white.
 
     Bytes are 0 to 255, as are whole numbers that stay inside that range, and booleans are black or white. 16-bit
     numbers without a sign are 0 to 65535. Floats are in [0, 1] if none is below 0 and none above 1, in [-1, 1] if some

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from torch import Tensor
 
-from vaekit.errors import printable
+from vaekit.errors import counted, printable
 
 
 def colors_and_alpha(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Tensor, Tensor | None]:
@@ -69,7 +69,7 @@ def _shades(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Tensor
 def _scaled(numbers: NDArray[np.float64], white: float, notes: list[str]) -> NDArray[np.float64]:
     finite = np.isfinite(numbers)
     if not finite.all():
-        notes.append(f"{np.count_nonzero(~finite):,} values that are not finite shown as the darkest one")
+        notes.append(f"{counted(int(np.count_nonzero(~finite)), 'non-finite value')} shown as the darkest one")
         numbers = np.where(finite, numbers, numbers[finite].min() if finite.any() else 0.0)
     low, high = float(numbers.min()), float(numbers.max())
     if low >= 0 and high <= white:
@@ -158,7 +158,7 @@ def _modes_to_manage(image: Image.Image) -> tuple[str, ...]:
 def _changes_nothing(profile: bytes) -> bool:
     """Whether colors all over the cube stay within two levels of 255: then the profile is one of the many sRGBs.
 
-    Their names do not tell: "sRGB" stands in those of linear spaces too.
+    Their names do not matter: those of linear spaces contain "sRGB" too.
     """
     transform = _transform(ImageCms.ImageCmsProfile(io.BytesIO(profile)), "RGB")
     steps = np.arange(0, 256, 17, dtype=np.uint8)

@@ -2,8 +2,8 @@
 
     corrected = encode(M linear(y) + o)
 
-with linear light of the sRGB primaries in [0, 1]. It can undo what a VAE does to all colors alike (a cast, a change of
-exposure, pale colors), and nothing that depends on the place or the image.
+with linear light of the sRGB primaries in [0, 1]. It undoes changes that are the same for every pixel (a color cast,
+exposure, low saturation), and none that depend on position or image.
 """
 
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from vaekit.shapes import Images
 
 Rows = tuple[tuple[float, float, float], ...]
 IDENTITY: Rows = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-NOWHERE = (0.0, 0.0, 0.0)
+NO_OFFSET = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class Correction:
-    """What is done to the light of each pixel, without where it comes from."""
+    """An affine map of linear RGB, without its origin."""
 
     matrix: Rows = IDENTITY
-    """Three rows: what red, green and blue of the result take of red, green and blue."""
-    offset: tuple[float, float, float] = NOWHERE
-    """Light added afterwards; 1 is white."""
+    """Three rows: weights of red, green and blue for each channel of the result."""
+    offset: tuple[float, float, float] = NO_OFFSET
+    """Linear light that is added afterwards; 1 is white."""
 
     def of_light(self, light: Tensor) -> Tensor:
         """Linear light (3, n) -> (3, n), float32; not clamped."""
@@ -36,14 +36,14 @@ class Correction:
     def apply(self, pixels: Images) -> Images:
         """Images (b, 3, h, w), corrected: float32, in [-1, 1].
 
-        Values outside [-1, 1] are brought to its ends first, as a file would. Pixels that are not finite stay as they
-        are: a correction hides no such fault.
+        Values are clamped to [-1, 1] first, as in a file. Non-finite pixels stay as they are, so that a correction does
+        not hide them.
 
         >>> gray = torch.zeros(1, 3, 1, 1)
         >>> [round(v, 2) + 0.0 for v in Correction(offset=(0.1, 0.0, 0.0)).apply(gray).flatten().tolist()]
         [0.19, 0.0, 0.0]
         """
-        # Memory beyond the result is that of one image.
+        # One image at a time: the intermediate results of a batch would take several times its memory.
         return torch.stack([self._one(image) for image in pixels.float()])
 
     def _one(self, image: Tensor) -> Tensor:

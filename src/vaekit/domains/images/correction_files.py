@@ -19,7 +19,7 @@ from typing import Any
 from vaekit.atomic import atomic_file
 from vaekit.catalog.entries import entry_named
 from vaekit.domains.images.correction import Correction
-from vaekit.errors import BadCorrection, CannotWrite, NotFound, printable, reason_of, remedy_for
+from vaekit.errors import BadCorrection, CannotWrite, NotFound, counted, printable, reason_of, remedy_for
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.library.folders import folder_for_new, models_folders
 from vaekit.library.names import locate_vae
@@ -63,7 +63,7 @@ class SavedCorrection:
     def about(self) -> str:
         """For messages, whenever it is applied."""
         return (
-            f"colors corrected: {printable(self.kind, 40)}, fitted on {self.images} images, dE2000 "
+            f"colors corrected: {printable(self.kind, 40)}, fitted on {counted(self.images, 'image')}, dE2000 "
             f"{self.before:.2f} -> {self.after:.2f} on held-out ones"
         )
 

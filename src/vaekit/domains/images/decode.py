@@ -1,4 +1,4 @@
-"""Images decoded for training: the values that `read_image` gives, without what training has no use for."""
+"""Decode images for training: the values of `read_image`, without notes and metadata."""
 
 import io
 from collections.abc import Callable
@@ -13,16 +13,25 @@ from PIL import Image
 
 from vaekit.datasets.dataset import ArrayRecord, BytesRecord, FileRecord, Record
 from vaekit.domains.images.colors import bytes_and_alpha, colors_and_alpha, wide
-from vaekit.domains.images.read import opened, raw_mode_of, refuse_non_files, refuse_size, unreadable, upright
+from vaekit.domains.images.read import (
+    DECODING,
+    opened,
+    raw_mode_of,
+    refuse_beyond_free,
+    refuse_non_files,
+    refuse_size,
+    unreadable,
+    upright,
+)
 from vaekit.errors import BadItem, VaekitError
 from vaekit.reading import open_file
 
 Pixels = Image.Image | NDArray[np.float32]
 """An image of 8 bits a channel in mode L, RGB or RGBA, or floats (h, w, c) in [-1, 1]; the fourth channel is alpha."""
 HEADER = 2**16
-"""Bytes at the beginning of an image that nearly always hold its header."""
+"""Bytes at the start of an image file that usually contain its header."""
 
-Seen = TypeVar("Seen")
+Result = TypeVar("Result")
 
 
 def pixels_of(record: Record, shortest: int | None = None) -> Pixels:
@@ -46,7 +55,7 @@ def pixels_of(record: Record, shortest: int | None = None) -> Pixels:
 
 
 def sides_of(record: Record) -> tuple[int, int]:
-    """The sides of the image in a record, in pixels, in either order; nothing is decoded for it.
+    """The sides of the image in a record, in pixels, in either order, read from its header.
 
     Raises:
         BadItem, NotFound: it cannot be read.
@@ -87,37 +96,36 @@ def decoded_file(path: Path, shortest: int | None = None) -> Pixels:
 
     Args:
         path: the file.
-        shortest: nobody will look at it with a short side longer than this; a JPEG that is larger by far is decoded at
-            a half, a quarter or an eighth of its size, at least twice this. None decodes all of it, and gives exactly
-            the values of `read_image`.
+        shortest: the largest short side that is needed, in pixels. A much larger JPEG is decoded at a half, a quarter
+            or an eighth of its size, with at least twice this short side. None decodes all of it, exactly as
+            `read_image` does.
 
     Raises:
         NotFound, BadItem: as `read_image` does.
     """
-    return _in_file(path, partial(_decoded, shortest=shortest))
+    return _in_file(path, partial(_decoded, path=path, shortest=shortest))
 
 
 def decoded_bytes(content: bytes, name: str, shortest: int | None = None) -> Pixels:
-    """The same for the content of a file that has this name for messages."""
-    return _in(io.BytesIO(content), Path(name), partial(_decoded, shortest=shortest))
+    """The same for the content of a file; the name is for messages."""
+    return _in(io.BytesIO(content), Path(name), partial(_decoded, path=Path(name), shortest=shortest))
 
 
 def sides_of_file(path: Path) -> tuple[int, int]:
-    """The sides of an image in pixels, as its header tells them: width and height, or the other way round where it
-    is stored on its side.
+    """The sides of an image in pixels, from its header: width and height, or height and width if EXIF rotates it.
 
     Raises:
-        NotFound, BadItem: as `read_image` does for what has no such header.
+        NotFound, BadItem: as `read_image` does for a file without such a header.
     """
     return _in_file(path, _sides)
 
 
 def sides_of_start(start: Callable[[int], bytes], size: int, name: str) -> tuple[int, int]:
-    """The same for what is in a larger file.
+    """The same for an image inside a larger file.
 
     Args:
         start: returns the first n bytes of the image.
-        size: bytes of all of it; they are asked for where the beginning does not do.
+        size: its size in bytes; all are read where the first do not suffice.
         name: for messages.
     """
     if size > HEADER:
@@ -126,22 +134,22 @@ def sides_of_start(start: Callable[[int], bytes], size: int, name: str) -> tuple
     return _in(io.BytesIO(start(size)), Path(name), _sides)
 
 
-def _in_file(path: Path, see: Callable[[Image.Image], Seen]) -> Seen:
-    """The facts about an image file."""
+def _in_file(path: Path, use: Callable[[Image.Image], Result]) -> Result:
+    """Apply a function to the opened image of a file."""
     refuse_non_files(path)
     try:
         with open_file(path) as file:
-            return _in(file, path, see)
+            return _in(file, path, use)
     except OSError as error:
         raise unreadable(path, error) from error
 
 
-def _in(file: io.BufferedReader | io.BytesIO, path: Path, see: Callable[[Image.Image], Seen]) -> Seen:
-    """What is seen in an image whose header was read."""
+def _in(file: io.BufferedReader | io.BytesIO, path: Path, use: Callable[[Image.Image], Result]) -> Result:
+    """Apply a function to an opened image, whose header was read."""
     try:
         with opened(file) as image:
             refuse_size(path, *image.size)
-            return see(image)
+            return use(image)
     except VaekitError:
         raise
     except Exception as error:  # on hostile bytes Pillow raises nearly everything
@@ -152,14 +160,15 @@ def _sides(image: Image.Image) -> tuple[int, int]:
     return image.size
 
 
-def _decoded(image: Image.Image, shortest: int | None) -> Pixels:
+def _decoded(image: Image.Image, path: Path, shortest: int | None) -> Pixels:
     if shortest is not None and image.format == "JPEG":
         image.draft(None, (2 * shortest, 2 * shortest))
+    refuse_beyond_free(path, *image.size, DECODING)
     return colors(image)
 
 
 def colors(image: Image.Image) -> Pixels:
-    """What an opened image shows."""
+    """The pixels of an opened image, upright, in sRGB."""
     raw_mode = raw_mode_of(image)
     turned, _ = upright(image, [])
     if wide(turned) and not turned.info.get("icc_profile"):

@@ -34,15 +34,17 @@ from vaekit.domains.images.evaluate import (
 )
 from vaekit.domains.images.files import ImageFiles
 from vaekit.domains.images.grids import COLUMNS, row_of, show_in
+from vaekit.domains.images.perception import image_perception
 from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.preparation import Preparation, check_fit, cut, preparation_from, put, whole
 from vaekit.domains.images.read import IMAGE_ENDINGS, check_takes_images, for_vae, read_image, with_channels
 from vaekit.domains.images.records import IMAGE_RECORDS
-from vaekit.domains.images.sequences import resized, sequence_writer, write_many
+from vaekit.domains.images.sequences import DEFAULT_ANIMATION, resized, sequence_writer, write_grid, write_many
 from vaekit.domains.images.training_data import image_training_data
 from vaekit.domains.images.write import PAIR, side_by_side, write_image
 from vaekit.errors import BadCheckpoint, BadRecipe
 from vaekit.evaluation.evaluate import Measures
+from vaekit.evaluation.perception import Perception
 from vaekit.evaluation.vae_pass import VAERunner
 from vaekit.geometry import Geometry
 from vaekit.metrics.image.color import as_rgb, split_alpha
@@ -153,6 +155,9 @@ class Images:
     ) -> tuple[Measures, dict[str, str]]:
         return held_out_measures(vae, held_out, device)
 
+    def perception(self, schema: Schema, options: MeasureOptions, device: torch.device) -> Perception:
+        return image_perception(options, device)
+
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         """One image, in the size that it has."""
         return LoadedItems([path.name], with_channels(read_image(path), preparation_of(schema).channels)[0])
@@ -183,16 +188,14 @@ class Images:
         return write_many(items, folder, name)
 
     def write_grid(
-        self, rows: Mapping[str, Sequence[Tensor]], folder: Path, name: str, schema: Schema
+        self, rows: Iterable[tuple[str, Sequence[Tensor]]], folder: Path, name: str, schema: Schema
     ) -> Sequence[Path]:
         """One sheet."""
-        path = folder / f"{name}.png"
-        write_image(path, torch.cat([torch.cat([as_rgb(each) for each in row], dim=3) for row in rows.values()], dim=2))
-        return [path]
+        return [write_grid((row for _, row in rows), folder / f"{name}.png")]
 
-    def sequence_writer(self, schema: Schema, animation: str) -> SequenceWriter:
+    def sequence_writer(self, schema: Schema, animation: str | None) -> SequenceWriter:
         """The writer of a strip and an animation."""
-        return sequence_writer(animation)
+        return sequence_writer(animation or DEFAULT_ANIMATION)
 
     def preview(self, items: Sequence[Tensor]) -> Tensor | None:
         return row_of(list(items[:COLUMNS])) if items else None

@@ -1,19 +1,27 @@
-"""Images through a VAE: how they are prepared and run, and what is measured of them."""
+"""Evaluate VAEs on images: preparation, runs and measures."""
 
+import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from vaekit.datasets.dataset import ArrayRecord, BytesRecord, Dataset, Record
+from vaekit.datasets.open import open_dataset
+from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.domain import EvaluationItems, MeasureOptions
 from vaekit.domains.images.colors import from_bytes
+from vaekit.domains.images.decode import not_an_image, pixels_of
 from vaekit.domains.images.image_measures import feature_distances, fidelity, image_rate, perceptual
 from vaekit.domains.images.read import RGBA, LoadedImage, find_images, for_vae, read_image, with_channels
+from vaekit.domains.images.records import IMAGE_RECORDS
 from vaekit.domains.images.write import to_bytes
-from vaekit.errors import NotFound
+from vaekit.errors import NotFound, VaekitError
 from vaekit.evaluation.code_use import HasCodes, code_use
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure, evidence
@@ -30,17 +38,17 @@ from vaekit.shapes import Images
 from vaekit.vae import VAE
 
 SIZE = 256
-"""Side of the square that is cut out of an image, where nobody asks for another."""
+"""The default side of the center crop."""
 FILTER = Image.Resampling.BICUBIC
 NLL_SAMPLES = 64
-"""For the evaluation at the end of a training: enough to compare runs, not for a paper."""
+"""For the evaluation at the end of a training run: enough to compare runs, too few to publish."""
 SMALLEST_FOR_LPIPS = 64
 """The side of the patches that LPIPS was fitted to (arXiv 1801.03924, section 2)."""
 LARGEST_FOR_NLL = 2**14
-"""Values of an image whose likelihood is estimated at the end of a training: it takes many runs of the decoder."""
+"""The maximum number of values of images whose likelihood is estimated after training, by many runs of the decoder."""
 NO_PRIOR = "The encoder of this VAE gives a point and no distribution."
 COMPUTING = ("torch", "numpy", "pillow", "ncnn")
-"""The libraries that numbers depend on."""
+"""The libraries that results depend on."""
 
 
 class ImageRunner(EngineRunner):
@@ -63,10 +71,10 @@ def on_levels(images: Images) -> Images:
 
 
 def prepared(image: LoadedImage, size: int | None, geometry: Geometry) -> Tensor:
-    """What the VAE is given of an image: (c, h, w) in [-1, 1], of 8-bit values.
+    """An image as the VAE takes it: (c, h, w) in [-1, 1], of 8-bit values.
 
-    With a size, the image is resized until its short side is that long (bicubic, antialiased, by Pillow; small ones
-    are enlarged), and the square in the middle is cut out.
+    With a size, its short side is resized to that (bicubic, antialiased, by Pillow; small images are enlarged), and the
+    center square is cropped.
     """
     pixels = with_channels(image, RGBA)[0] if geometry.channels == RGBA else image.pixels
     pil = Image.fromarray(to_bytes(pixels))
@@ -93,10 +101,10 @@ def preparation(size: int | None, channels: int) -> dict[str, Any]:
 
 
 def image_measures(device: torch.device, lpips: Path | None = None) -> tuple[list[ItemMeasure], dict[str, str]]:
-    """What one image and its reconstruction tell, and what is missing for it: its name and why.
+    """Measures of an image and its reconstruction; and the missing ones, by name, with reasons.
 
     Raises:
-        NotFound, BadCheckpoint: a file of weights was told and is not there, or is something else.
+        NotFound, BadCheckpoint: a given file of weights does not exist, or is something else.
     """
     try:
         distance = load_lpips(ALEX, lpips)
@@ -109,7 +117,7 @@ def image_measures(device: torch.device, lpips: Path | None = None) -> tuple[lis
 
 
 def latent_measures(vae: VAE, nll_samples: int) -> Measures:
-    """What a VAE's latents tell, as far as it has a prior, or codes. Without samples ELBO and NLL are left out."""
+    """Measures of latents: KL if there is a prior, ELBO and NLL with samples, the use of codes if there are any."""
     prior, head = vae.prior, vae.to_posterior
     items = [] if prior is None else [image_rate(prior)]
     if prior is not None and nll_samples:
@@ -118,7 +126,7 @@ def latent_measures(vae: VAE, nll_samples: int) -> Measures:
 
 
 def measures_for(vae: VAE, options: MeasureOptions, device: torch.device) -> tuple[Measures, dict[str, str]]:
-    """What can be measured of images, and what cannot: its name and why.
+    """Measures of images; and those that are not possible, by name, with reasons.
 
     Raises:
         NotFound, BadCheckpoint: a file of weights is not there, or is something else.
@@ -141,8 +149,8 @@ def measures_for(vae: VAE, options: MeasureOptions, device: torch.device) -> tup
 
 
 def held_out_measures(vae: VAE, held_out: Tensor, device: torch.device) -> tuple[Measures, dict[str, str]]:
-    """PSNR and SSIM of held-out images (b, c, h, w), LPIPS of those in color that are not small, the use of codes where
-    there are some, KL and (of small images) ELBO and NLL where there is a prior."""
+    """Measures of held-out images (b, c, h, w): PSNR and SSIM, LPIPS of color images that are not small, the use of
+    codes, KL if there is a prior, and ELBO and NLL of small images."""
     colored = held_out.shape[1] == 3 and min(held_out.shape[2:]) >= SMALLEST_FOR_LPIPS
     fidelities, missing = image_measures(device) if colored else ([fidelity()], {})
     latent = latent_measures(vae, NLL_SAMPLES if held_out[0].numel() <= LARGEST_FOR_NLL else 0)
@@ -150,16 +158,25 @@ def held_out_measures(vae: VAE, held_out: Tensor, device: torch.device) -> tuple
 
 
 def image_items(path: Path, vae: VAE, options: MeasureOptions) -> EvaluationItems:
-    """The images in a folder and below it.
+    """The images in a folder and below it, or in a container; its test split, if it has one.
 
     Raises:
         BadItem: the VAE takes no images.
-        NotFound: there is no such folder, or no image in it.
+        NotFound, NoTrainingData: there is no such path, or there are no images in it.
     """
     geometry = vae.geometry
     geometry.require_axes(2, "images")
-    paths = named(path)
     size = side_of(geometry, options)
+    dataset = container_at(path)
+    if dataset is not None:
+        numbers = {dataset.key(number): number for number in range(len(dataset))}
+        return EvaluationItems(
+            list(numbers),
+            lambda name: prepared(image_of(dataset.read(numbers[name])), size, geometry),
+            lambda names: digest_of_images(dataset, [numbers[name] for name in names]),
+            preparation(size, geometry.channels),
+        )
+    paths = named(path)
     return EvaluationItems(
         list(paths),
         lambda name: prepared(read_image(paths[name]), size, geometry),
@@ -168,13 +185,76 @@ def image_items(path: Path, vae: VAE, options: MeasureOptions) -> EvaluationItem
     )
 
 
+def container_at(path: Path) -> Dataset | None:
+    """The images of a container (idx files, npz, tar, Parquet, ...); None for image files, alone or in folders.
+
+    Raises:
+        NoTrainingData: the container is damaged, or has no images.
+    """
+    if os.path.isdir(path):  # noqa: PTH112 (False, not an error, where the path cannot be looked at)
+        try:
+            find_images([path])
+            return None
+        except NotFound:
+            if not any(path.iterdir()):
+                raise
+    elif not os.path.isfile(path):  # noqa: PTH113
+        return None
+    splits = open_dataset(path, IMAGE_RECORDS, SkipLog())
+    dataset = splits.train if splits.test is None else splits.test
+    return None if dataset.kind == "files" else dataset
+
+
+def image_of(record: Record) -> LoadedImage:
+    """The image in a record.
+
+    Raises:
+        BadItem, NotFound: it cannot be read.
+    """
+    pixels = pixels_of(record)
+    if isinstance(pixels, Image.Image):
+        values = from_bytes(pixels)
+    else:
+        values = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).unsqueeze(0)
+    alpha = (values[:, RGBA - 1 :] + 1) / 2 if values.shape[1] == RGBA else None
+    colors = values[:, : RGBA - 1]
+    return LoadedImage(colors if colors.shape[1] != 1 else colors.expand(-1, RGBA - 1, -1, -1), alpha)
+
+
+def digest_of_images(dataset: Dataset, numbers: Sequence[int]) -> str:
+    """SHA-256 over keys and contents of images; of those that cannot be read, over the reason."""
+    whole = hashlib.sha256()
+    for number in numbers:
+        try:
+            content = bytes_of(dataset.read(number))
+        except VaekitError as error:
+            content = str(error).encode("utf-8", "backslashreplace")
+        whole.update(dataset.key(number).encode("utf-8", "backslashreplace") + b"\n")
+        whole.update(hashlib.sha256(content).digest())
+    return whole.hexdigest()
+
+
+def bytes_of(record: Record) -> bytes:
+    """The content of a record of a container.
+
+    Raises:
+        BadItem: it cannot be read.
+    """
+    match record:
+        case BytesRecord():
+            return record.content()
+        case ArrayRecord():
+            return f"{record.values.dtype.str}{record.values.shape}".encode() + record.values.tobytes()
+    raise not_an_image(record)
+
+
 def side_of(geometry: Geometry, options: MeasureOptions) -> int | None:
-    """The side of the squares that a VAE is evaluated on; None for images in the size that they have."""
+    """The side of square images in an evaluation; None for images in their own size."""
     return None if options.as_is else options.size or (geometry.size[0] if geometry.size else SIZE)
 
 
 def named(folder: Path) -> dict[str, Path]:
-    """The images in and below a folder by their names in it, with slashes. Letters that are no text are escaped.
+    """The images in and below a folder by their names in it, with slashes. Bytes that are not UTF-8 are escaped.
 
     Raises:
         NotFound: there is no such folder, or no image in it.

@@ -16,7 +16,14 @@ from torch.nn import functional as F
 
 from vaekit.checkpoints.latent_files import LatentFile, LatentOrigin, check_readable, load_latent, save_latent
 from vaekit.distributions import Posterior
-from vaekit.domains.files import DecodedResult, EncodedResult, FileResult, side_by_side_path
+from vaekit.domains.files import (
+    ChangeLatents,
+    DecodedResult,
+    EncodedResult,
+    FileResult,
+    side_by_side_path,
+    unchanged,
+)
 from vaekit.domains.finite_results import check_finite
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.correction_files import SavedCorrection, correction_of
@@ -143,8 +150,10 @@ class ImageFiles:
         image = read_image(path, size_check(self.engine))
         return image.height, image.width
 
-    def reconstruct(self, outputs: Mapping[Path, Path], side_by_side: bool) -> Stages[Path, Any, Any, FileResult]:
-        return round_trip_stages(self.engine, outputs, side_by_side, self.correction)
+    def reconstruct(
+        self, outputs: Mapping[Path, Path], side_by_side: bool, change: ChangeLatents = unchanged
+    ) -> Stages[Path, Any, Any, FileResult]:
+        return round_trip_stages(self.engine, outputs, side_by_side, self.correction, change)
 
     def encode(self, origin: LatentOrigin, outputs: Mapping[Path, Path]) -> Stages[Path, Any, Any, FileResult]:
         return encode_stages(self.engine, origin, outputs)
@@ -154,7 +163,11 @@ class ImageFiles:
 
 
 def round_trip_stages(
-    engine: Engine, targets: Mapping[Path, Path], compare: bool = False, correction: SavedCorrection | None = None
+    engine: Engine,
+    targets: Mapping[Path, Path],
+    compare: bool = False,
+    correction: SavedCorrection | None = None,
+    change: ChangeLatents = unchanged,
 ) -> Stages[Path, LoadedImage, DecodedImage, RoundTrip]:
     """Reconstruct image files, each into the file that `targets` names for it.
 
@@ -169,17 +182,22 @@ def round_trip_stages(
     """
     return Stages(
         partial(read_image, check=size_check(engine)),
-        lambda _, image: reconstructed(engine, image, correction),
+        lambda _, image: reconstructed(engine, image, correction, change),
         lambda source, trip: written(trip, source, targets[source], engine.geometry.compression, compare),
         pixel_count,
     )
 
 
-def reconstructed(engine: Engine, image: LoadedImage, correction: SavedCorrection | None = None) -> DecodedImage:
-    """Encode, decode, and correct the colors."""
+def reconstructed(
+    engine: Engine,
+    image: LoadedImage,
+    correction: SavedCorrection | None = None,
+    change: ChangeLatents = unchanged,
+) -> DecodedImage:
+    """Encode, change the latents, decode, and correct the colors."""
     pixels, notes = for_vae(image, engine.geometry)
     started = time.perf_counter()
-    latent = engine.encode(pixels).mode
+    latent = change(engine.encode(pixels).mode)
     result = engine.decode(latent, (image.height, image.width))
     seconds = time.perf_counter() - started
     check_finite(result, engine)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vaekit.distributions import Prior
 from vaekit.domains.images.read import RGBA
+from vaekit.errors import counted
 from vaekit.evaluation.measures import NAT, ItemMeasure, PooledMeasure, PooledResult, Result, rate
 from vaekit.evaluation.vae_pass import VAEPass
 from vaekit.metrics.frechet import RunningGaussian, frechet_distance
@@ -108,7 +109,7 @@ class FeaturePool:
         if count >= ENOUGH:
             distance = frechet_distance(*(running.gaussian() for running in self.sets))
             return PooledResult((Result(RFID, distance, count=count), kid))
-        reason = f"{count} images; at least {ENOUGH} are needed, and rKID replaces it"
+        reason = f"{counted(count, 'image')}; at least {ENOUGH} are needed, and rKID replaces it"
         return PooledResult((kid,), {"rfid": reason}, (f"rFID not measured: {reason}.",))
 
     def _kid(self, count: int) -> Result:

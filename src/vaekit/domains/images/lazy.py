@@ -1,4 +1,4 @@
-"""Images read when their turn comes, as the training loop takes them; what cannot be read is replaced by others."""
+"""Images that are read on demand during training; those that cannot be read are replaced by others."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -17,22 +17,22 @@ from vaekit.training.data import item_by_item
 from vaekit.training.seeds import derive_seed, generator_for
 
 TRIES = 32
-"""Other items drawn for one that cannot be read, before all of them are tried in turn."""
+"""Random replacements that are tried for an item that cannot be read, before all others are tried in order."""
 
 
 @dataclass(frozen=True, eq=False)
 class LazyImages:
-    """A source of images that are on a disk."""
+    """A source of images on a disk."""
 
     images: Dataset
     chosen: Tensor
-    """The numbers of those that are used, (n,)."""
+    """Indices of the images that are used, (n,)."""
     preparation: Preparation
     skipped: SkipLog
     seed: int
-    """Of what is random about an image once for all."""
+    """Seed of random choices that stay the same for an image, such as static binarization."""
     left_out: set[int] = field(default_factory=set)
-    """The numbers of those that cannot be read. Not their names: others may have the same."""
+    """Indices of images that cannot be read. Not their names, which need not be unique."""
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -46,11 +46,10 @@ class LazyImages:
         return torch.empty(count, side, side, self.preparation.channels).permute(0, 3, 1, 2)
 
     def fill(self, out: Tensor, item: int, seed: int) -> None:
-        """Write an item into (c, size, size); one that cannot be read is replaced by another, which follows from the
-        seed.
+        """Write an item into (c, size, size); one that cannot be read is replaced by another, chosen by the seed.
 
         Raises:
-            NoTrainingData: not one of all can be read, or the disk does not give one.
+            NoTrainingData: no image can be read, or reading fails after retries.
         """
         for other in self._candidates(item, seed):
             number = int(self.chosen[other])
@@ -65,14 +64,14 @@ class LazyImages:
             finally:
                 self.skipped.write()
         first = next(iter(self.skipped.reasons.values()), "")
-        raise NoTrainingData(f"Not one of {len(self):,} images can be read. {first}", "", "Look at the first of them.")
+        raise NoTrainingData(f"None of {len(self):,} images can be read. {first}", "", "Check the first of them.")
 
     def show(self, out: Tensor, item: int, seed: int) -> None:
-        """Write this very item.
+        """Write an item, without a replacement.
 
         Raises:
             BadItem, NotFound: it cannot be read.
-            NoTrainingData: the disk does not give it.
+            NoTrainingData: reading fails after retries.
         """
         random, number = Random(seed), int(self.chosen[item])
         target = short_side(self.preparation, random)
@@ -81,8 +80,8 @@ class LazyImages:
             width, height = extent(pixels)
             self.skipped.say_once(
                 "small",
-                f"{printable(self.images.key(number))} has {width} x {height} pixels, fewer than the VAE sees: it is "
-                "enlarged, as is every image that is too small.",
+                f"{printable(self.images.key(number))} has {width} x {height} pixels, fewer than the size of the "
+                "recipe: it is enlarged, like every image that is too small.",
             )
         put(cut(pixels, self.preparation, target, random), out.permute(1, 2, 0).numpy())
         if self.preparation.binary == "static":
@@ -100,7 +99,7 @@ class LazyImages:
         yield from range(last)
 
     def once(self, seed: int = 0) -> Tensor:
-        """All of those that can be read, (b, c, size, size), each cut in one way that follows from its name."""
+        """All images that can be read, (b, c, size, size), each with one crop that depends on its name."""
         images, kept = self.empty(len(self)), 0
         for item in range(len(self)):
             name = self.images.key(int(self.chosen[item]))
@@ -112,5 +111,5 @@ class LazyImages:
         return images[:kept]
 
     def as_is(self) -> "LazyImages":
-        """The same without what changes from one time to the next beside the cut."""
+        """The same without random flips and binarization; crops stay."""
         return replace(self, preparation=replace(self.preparation, flip=False, binary=""))

@@ -15,18 +15,14 @@ from torch.nn import functional as F
 
 from vaekit.domains.images.decode import Pixels
 from vaekit.domains.images.read import COLORS
-from vaekit.errors import BadRecipe, printable
+from vaekit.errors import BadRecipe, counted, printable
 from vaekit.geometry import HasGeometry
 from vaekit.metrics.image.color import LUMA
 from vaekit.records import from_dict
 from vaekit.shapes import Images
 
 CROPS = ("random", "center", "busier")
-
-
 BINARY = ("", "dynamic", "static")
-
-
 OFTEN = ("alike", "area")
 
 
@@ -35,32 +31,32 @@ class Preparation:
     """The table [data] of a recipe for images."""
 
     size: int
-    """Side of the square that the VAE sees."""
+    """Side of the square crop, in pixels."""
     channels: int = 3
-    """1: luma; 3: RGB; 4: RGB and opacity, -1 for what is seen through."""
+    """1: luma; 3: RGB; 4: RGBA, with -1 for transparent."""
     resize: tuple[int, ...] = ()
-    """Short sides, antialiased, before the square is cut out. One; or two, and any length between them, each octave
-    as often as the next; or more, and one of them. Empty: `size`, so that all of the short side is seen. 0 stands for
-    the image's own. Images are not enlarged, unless they are smaller than `size`."""
+    """The short side of images before the square is cropped, in pixels; antialiased. One value; two, for a length
+    between them that is uniform in its logarithm; or more, one of which is drawn. Empty: `size`, so that the crop spans
+    the short side. 0 is the size of the image. Images are not enlarged, unless they are smaller than `size`."""
     crop: str = "random"
-    """Where the square is cut: "random"; "center"; "busier", of two random places the one with more in it."""
+    """Position of the crop: "random"; "center"; "busier", that of two random ones with the higher contrast."""
     flip: bool = False
-    """Half of the images are mirrored."""
+    """Mirror every image with a probability of one half."""
     often: str = "alike"
-    """"alike": every image as often as the next; "area": as often as squares of `size` cover it at its longest short
-    side, so that thumbnails do not drown photographs. For that, the header of every image is read at the start."""
+    """How often an image is drawn: "alike", equally; "area", in proportion to its area in crops of `size` at the
+    largest short side, so that thumbnails do not outnumber photographs. For that, all headers are read at the start."""
     background: str = "white"
-    """What see-through images are put on, where the VAE has no channel for opacity: a name or #rrggbb."""
+    """Background for transparent images, where the VAE has no alpha channel: a color name or #rrggbb."""
     binary: str = ""
-    """"dynamic": every value becomes -1 or 1, by chance, anew each time that it is seen; "static": once for all;
-    empty: values stay."""
+    """"dynamic": values become -1 or 1 at random, each time that an image is drawn; "static": once; empty: values
+    stay."""
     held_out: float | None = None
-    """Images that are never trained on, but looked at while training goes on: how many, or below 1 which share.
-    Nothing: one in twenty, and no more than 256. Data with a part for tests have this number of it, or 256."""
+    """Images that are held out and measured during training: their number, or below 1 their share. None: one in twenty,
+    at most 256. Of data with a test split, this many of its images are measured, or 256."""
 
     @property
     def varied(self) -> bool:
-        """Whether a square image is not always cut and resized in the same way."""
+        """Whether square images are resized or cropped in different ways from one time to the next."""
         return self.resize not in ((), (self.size,))
 
 
@@ -93,23 +89,23 @@ def preparation_from(table: object) -> Preparation:
 
 
 def check_fit(preparation: Preparation, config: HasGeometry, recipe: str) -> None:
-    """Refuse to prepare images that a VAE does not take.
+    """Check that a VAE takes the images of a recipe.
 
     Args:
-        preparation: as the recipe tells.
-        config: the VAE's.
-        recipe: its name.
+        preparation: of the recipe.
+        config: of the VAE.
+        recipe: name of the recipe.
 
     Raises:
-        BadItem: it takes none.
-        BadRecipe: they have other channels, or another size.
+        BadItem: the VAE takes no images.
+        BadRecipe: it takes other channels, or another size.
     """
     geometry = config.geometry
     geometry.require_axes(2, "images")
     size, only, factor = preparation.size, geometry.size[0] if geometry.size else None, geometry.factors[0]
     if preparation.channels != geometry.channels:
         raise BadRecipe(
-            f"The images of the recipe {recipe} have {preparation.channels} channels.",
+            f"The images of the recipe {recipe} have {counted(preparation.channels, 'channel')}.",
             f"Its VAE takes {geometry.channels}.",
             f"Set data.channels={geometry.channels}.",
         )
@@ -122,7 +118,7 @@ def check_fit(preparation: Preparation, config: HasGeometry, recipe: str) -> Non
 
 
 def short_side(preparation: Preparation, random: Random) -> int:
-    """The length that an image is to be brought to this time; 0 for its own."""
+    """The short side that an image is resized to this time; 0 for its own."""
     lengths = preparation.resize or (preparation.size,)
     if len(lengths) == 2 and all(lengths):
         low, high = math.log(lengths[0]), math.log(lengths[1])
@@ -131,12 +127,12 @@ def short_side(preparation: Preparation, random: Random) -> int:
 
 
 def busyness(crop: NDArray[Any]) -> float:
-    """How much there is to see in a piece of an image (h, w, c): the spread of its green or gray."""
+    """The contrast of a crop (h, w, c): the standard deviation of its green or gray channel."""
     return float(crop[::2, ::2, 1 if crop.shape[2] > 1 else 0].std())
 
 
 def too_small(pixels: Pixels, size: int) -> bool:
-    """Whether it has to be enlarged."""
+    """Whether an image has to be enlarged."""
     return min(extent(pixels)) < size
 
 
@@ -146,18 +142,18 @@ def extent(pixels: Pixels) -> tuple[int, int]:
 
 
 def cut(pixels: Pixels, preparation: Preparation, target: int, random: Random) -> NDArray[Any]:
-    """The square that the VAE sees, (size, size, c), bytes or floats in [-1, 1], c 1, 3 or 4.
+    """The square crop, (size, size, c), bytes or floats in [-1, 1]; c is 1, 3 or 4.
 
-    First a square is cut out of the image as it is, of the side that becomes `size` when the short side becomes
-    `target`; then that is resized. So an image of 1 x 10,000 pixels takes no more memory than another.
+    The square is cropped first, with the side that becomes `size` when the short side becomes `target`, and resized
+    then, so that an image of 1 x 10,000 pixels takes no more memory than another.
 
     Args:
         pixels: the image.
-        preparation: what to do.
-        target: the short side to bring it to, 0 for its own.
-        random: where the places come from.
+        preparation: of the recipe.
+        target: the short side after resizing, 0 for its own.
+        random: source of random positions.
     """
-    shown = on_background(pixels, preparation)
+    shown = composited(pixels, preparation)
     short, size = min(extent(shown)), preparation.size
     side = max(1, round(size * short / max(min(target or short, short), size)))
     if preparation.crop == "busier" and extent(shown) != (side, side):
@@ -171,14 +167,14 @@ def cut(pixels: Pixels, preparation: Preparation, target: int, random: Random) -
 
 def whole(pixels: Pixels, preparation: Preparation, side: int) -> NDArray[Any]:
     """A whole image as a square, (side, side, c), bytes or floats in [-1, 1]; the aspect ratio may change."""
-    shown = on_background(pixels, preparation)
+    shown = composited(pixels, preparation)
     values = shown if isinstance(shown, np.ndarray) else np.array(shown)
     values = values[..., None] if values.ndim == 2 else values
     return values if values.shape[:2] == (side, side) else resized(values, side)
 
 
 def piece(pixels: Pixels, side: int, central: bool, random: Random) -> NDArray[Any]:
-    """A square of an image, (side, side, c)."""
+    """A square crop of an image, (side, side, c)."""
     left, top = (
         free // 2 if central else int(random.random() * (free + 1)) for free in (each - side for each in extent(pixels))
     )
@@ -189,18 +185,18 @@ def piece(pixels: Pixels, side: int, central: bool, random: Random) -> NDArray[A
 
 
 def resized(square: NDArray[Any], size: int) -> NDArray[Any]:
-    """A square (h, w, c) in another size: bicubic and antialiased, what Pillow gives to within one level of 255.
+    """Resize a square (h, w, c): bicubic and antialiased, equal to Pillow within one level of 255.
 
-    By torch, which takes a fifth of Pillow's time for it. Colors count as much as they are opaque.
+    Done by torch, in a fifth of Pillow's time. Colors are weighted by alpha.
     """
     if square.shape[2] == 4:
-        return _resized_with_opacity(as_floats(square), size)
+        return _resized_with_alpha(as_floats(square), size)
     planes = torch.from_numpy(np.ascontiguousarray(square)).permute(2, 0, 1)[None]
     scaled = F.interpolate(planes, (size, size), mode="bicubic", antialias=True)[0].permute(1, 2, 0)
     return (scaled if scaled.dtype == torch.uint8 else scaled.clamp(-1, 1)).numpy()
 
 
-def _resized_with_opacity(square: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+def _resized_with_alpha(square: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     opacity = (square[..., 3:] + 1) / 2
     weighed = resized(square[..., :3] * opacity, size)
     opacity = (resized(square[..., 3:], size) + 1) / 2
@@ -208,11 +204,11 @@ def _resized_with_opacity(square: NDArray[np.float32], size: int) -> NDArray[np.
     return np.concatenate([colors.clip(-1, 1), opacity * 2 - 1], axis=-1)
 
 
-def on_background(pixels: Pixels, preparation: Preparation) -> Pixels:
-    """Without opacity where the VAE has no channel for it, with it where it has."""
+def composited(pixels: Pixels, preparation: Preparation) -> Pixels:
+    """The image without alpha, composited over the background, or with alpha where the VAE takes it."""
     opaque = preparation.channels != 4
     if isinstance(pixels, np.ndarray):
-        return _floats_on_background(pixels, preparation.background) if opaque else _with_opacity(pixels)
+        return _floats_composited(pixels, preparation.background) if opaque else _with_alpha(pixels)
     if not opaque:
         return pixels if pixels.mode == "RGBA" else pixels.convert("RGBA")
     if pixels.mode != "RGBA":
@@ -221,7 +217,7 @@ def on_background(pixels: Pixels, preparation: Preparation) -> Pixels:
     return Image.alpha_composite(ground, pixels).convert("RGB")
 
 
-def _floats_on_background(pixels: NDArray[np.float32], background: str) -> NDArray[np.float32]:
+def _floats_composited(pixels: NDArray[np.float32], background: str) -> NDArray[np.float32]:
     if pixels.shape[2] != 4:
         return pixels
     opacity = (pixels[..., 3:] + 1) / 2
@@ -229,7 +225,7 @@ def _floats_on_background(pixels: NDArray[np.float32], background: str) -> NDArr
     return np.asarray(pixels[..., :3] * opacity + ground * (1 - opacity), np.float32)
 
 
-def _with_opacity(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+def _with_alpha(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     height, width, channels = pixels.shape
     if channels == 4:
         return pixels
@@ -238,9 +234,9 @@ def _with_opacity(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def put(square: NDArray[Any], out: NDArray[np.float32]) -> None:
-    """Write a square (h, w, k) of bytes or floats into (h, w, c) as floats in [-1, 1]: k 1 or 3 for c of these.
+    """Write a square (h, w, k) of bytes or floats into (h, w, c) as floats in [-1, 1]; gray becomes RGB, and RGB luma.
 
-    By NumPy, which leaves Python's lock alone and takes one core.
+    Done by NumPy, which releases the GIL and uses one core.
     """
     wanted = out.shape[2]
     if square.shape[2] not in (1, wanted):
@@ -267,13 +263,13 @@ def shades(pixels: Tensor) -> Tensor:
 
 
 def binarized(images: Tensor, generator: Generator) -> Tensor:
-    """-1 or 1, with the shade as the chance of a 1 (Burda et al. 2016, arXiv 1509.00519, section 5)."""
+    """Values -1 or 1, with intensities as probabilities of 1 (Burda et al. 2016, arXiv 1509.00519, section 5)."""
     return torch.bernoulli((images + 1) / 2, generator=generator) * 2 - 1
 
 
 def square(pixels: Images, side: int) -> Float[Tensor, "b c side side"]:
-    """The middle square of images (b, c, h, w) in a size (b, c, side, side): the short side is brought to `side`,
-    antialiased bicubic, and what is too long is cut off at both ends. Values stay in [-1, 1]."""
+    """Resize and center-crop images (b, c, h, w) to (b, c, side, side): the short side becomes `side`, antialiased
+    bicubic. Values are clamped to [-1, 1]."""
     height, width = pixels.shape[2:]
     scale = side / min(height, width)
     size = (max(side, round(height * scale)), max(side, round(width * scale)))

@@ -1,8 +1,8 @@
-"""Image files to tensors: whatever a camera, a phone or an editor put into them is settled here, for good.
+"""Read image files as tensors.
 
-What is settled, in this order: size, orientation, transparency, number of bits, color profile. The content decides
-what a file is, never its name. What the file does not say is not guessed: without a profile the values are sRGB, and
-the gamma and chromaticity chunks of PNG are not followed.
+Size, orientation, transparency, bit depth and color profile are handled here, in this order, and nowhere else. The
+format of a file is decided by its content, not by its name. Without a color profile, values are sRGB; the gamma and
+chromaticity chunks of PNG are ignored.
 """
 
 import errno
@@ -24,14 +24,22 @@ from vaekit.domains.files import files_among, not_found
 from vaekit.domains.images.colors import colors_and_alpha
 from vaekit.domains.images.file_facts import dpi_of, exif_worth_keeping, note_frames, without_warnings
 from vaekit.domains.images.jpeg_scans import MOST_SCANS, TooManyScans, refuse_many_scans
-from vaekit.errors import BadItem, VaekitError, printable
+from vaekit.errors import BadItem, VaekitError, counted, printable
 from vaekit.geometry import Geometry
 from vaekit.metrics.image.color import luma
 from vaekit.reading import ITEM, open_file
+from vaekit.runtime.memory import format_bytes, free_memory
 from vaekit.shapes import Images
 
 LARGEST_IMAGE = 178_956_970
-"""Pixels. An image that claims more is refused before it is decoded; this is where Pillow gives up as well."""
+"""In pixels. Larger images are refused before they are decoded, at the same limit as in Pillow."""
+
+READING = 24
+"""The maximum number of bytes per pixel for reading an image: its values as floats, and 8-bit copies."""
+DECODING = 12
+"""The same for an image whose values stay in 8 bits."""
+ALWAYS_FITS = 2**22
+"""Pixels of an image that is read without asking how much memory is free."""
 
 IMAGE_ENDINGS = frozenset(
     (
@@ -41,7 +49,7 @@ IMAGE_ENDINGS = frozenset(
 )
 """The suffixes of image files in folders, lower case."""
 
-# Left out: EPS, which would start Ghostscript, and the formats without a signature, which take any bytes for an image.
+# Without EPS, which would start Ghostscript, and formats without a signature, which accept any bytes.
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM", "QOI")
 
 TURNS = {
@@ -53,7 +61,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation to the turn that undoes it (EXIF 2.32, tag 0x0112)."""
+"""EXIF orientation -> the transposition that undoes it (EXIF 2.32, tag 0x0112)."""
 
 RGBA = 4
 """Channels of an image with transparency."""
@@ -64,18 +72,17 @@ REDUCED = "colors reduced to gray: this VAE takes one channel"
 
 @dataclass(frozen=True, eq=False)
 class LoadedImage:
-    """One image as the rest of vaekit sees it.
+    """An image that was read.
 
     Attributes:
         pixels: (1, 3, h, w), float32, sRGB encoding, range [-1, 1].
-        alpha: (1, 1, h, w), float32, range [0, 1], 0 is transparent; None for an opaque image. It stands beside the
-            colors, which are neither multiplied by it nor laid over a background: what hides under transparent pixels
-            is in `pixels` as the file has it.
-        notes: what was done to the file's values, in words, for a person to read; empty for a plain sRGB image.
-        icc: whether the file carried a color profile, even a broken one.
-        exif: the EXIF block with what describes the scene (date, camera, place), without orientation, thumbnail and
-            maker notes; None where there was none.
-        dpi: dots per inch, horizontally and vertically in the upright image; None where the file does not say.
+        alpha: (1, 1, h, w), float32, range [0, 1], 0 is transparent; None for an opaque image. Colors are
+            not premultiplied, and not composited: transparent pixels have the colors of the file.
+        notes: changes to the values of the file, for the user; empty for a plain sRGB image.
+        icc: whether the file has a color profile, even a damaged one.
+        exif: the EXIF block with the tags that describe the scene (date, camera, location), without orientation,
+            thumbnail and maker notes; None if there is none.
+        dpi: dots per inch, horizontally and vertically in the upright image; None if the file has none.
     """
 
     pixels: Tensor
@@ -101,26 +108,25 @@ def accept(_height: int, _width: int) -> None:
 
 
 def read_image(path: Path, check: Callable[[int, int], None] = accept) -> LoadedImage:
-    """Read an image: upright, in sRGB, as (1, 3, h, w) in [-1, 1], with its transparency beside it.
+    """Read an image: upright, in sRGB, as (1, 3, h, w) in [-1, 1], with its alpha channel.
 
-    - 8-bit values v become v / 127.5 - 1. Gray images of 16 bits keep all of them; 16-bit colors are read with 8.
-    - Gray images of 32-bit whole numbers count from 0 (black) to 65535 (white), those of floats from 0 to 1. Where a
-      value lies outside, the smallest becomes black and the largest white. What is not finite becomes the darkest.
-    - A color profile is converted to sRGB, relative colorimetric with black point compensation; a broken profile, or
-      one for another kind of image, is ignored. CMYK without a profile follows the simple rule (1 - c)(1 - k).
-    - Of animations and files with several pages the first is read.
+    - 8-bit values v become v / 127.5 - 1. 16-bit gray keeps its precision; 16-bit colors are read with 8 bits.
+    - 32-bit integer gray ranges from 0 (black) to 65535 (white), floating-point gray from 0 to 1. Values
+      outside are rescaled so that the smallest is black and the largest white. Non-finite values become the darkest.
+    - A color profile is converted to sRGB, relative colorimetric with black point compensation; a damaged
+      profile, or one for another color mode, is ignored. CMYK without a profile becomes (1 - c)(1 - k).
+    - Of animations and multi-page files, the first frame is read.
 
-    Every such change is told in `Image.notes`.
+    Each of these changes is recorded in `LoadedImage.notes`.
 
     Args:
         path: the file.
-        check: called with rows and columns, as the header states them, before pixels are decoded. What it raises is
-            raised.
+        check: called with the rows and columns of the header before pixels are decoded. Its exceptions propagate.
 
     Raises:
         NotFound: there is no such file.
-        BadItem: a folder, an empty file, not an image, a damaged one, one of more than `LARGEST_IMAGE` pixels,
-            or one that may not be read.
+        BadItem: it is a folder, empty, not an image, damaged, larger than `LARGEST_IMAGE` pixels or the free memory, or
+            not readable.
     """
     refuse_non_files(path)
     try:
@@ -139,7 +145,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
 
 def for_vae(image: LoadedImage, geometry: Geometry) -> tuple[Images, tuple[str, ...]]:
-    """An image's pixels (1, c, h, w) in [-1, 1] for a VAE of this geometry, and the notes on what was done to it.
+    """An image's pixels (1, c, h, w) in [-1, 1] for a VAE of this geometry, and notes on how they were changed.
 
     Raises:
         BadItem: the VAE takes no images, or images of other channels than files have.
@@ -157,17 +163,17 @@ def check_takes_images(geometry: Geometry) -> None:
     geometry.require_axes(2, "images")
     if geometry.channels not in COLORS:
         raise BadItem(
-            f"This VAE takes images of {geometry.channels} channels.",
+            f"This VAE takes images of {counted(geometry.channels, 'channel')}.",
             f"Image files have {', '.join(map(str, COLORS))} channels.",
             "Run it in Python: `vaekit.load` opens it, and `vaekit.Engine` takes tensors of any channels.",
         )
 
 
 def with_channels(image: LoadedImage, channels: int) -> tuple[Images, tuple[str, ...]]:
-    """An image's pixels (1, c, h, w) in [-1, 1], and the notes on what was done to it.
+    """An image's pixels (1, c, h, w) in [-1, 1], and notes on how they were changed.
 
-    One channel is the image's luma, or of a gray image its values as they are. Four are RGBA, opaque where the image
-    has no transparency. For any other number the three channels are left alone.
+    One channel is luma, or the values of a gray image. Four are RGBA, opaque if the image has no alpha channel. For any
+    other number, the three channels are returned.
     """
     pixels = image.pixels
     if channels == RGBA:
@@ -181,7 +187,7 @@ def with_channels(image: LoadedImage, channels: int) -> tuple[Images, tuple[str,
 
 
 def refuse_non_files(path: Path) -> None:
-    """Raise what `read_image` does for what is no file, or an empty one."""
+    """Refuse a path that is not a regular file, or an empty one, as `read_image` does."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a NUL in the name
@@ -189,9 +195,9 @@ def refuse_non_files(path: Path) -> None:
     except OSError as error:
         raise unreadable(path, error) from error
     if stat.S_ISDIR(status.st_mode):
-        raise BadItem(f"{path} is a folder.", "An image file was expected.", "Name an image inside it.")
+        raise BadItem(f"{path} is a folder.", "Expected an image file.", "Name an image inside it.")
     if not stat.S_ISREG(status.st_mode):
-        raise BadItem(f"{path} is not a regular file.", "An image file was expected.", "Copy it to a file first.")
+        raise BadItem(f"{path} is not a regular file.", "Expected an image file.", "Copy it to a file first.")
     if status.st_size > ITEM:
         raise BadItem(
             f"{path} has {status.st_size:,} bytes.",
@@ -199,11 +205,11 @@ def refuse_non_files(path: Path) -> None:
             "Save it in a compressed format, or cut it into pieces.",
         )
     if status.st_size == 0:
-        raise BadItem(f"{path} is empty: it has 0 bytes.", "An image was expected.", "Copy or download the file again.")
+        raise BadItem(f"{path} is empty: it has 0 bytes.", "Expected an image.", "Copy or download the file again.")
 
 
 def opened(file: io.BufferedReader | io.BytesIO) -> Image.Image:
-    """The image in a file or in bytes, its header read: nothing is decoded yet. Whatever Pillow raises is raised."""
+    """Open an image in a file or in bytes: its header is read, pixels are not. Exceptions of Pillow propagate."""
     Image.init()
     with without_warnings():
         return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
@@ -212,6 +218,7 @@ def opened(file: io.BufferedReader | io.BytesIO) -> Image.Image:
 def _image(image: Image.Image, path: Path, check: Callable[[int, int], None]) -> LoadedImage:
     refuse_size(path, *image.size)
     check(image.height, image.width)
+    refuse_beyond_free(path, *image.size, READING)
     notes: list[str] = []
     raw_mode = raw_mode_of(image)
     turned, orientation = upright(image, notes)
@@ -229,24 +236,32 @@ def refuse_size(path: Path, width: int, height: int) -> None:
         raise _too_large(path, f"{width:,} x {height:,} pixels")
 
 
+def refuse_beyond_free(path: Path, width: int, height: int, nbytes: int) -> None:
+    """Raise BadItem for an image that does not fit into the free memory at this number of bytes per pixel."""
+    needed = width * height * nbytes
+    if width * height > ALWAYS_FITS and needed > (free := free_memory(torch.device("cpu"))):
+        raise BadItem(
+            f"{path} has {width:,} x {height:,} pixels, which take up to {format_bytes(needed)} to read.",
+            f"{format_bytes(free)} of memory are free.",
+            "Make it smaller or cut it into pieces with another program; or close other programs.",
+        )
+
+
 def raw_mode_of(image: Image.Image) -> str:
-    """How the file stores a pixel ("RGB;16B"), where Pillow tells; it forgets this once the image is decoded."""
+    """The raw mode of the stored pixels ("RGB;16B"), if known; Pillow discards it once the image is decoded."""
     tiles = getattr(image, "tile", None) or [(None, None, None, "")]
     arguments = tiles[0][3]
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return first if isinstance(first, str) else ""
 
 
-# Orientation
-
-
 def upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, int]:
-    """Decode the image and turn it upright; also the orientation it was stored with, 1 to 8."""
-    # Pillow turns TIFFs itself while it decodes them, and takes the mark away. Asked first of others, it would decode.
+    """Decode an image and rotate it upright; also returns its stored orientation, 1 to 8."""
+    # Pillow rotates TIFFs while it decodes them, and removes the tag. For other formats, reading it first would decode.
     stored = _orientation(image) if image.format == "TIFF" else 1
     if image.format in ("JPEG", "MPO") and isinstance(image, ImageFile):
         refuse_many_scans(image.fp)
-    # These read headers of further frames while they decode; the others decode in many threads at once.
+    # These read headers of further frames while they decode. The others need no lock, and decode in parallel.
     with without_warnings() if image.format in ("TIFF", "GIF") else nullcontext():
         image.load()
     left = _orientation(image)
@@ -261,11 +276,8 @@ def _orientation(image: Image.Image) -> int:
         with without_warnings():
             value = image.getexif().get(Base.Orientation, 1)
         return int(value) if value in TURNS else 1
-    except Exception:  # broken EXIF fails in as many ways as broken images; the image itself is fine
+    except Exception:  # damaged EXIF raises as many types of exceptions as damaged images do; the image itself is fine
         return 1
-
-
-# Errors in words
 
 
 def _too_large(path: Path, size: str) -> BadItem:
@@ -277,7 +289,7 @@ def _too_large(path: Path, size: str) -> BadItem:
 
 
 def unreadable(path: Path, error: Exception) -> BadItem:
-    """The error that a user sees for what Pillow or the disk raised."""
+    """The error for the user, for an exception of Pillow or the system."""
     if isinstance(error, Image.DecompressionBombError):
         return _too_large(path, f"more than {LARGEST_IMAGE:,} pixels")
     if isinstance(error, TooManyScans):
@@ -290,11 +302,11 @@ def unreadable(path: Path, error: Exception) -> BadItem:
         known = f"Files of these formats can be read: {', '.join(FORMATS)}."
         remedy = "Open it in another program, save it as PNG or JPEG, and use that file."
         return BadItem(f"{path} is not an image of a known format, or its beginning is damaged.", known, remedy)
-    # "Invalid argument" is a damaged file that sends Pillow to places before its beginning.
+    # "Invalid argument" means a damaged file that makes Pillow seek before the start.
     if isinstance(error, MemoryError) or (
         isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL
     ):
         return read_error(str(path), error)
     reason = printable(str(error)) or type(error).__name__
     remedy = "Copy or download the file again, or save it as PNG from a program that still opens it."
-    return BadItem(f"{path} is damaged: {reason}.", "A whole image was expected.", remedy)
+    return BadItem(f"{path} is damaged: {reason}.", "Expected a complete image.", remedy)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -12,7 +13,7 @@ from vaekit.atomic import atomic_file, cannot_write
 from vaekit.domains.domain import SequenceWriter
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.read import LoadedImage
-from vaekit.domains.images.write import to_bytes, write_image
+from vaekit.domains.images.write import to_bytes, write_8_bit, write_image
 from vaekit.errors import CannotWrite, printable
 from vaekit.metrics.image.color import as_rgb, split_alpha
 from vaekit.optional import require
@@ -25,6 +26,7 @@ PAUSE = 8
 """Frames for which the first and the last image are shown."""
 SHEET_COLUMNS = 8
 MP4 = "mp4"
+DEFAULT_ANIMATION = "webp"
 Frames = Sequence[Image.Image]
 
 
@@ -42,11 +44,22 @@ def resized(image: LoadedImage, size: tuple[int, int]) -> LoadedImage:
     return LoadedImage(pixels, alpha, (*image.notes, f"resized and cropped to {width}x{height}"))
 
 
-def strip(images: Sequence[Tensor]) -> Tensor:
-    """Images (1, c, h, w) side by side, (1, 3, h, columns)."""
-    count = min(len(images), STRIP_COLUMNS)
-    chosen = torch.linspace(0, len(images) - 1, count).round().int().tolist()
-    return torch.cat([as_rgb(images[i]) for i in chosen], dim=3)
+def strip(frames: Frames) -> Image.Image:
+    """Images of one size side by side."""
+    count = min(len(frames), STRIP_COLUMNS)
+    chosen = torch.linspace(0, len(frames) - 1, count).round().int().tolist()
+    return Image.fromarray(np.concatenate([np.asarray(frames[i]) for i in chosen], axis=1))
+
+
+def write_grid(rows: Iterable[Sequence[Tensor]], path: Path) -> Path:
+    """Write rows of images (1, c, h, w) as one image. Rows that are made one after the other are kept in 8 bits.
+
+    Raises:
+        CannotWrite: the disk is full, or the image is too large for its format.
+    """
+    kept = [np.concatenate([to_bytes(as_rgb(each)) for each in row], axis=1) for row in rows]
+    write_8_bit(path, Image.fromarray(np.concatenate(kept)))
+    return path
 
 
 def write_many(images: Iterable[Tensor], folder: Path, name: str) -> list[Path]:
@@ -90,10 +103,10 @@ def sequence_writer(animation: str) -> SequenceWriter:
     if animation == MP4:
         require("av", "write MP4", "video")
 
-    def write(images: Sequence[Tensor], folder: Path, name: str) -> list[Path]:
+    def write(images: Iterable[Tensor], folder: Path, name: str) -> list[Path]:
         paths = [folder / f"{name}.png", folder / f"{name}.{animation}"]
-        write_image(paths[0], strip(images))
         frames = [Image.fromarray(to_bytes(as_rgb(image))) for image in images]
+        write_8_bit(paths[0], strip(frames))
         first, last = ([frame] * (PAUSE - 1) for frame in (frames[0], frames[-1]))
         write_animation([*first, *frames, *last, *frames[-2:0:-1]], paths[1])
         return paths

@@ -4,13 +4,10 @@ from collections.abc import Callable
 
 import torch
 
-from vaekit.domains.images.read import RGBA
+from vaekit.domains.images.read import READING, RGBA
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.item_sizes import check_items
 from vaekit.runtime.memory import free_memory
-
-READING = 24
-"""The maximum number of bytes per pixel for reading an image: its values as floats, and 8-bit copies."""
 
 
 def size_check(*engines: Engine) -> Callable[[int, int], None]:

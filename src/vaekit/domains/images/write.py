@@ -4,8 +4,9 @@ import functools
 import struct
 import unicodedata
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor
 from vaekit.atomic import atomic_file, cannot_write
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.read import LoadedImage
-from vaekit.errors import BadItem, CannotWrite
+from vaekit.errors import BadItem, CannotWrite, counted
 from vaekit.metrics.image.color import over_white
 from vaekit.shapes import Images
 
@@ -55,7 +56,7 @@ def to_bytes(pixels: Images) -> NDArray[np.uint8]:
     broken = 0 if np.isfinite(values).all() else pixels.numel() - int(pixels.isfinite().sum())
     if broken:
         raise BadItem(
-            f"The image has {broken:,} values that are not numbers (NaN or infinite), of {pixels.numel():,}.",
+            f"The image has {counted(broken, 'NaN or infinite value')}, of {pixels.numel():,}.",
             "Numbers from -1 to 1 were expected.",
             "Examine the VAE with `vaekit doctor`; if it ran in fp16, run it in bf16 or fp32.",
         )
@@ -93,7 +94,17 @@ def write_image(path: Path, pixels: ImageTensor, like: LoadedImage | None = None
     name = _format(path)
     opacity = alpha if alpha is not None or like is None else like.alpha
     image = _image(pixels, opacity, can_be_transparent=name != "JPEG")
-    options = SAVE_OPTIONS[name] | (_facts(like) if like else {})
+    write_8_bit(path, image, _facts(like) if like else {})
+
+
+def write_8_bit(path: Path, image: Image.Image, facts: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Write an image that has the values of a file; see `write_image`.
+
+    Args:
+        facts: EXIF, resolution and color profile, as Pillow's encoders take them.
+    """
+    name = _format(path)
+    options = {**SAVE_OPTIONS[name], **facts}
     if name == "TIFF" and "exif" in options:
         # libtiff, which does the compressing, cannot write the blocks of EXIF; Pillow's own writer can.
         options["compression"] = "raw"

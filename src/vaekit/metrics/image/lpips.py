@@ -6,7 +6,7 @@ f_l are the activations after the l-th tapped ReLU, w_l the learned weights of e
 for equal images. The caller passes the network's weights (`pretrained/lpips_weights.py` reads them from files).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -121,19 +121,21 @@ class LPIPS(nn.Module):
         model.load_state_dict(native)
         return model.eval().requires_grad_(False)
 
+    def activations(self, x: Images) -> Iterator[Tensor]:
+        """The outputs of the tapped layers, one after the other, for images (b, 3, h, w) in [-1, 1]."""
+        maps = (x - self.mean) / self.std
+        for place, layer in enumerate(self.features):
+            maps = layer(maps)
+            if place in self.backbone.taps:
+                yield maps
+
     def unit_features(self, x: Images) -> tuple[Tensor, ...]:
         """Unit features at each tap of images (b, 3, h, w) in [-1, 1].
 
         For several reconstructions of one image, compute its features only once. For an image of 768x512 they take 192
         MB (VGG) or 16 MB (AlexNet).
         """
-        maps = (x - self.mean) / self.std
-        features = []
-        for place, layer in enumerate(self.features):
-            maps = layer(maps)
-            if place in self.backbone.taps:
-                features.append(unit_channels(maps.float()))
-        return tuple(features)
+        return tuple(unit_channels(maps.float()) for maps in self.activations(x))
 
     def between(self, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> PerItem:
         """The distance of each pair of images, given their `unit_features`."""

@@ -1,0 +1,234 @@
+"""Learn a direction in latent space from labelled items, and measure what else it changes."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vaekit.checkpoints.direction_files import SUFFIX, DirectionFile, check_same_vae, load_direction, save_direction
+from vaekit.errors import BadPlan, CannotWrite, VaekitError, printable
+from vaekit.latents.directions import Direction, summarize
+from vaekit.latents.learned_directions import Effect, effect, flattened, learn, side_effects
+from vaekit.latents.probes import METHODS, Score
+from vaekit.latents.targets import Target, every_target, target_of
+from vaekit.tasks.batch import Progress, no_progress
+from vaekit.tasks.encoded_data import as_it_is
+from vaekit.tasks.labelled_data import labelled_latents, path_names
+from vaekit.tasks.model import OpenModel
+from vaekit.tasks.options import SelectionOptions
+from vaekit.vae import at_item_size
+
+MOST_SIDE_EFFECTS = 200
+"""Labels whose side effects are measured."""
+
+
+@dataclass(frozen=True)
+class DirectionOptions:
+    """Which label, and how the direction is fitted to it."""
+
+    label: str | None = None
+    """The column of the label; None for the usual one, or for several paths the paths themselves."""
+    positive: str | None = None
+    """The class that the direction leads to, away from all others."""
+    method: str = "mean"
+    """Of `vaekit.latents.probes.METHODS`: "mean", the difference of means; or "ridge" regression."""
+    orthogonal_to: tuple[Path, ...] = ()
+    """Files of directions, whose labels the direction should not change."""
+    name: str | None = None
+    """Of the direction; None for that of the label or class."""
+    whole: bool = False
+    """Learn a vector for each position of the latents, for items that are aligned; instead of one for all."""
+    limit: int | None = None
+    """The maximum number of items, a deterministic subset."""
+    seed: int = 0
+    """Of the subset."""
+
+
+@dataclass(frozen=True)
+class DirectionResult:
+    """A direction that was learned and written."""
+
+    file: Path
+    name: str
+    label: str
+    classes: tuple[str, str] | None
+    """The classes that it leads from and to; None for numbers."""
+    items: int
+    """The number of items with a label."""
+    std: float
+    """The standard deviation of the latents along the direction: one step."""
+    step: float
+    """The change of the label by one step, in its own units, as its linear probe estimates it; for classes, the share
+    of the way from one to the other."""
+    decoded_step: float | None
+    """The same of items that were moved, decoded, and encoded again: less if the decoder does not follow. None if the
+    VAE has no decoder."""
+    score: Score | None
+    """Of the direction, cross-validated: how well positions along it predict the label of other items."""
+    probe_score: Score | None
+    """Of the best linear probe (ridge regression) of the same label: the most that a direction can reach."""
+    side_effects: tuple[Effect, ...]
+    """On other labels by one step; the largest first."""
+    others: tuple[Effect, ...]
+    """On the labels of the directions that it was made orthogonal to."""
+    without: tuple[Effect, ...]
+    """The same, had it not been made orthogonal to them."""
+    positions: tuple[int, ...]
+    """The positions of the latents, if the direction differs between them; else empty."""
+    everywhere: bool
+    """Whether latents have several positions, and all of them move by the same amount."""
+    notes: tuple[str, ...]
+    """Items that were left out."""
+
+
+def direction(
+    model: OpenModel,
+    paths: Sequence[Path],
+    out: Path,
+    options: DirectionOptions = DirectionOptions(),
+    progress: Progress = no_progress,
+) -> DirectionResult:
+    """Learn a direction from labelled items, and write it into a file.
+
+    Args:
+        model: the VAE.
+        paths: a data set with labels; or two or more, each with the items of one class.
+        out: the file, which ends in .safetensors.
+        options: which label and how.
+        progress: called with the number of encoded items and of all.
+
+    Raises:
+        NotFound, NoTrainingData: the data or their labels cannot be read.
+        BadItem: too few items can be read.
+        BadPlan: labels and options do not fit; see `target_of` and `learn`.
+        BadDirection, LatentMismatch: a direction to be orthogonal to is damaged, or of another VAE.
+        CannotWrite: the file cannot be written, or would overwrite the data.
+    """
+    check_options(out, paths, options)
+    others = [load_direction(path) for path in options.orthogonal_to]
+    for path, other in zip(options.orthogonal_to, others, strict=True):
+        check_same_vae(path, other.space, model.origin)
+    selection = SelectionOptions(options.limit, options.seed)
+    data = labelled_latents(model, paths, options.label, selection, options.whole, progress)
+    target = target_of(data.label, data.labels, options.positive or last_path(paths, options))
+    shape = tuple(data.z.shape[1:])
+    probes = [probe_of_shape(path, other, shape) for path, other in zip(options.orthogonal_to, others, strict=True)]
+    name = printable(options.name or (target.classes[1] if target.classes else target.name))
+    learned = learn(data.z, target, options.method, name, probes)
+    plain = learn(data.z, target, options.method, name) if probes else learned
+    named = list(zip(others, probes, strict=True))
+    step = decoded_step(model, learned.direction, data.examples)
+    own = effect(target.name, learned.direction, learned.probe.weights, step)
+    effects = side_effects(data.z, learned.direction, other_targets(data.others), step)
+    result = DirectionResult(
+        file=out,
+        name=name,
+        label=target.name,
+        classes=target.classes,
+        items=len(target.known),
+        std=learned.direction.std,
+        step=own.change * target.std,
+        decoded_step=None if own.decoded is None else own.decoded * target.std,
+        score=learned.score,
+        probe_score=learned.probe.score,
+        side_effects=tuple(sorted(effects, key=lambda each: -abs(each.change))),
+        others=tuple(effect(other.direction.name, learned.direction, probe, step) for other, probe in named),
+        without=tuple(effect(other.direction.name, plain.direction, probe) for other, probe in named),
+        positions=shape[1:],
+        everywhere=not shape[1:] and prod(data.positions) > 1,
+        notes=data.notes,
+    )
+    facts = {**facts_of(result), "options": plain_options(options), "data": [str(path) for path in paths]}
+    probe = learned.probe.weights.view(shape)
+    save_direction(out, DirectionFile(learned.direction, probe, model.origin, facts))
+    return result
+
+
+def decoded_step(model: OpenModel, direction: Direction, z: Tensor) -> Tensor | None:
+    """The mean change of latents by one step along a direction, after decoding and encoding again: (d), in float64.
+
+    Args:
+        model: the VAE.
+        direction: the direction.
+        z: whole latents of a few items.
+
+    Returns:
+        None if they cannot be decoded.
+    """
+    size = tuple(model.schema.example().shape[2:])
+    reduce = as_it_is if direction.vector.dim() > 1 else summarize
+    ends = []
+    try:
+        for distance in (-1.0, 1.0):
+            items = at_item_size(model.decode(direction.move(z, [distance]), size), model.engine.geometry)
+            ends.append(flattened(reduce(model.engine.encode(items).mode).cpu()).mean(dim=0))
+    except VaekitError:
+        return None
+    return (ends[1] - ends[0]) / 2
+
+
+def check_options(out: Path, paths: Sequence[Path], options: DirectionOptions) -> None:
+    """Check what can be checked before anything is encoded.
+
+    Raises:
+        BadPlan: there is no such method, or no such limit.
+        CannotWrite: the file has another suffix, or is one of those that are read.
+    """
+    if options.method not in METHODS:
+        raise BadPlan(f"There is no method {printable(options.method)!r}.", f"Expected {', '.join(METHODS)}.", "")
+    if options.limit is not None and options.limit < 1:
+        raise BadPlan(f"The limit is {options.limit:,} items.", "Expected 1 or more.", "")
+    if out.suffix != SUFFIX:
+        raise CannotWrite(
+            f"The direction would be written to {out}.",
+            f"Expected a name that ends in {SUFFIX}.",
+            f"Use a name such as {out.name}{SUFFIX}.",
+        )
+    if os.path.realpath(out) in map(os.path.realpath, (*paths, *options.orthogonal_to)):
+        raise CannotWrite(f"The output {out} would overwrite an input.", "", "Choose another name.")
+
+
+def last_path(paths: Sequence[Path], options: DirectionOptions) -> str | None:
+    """The class of the last one of two paths, which the direction leads to."""
+    return path_names(paths)[-1] if len(paths) == 2 and options.label is None else None
+
+
+def other_targets(labels: dict[str, Sequence[str | None]]) -> list[Target]:
+    """The targets of other labels, whose side effects are measured."""
+    targets = [target for name, column in labels.items() for target in every_target(name, column)]
+    return targets[:MOST_SIDE_EFFECTS]
+
+
+def probe_of_shape(path: Path, file: DirectionFile, shape: tuple[int, ...]) -> Tensor:
+    """The probe of another direction for latents of a shape, as a vector: averaged over positions (z), or whole.
+
+    Raises:
+        BadPlan: it has other positions.
+    """
+    weights = file.probe.double()
+    if weights.dim() == len(shape) and tuple(weights.shape) != shape:
+        raise BadPlan(
+            f"{path} is a direction for {list(weights.shape[1:])} positions of latents, and the data have "
+            f"{list(shape[1:])}.",
+            "Expected the same positions.",
+            "Learn it again from data of this size.",
+        )
+    if weights.dim() > len(shape):
+        weights = weights.flatten(1).sum(dim=1)  # the same change at every position
+    elif weights.dim() < len(shape):
+        weights = weights.view(-1, *[1] * (len(shape) - 1)).expand(shape) / prod(shape[1:])
+    return weights.flatten()
+
+
+def facts_of(result: DirectionResult) -> dict[str, Any]:
+    """A result as JSON values, for the file of the direction."""
+    return {name: value for name, value in asdict(result).items() if name not in ("file", "notes")}
+
+
+def plain_options(options: DirectionOptions) -> dict[str, Any]:
+    """Options as JSON values."""
+    return {**asdict(options), "orthogonal_to": [str(path) for path in options.orthogonal_to]}

@@ -1,0 +1,158 @@
+"""Encode labelled items: the latents of one or more data sets, with all of their labels."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaekit.datasets.choose import chosen_items
+from vaekit.datasets.dataset import Dataset
+from vaekit.datasets.labels import label_names, read_labels, usual_column
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.errors import BadItem, VaekitError, printable
+from vaekit.latents.directions import summarize
+from vaekit.latents.targets import LEAST_ITEMS
+from vaekit.reading import real_path
+from vaekit.tasks.batch import Progress, no_progress
+from vaekit.tasks.encoded_data import as_it_is, encoded_records
+from vaekit.tasks.model import OpenModel
+from vaekit.tasks.options import SelectionOptions
+
+PATHS = "path"
+"""The name of the label, if each path holds one class."""
+EXAMPLES = 16
+"""Items whose latents are kept as they are."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledLatents:
+    """The items of one or more paths, with all of their labels."""
+
+    z: Tensor
+    """Latents, averaged over positions or whole: (n, z, ...)."""
+    label: str
+    labels: Sequence[str | None]
+    """Of the items, for the direction."""
+    positions: tuple[int, ...]
+    """The positions of the latents before they were averaged."""
+    examples: Tensor
+    """The whole latents of a few of the items."""
+    others: dict[str, Sequence[str | None]]
+    """Other labels by column."""
+    notes: tuple[str, ...]
+
+
+def labelled_latents(
+    model: OpenModel,
+    paths: Sequence[Path],
+    column: str | None,
+    selection: SelectionOptions,
+    whole: bool,
+    progress: Progress,
+) -> LabelledLatents:
+    """Encode the items of all paths that have a label.
+
+    Args:
+        model: the VAE.
+        paths: a data set with labels; or several, each with the items of one class unless there is a column.
+        column: of the label; None for the usual one, or for several paths their names.
+        selection: of many items.
+        whole: keep latents as they are, instead of their mean over positions.
+        progress: called with the number of encoded items and of all.
+
+    Raises:
+        NotFound, NoTrainingData: data or labels cannot be read.
+        BadItem: fewer than two items can be read.
+    """
+    log = SkipLog()
+    data = [model.domain.open(path, log).train for path in paths]
+    chosen = [
+        each_label(dataset, name, column, len(paths)) for dataset, name in zip(data, path_names(paths), strict=True)
+    ]
+    label = column or (PATHS if len(paths) > 1 else usual_column(label_names(data[0])) or PATHS)
+    numbers = [numbers_of(dataset, labels, selection, len(paths)) for dataset, labels in zip(data, chosen, strict=True)]
+    total, done = sum(map(len, numbers)), 0
+    reduce = as_it_is if whole else summarize
+    positions = model.engine.geometry.latent_size(model.schema.example().shape[2:])
+    parts, labels, kept = [], [], []
+    for dataset, own, wanted in zip(data, chosen, numbers, strict=True):
+        z, read = encoded_records(model, dataset, wanted, reduce, log, partial(later, progress, done, total))
+        done += len(wanted)
+        kept.append(read)
+        if read:
+            parts.append(z)
+        labels += [own[number] for number in read]
+    if len(labels) < LEAST_ITEMS:
+        raise BadItem(
+            f"{len(labels)} of {total:,} {model.domain.items} with a label can be read.",
+            f"Expected {LEAST_ITEMS} or more.",
+            next(iter(log.reasons.values()), "Give more data."),
+        )
+    examples = [
+        encoded_records(model, dataset, spread_out(read, -(-EXAMPLES // len(data))), as_it_is, log, no_progress)[0]
+        for dataset, read in zip(data, kept, strict=True)
+        if read
+    ]
+    missing = sum(label is None for own in chosen for label in own)
+    notes = [f"{missing:,} {model.domain.items} have no label"] if missing else []
+    if log.reasons:
+        notes.append(f"{len(log.reasons):,} skipped: {printable(next(iter(log.reasons.values())), 300)}")
+    return LabelledLatents(
+        z=torch.cat(parts),
+        label=label,
+        labels=labels,
+        positions=positions,
+        examples=torch.cat(examples),
+        others=other_labels(data, kept, label),
+        notes=tuple(notes),
+    )
+
+
+def path_names(paths: Sequence[Path]) -> list[str]:
+    """The classes of several paths: their names, or whole paths where names are equal."""
+    named = [path if path.name not in ("", "..") else real_path(path) for path in paths]
+    names = [path.name if path.is_dir() else path.stem for path in named]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+def each_label(dataset: Dataset, name: str, column: str | None, paths: int) -> Sequence[str | None]:
+    """The labels of one of several data sets: that of its path, unless there is a column."""
+    return [name] * len(dataset) if column is None and paths > 1 else read_labels(dataset, column)
+
+
+def numbers_of(dataset: Dataset, labels: Sequence[str | None], selection: SelectionOptions, paths: int) -> list[int]:
+    """The numbers of the records to encode: those with a label; of many, as many of each path."""
+    numbers = range(len(dataset))
+    if selection.limit is not None and selection.limit < len(dataset) * paths:
+        numbers = chosen_items(dataset, min(len(dataset), -(-selection.limit // paths)), selection.seed).tolist()
+    return [number for number in numbers if labels[number] is not None]
+
+
+def spread_out(numbers: Sequence[int], count: int) -> list[int]:
+    """At most `count` of some numbers, at equal distances.
+
+    >>> spread_out(range(10), 3)
+    [0, 3, 6]
+    """
+    return list(numbers)[:: max(1, len(numbers) // count)][:count]
+
+
+def later(progress: Progress, before: int, total: int, done: int, _: int) -> None:
+    """Report progress of one data set among several."""
+    progress(before + done, total)
+
+
+def other_labels(data: Sequence[Dataset], kept: Sequence[Sequence[int]], label: str) -> dict[str, Sequence[str | None]]:
+    """All other columns of labels that all data sets have, of the records that were encoded."""
+    columns = [label_names(dataset) for dataset in data]
+    common = [name for name in columns[0] if name != label and all(name in names for names in columns[1:])]
+    read: dict[str, Sequence[str | None]] = {}
+    for name in common:
+        with suppress(VaekitError):  # an array that holds no labels, for example
+            every = [read_labels(dataset, name) for dataset in data]
+            read[name] = [labels[i] for labels, numbers in zip(every, kept, strict=True) for i in numbers]
+    return read
