@@ -117,6 +117,15 @@ def test_another_embedding_is_refused(tmp_path: Path) -> None:
     assert content(tmp_path) == before
 
 
+def test_an_index_without_items_takes_another_embedding(tmp_path: Path) -> None:
+    with refuses(BadItem):
+        indexed(tmp_path, [("a", "unreadable")])
+    other = Random({"embedding": "random", "vae": "another"})
+    assert indexed(tmp_path, sentences(3), other).added == 3
+    with refuses(IndexMismatch, "another"):
+        indexed(tmp_path, sentences(3))
+
+
 def test_two_processes_do_not_change_one_index(tmp_path: Path) -> None:
     indexed(tmp_path, sentences(3))
     with (
@@ -288,3 +297,13 @@ def test_blocks_are_scanned_one_by_one(tmp_path: Path, monkeypatch: pytest.Monke
         whole = [match.row.entry.key for match in index.search(query, 20)]
         monkeypatch.setattr(index.matrix, "rows_per_block", 7)
         assert [match.row.entry.key for match in index.search(query, 20)] == whole
+
+
+def test_links_in_an_index_are_not_written_through(tmp_path: Path) -> None:
+    indexed(tmp_path / "index", sentences(3))
+    (tmp_path / "mine").write_bytes((tmp_path / "index" / VECTORS).read_bytes())
+    (tmp_path / "index" / VECTORS).unlink()
+    (tmp_path / "index" / VECTORS).symlink_to(tmp_path / "mine")
+    with refuses(CannotWriteHere, VECTORS):
+        indexed(tmp_path / "index", sentences(9))
+    assert (tmp_path / "mine").stat().st_size == 3 * 4 * DIMENSION

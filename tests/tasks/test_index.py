@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import pytest
 from PIL import Image
 from refusals import refuses
 from small_index import square_model
+from torch import Tensor
 
 from vaekit.checkpoints.latent_files import SUFFIX
 from vaekit.domains.images.read import read_image
 from vaekit.errors import BadIndex, BadItem, BadPlan, IndexMismatch, NotFound, NoTrainingData
-from vaekit.retrieval.index import opened_for_search
+from vaekit.retrieval.index import HEAD, opened_for_search
+from vaekit.retrieval.latent_encoder import LatentEncoder
 from vaekit.retrieval.meaning import Meaning, MeaningOptions, train_meaning
 from vaekit.tasks.index import IndexOptions, index
 from vaekit.tasks.model import OpenModel, open_model
@@ -226,20 +229,29 @@ def test_meaning_is_trained_once(
         picture(gallery / "ab"[number % 2] / f"{number:02}.png", number)
     trained = []
 
-    def train(*arguments: Any, **options: Any) -> Meaning:
-        trained.append(arguments)
-        return train_meaning(*arguments, **options, options=MeaningOptions(views=1, steps=3, batch=16))
+    def train(encoder: LatentEncoder, x: Tensor, labels: Any, options: MeaningOptions, _: Any) -> Meaning:
+        trained.append(options.seed)
+        return train_meaning(encoder, x, labels, replace(options, views=1, steps=3, batch=16))
 
     monkeypatch.setattr("vaekit.tasks.embeddings.train_meaning", train)
-    options = IndexOptions(embed="meaning", vae="square")
+    options = IndexOptions(embed="meaning", vae="square", seed=3)
     made = index(small, gallery, tmp_path / "index", options)
     assert made.embedding["embedding"] == "meaning" and set(made.quality.precision) >= {"embedding", "pixels", "chance"}
     again = index(small, gallery, tmp_path / "index", options)
-    assert again.changes.embedded == 0 and len(trained) == 1
+    assert again.changes.embedded == 0 and trained == [3]
     new = str(picture(tmp_path / "new.png", 77))
     assert len(search(small, new, tmp_path / "index", SearchOptions(3)).neighbors) == 3
-    with refuses(IndexMismatch, "look"):
+    with refuses(IndexMismatch, "look", "meaning"):
         index(small, gallery, tmp_path / "index")
+    index(small, gallery, tmp_path / "by look")
+    with refuses(IndexMismatch, "look", "meaning"):
+        index(small, gallery, tmp_path / "by look", options)
+    assert len(trained) == 1
+    (tmp_path / "index" / HEAD).unlink()
+    with refuses(BadIndex, HEAD):
+        index(small, gallery, tmp_path / "index", options)
+    with refuses(BadIndex, HEAD):
+        search(small, str(picture(tmp_path / "newer.png", 78)), tmp_path / "index")
 
 
 def test_large_indexes_use_lancedb(

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from vaekit.atomic import atomic_file, cannot_write
-from vaekit.domains.images.write import INK, PAPER, cut_to_width, font_of_size, writable
+from vaekit.domains.images.write import INK, PAPER, font_of_size, writable
 from vaekit.report.embedding import Embedded, levels_of, photograph
 from vaekit.report.page import environment, template_text
 from vaekit.version import __version__
@@ -19,6 +19,8 @@ TILE = 176
 """The side of a tile of the contact sheet in pixels. Smaller images are enlarged by repeating pixels."""
 GAP, TEXT = 14, 13
 """Pixels between tiles, and of captions."""
+LONGEST_NAME = 200
+"""Characters of a caption; longer ones are cut before they are measured."""
 ACCENT, FAINT = (31, 95, 153), (110, 118, 126)
 
 
@@ -122,7 +124,19 @@ def write_lines(draw: ImageDraw.ImageDraw, lines: Sequence[str], x: int, y: int,
     font = font_of_size(TEXT)
     for number, text in enumerate(lines):
         fill = INK if number == 0 else FAINT
-        draw.text((x, y + number * height), cut_to_width(writable(text), font, TILE), fill=fill, font=font)
+        draw.text((x, y + number * height), without_middle(writable(text), font), fill=fill, font=font)
+
+
+def without_middle(text: str, font: ImageFont.FreeTypeFont) -> str:
+    """A text cut to the width of a tile: names differ at both ends."""
+    text = text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME // 2]}{text[-LONGEST_NAME // 2 :]}"
+    kept = len(text)
+    shown = text
+    while kept > 1 and font.getlength(shown) > TILE:
+        kept -= 1
+        tail = kept // 2
+        shown = f"{text[: kept - tail]}…{text[len(text) - tail :]}"
+    return shown
 
 
 def write_page(report: SearchReport, path: Path) -> None:

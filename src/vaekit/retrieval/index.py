@@ -174,7 +174,7 @@ def opened_for_change(folder: Path, description: Description) -> Iterator[Index]
         description: of the vectors that will be added.
 
     Raises:
-        IndexMismatch: the index was made with another VAE, embedding or preparation. It is unchanged.
+        IndexMismatch: the index has items, and was made with another VAE, embedding or preparation. It is unchanged.
         BadIndex: it is damaged, or of another version.
         CannotWrite: the folder holds something else, is not writable, or another process is changing the index.
     """
@@ -190,17 +190,27 @@ def opened_for_change(folder: Path, description: Description) -> Iterator[Index]
     except (OSError, ValueError) as error:
         raise cannot_write(folder, error, CannotWriteHere) from error
     try:
-        if os.path.lexists(folder / FILE):
-            before = read_description(folder)
-            check_same(folder, before, description)
-        else:
-            before = None
+        before = read_description(folder) if os.path.lexists(folder / FILE) else None
         with tables.opened(folder / ROWS, create=True) as rows:
+            if before is not None and len(rows):
+                check_same(folder, before, description)
             if before != description:
                 write_description(folder, description)
             yield Index(folder, description, rows)
     finally:
         lock.release()
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a folder holds no index, or one without items, as an interrupted process leaves it.
+
+    Raises:
+        BadIndex: the index is damaged.
+    """
+    if not exists(folder / FILE) or not exists(folder / ROWS):
+        return True
+    with tables.opened(folder / ROWS) as rows:
+        return not len(rows)
 
 
 def check_folder(folder: Path) -> None:

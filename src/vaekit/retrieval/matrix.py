@@ -20,6 +20,8 @@ Slots = NDArray[np.int64]
 """(n,), positions of vectors in the file."""
 BLOCK = 2**24
 """Bytes that are read at once."""
+FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+"""For writing. Links are not followed: an index of somebody else could name any file of the user."""
 LONGEST = 1.01
 """The largest dot product of stored vectors, rounding included; larger ones are of a damaged file."""
 REBUILD = "Remove the folder, and run `vaekit index` again."
@@ -48,7 +50,7 @@ class Matrix:
         sorted_slots, content = slots[order], vectors[order].astype("<f4")
         ends = [0, *(np.flatnonzero(np.diff(sorted_slots) != 1) + 1).tolist(), len(slots)]
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            descriptor = os.open(self.path, FLAGS, 0o666)
             with closing(os.fdopen(descriptor, "r+b")) as file:
                 for start, end in pairwise(ends):
                     file.seek(int(sorted_slots[start]) * self.width)

@@ -11,16 +11,18 @@ from typing import Any
 from vaekit.atomic import atomic_file
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.whole import Whole, labels_of, whole
-from vaekit.errors import IndexMismatch
+from vaekit.errors import BadIndex, IndexMismatch, printable
 from vaekit.json import dumps, json_object
 from vaekit.reading import exists, read_text
-from vaekit.retrieval.description import FILE, Description, read_description
+from vaekit.retrieval.description import Description, read_description
 from vaekit.retrieval.embedding import Embedding
-from vaekit.retrieval.index import Index, check_folder, opened_for_change, opened_for_search
+from vaekit.retrieval.index import HEAD, Index, check_folder, is_empty, opened_for_change, opened_for_search
+from vaekit.retrieval.matrix import REBUILD
 from vaekit.retrieval.update import Changes, chunk_size, update
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.embeddings import (
     LOOK,
+    MEANING,
     EmbeddingSource,
     check_name,
     embedding_named,
@@ -130,7 +132,7 @@ def index(
     check_name(options.embed)
     data = open_data(model, path, options.label)
     check_folder(out)
-    refuse_other_data(out, path, data.items)
+    refuse_other_index(out, path, data.items, options)
     prepare = prepare_for(options.embed, model)
     source = EmbeddingSource(model, data.items, data.labels, prepare, out, say, progress, options.seed)
     embedding = embedding_named(options.embed, source)
@@ -177,26 +179,33 @@ def lasting_name(vae: str) -> str:
     return os.path.realpath(vae) if vae and exists(Path(vae)) else vae
 
 
-def refuse_other_data(folder: Path, path: Path, data: Whole) -> None:
-    """Check that an index is of this data set, or of one that shares items with it.
-
-    Otherwise all of its items would count as gone.
+def refuse_other_index(folder: Path, path: Path, data: Whole, options: IndexOptions) -> None:
+    """Check that an index, if there is one, has this embedding, and is of this data set or shares items with it.
+    Otherwise an embedding would be trained in vain, or all items of the index would count as gone.
 
     Raises:
-        IndexMismatch: it is of another one.
+        IndexMismatch: it is another one.
+        BadIndex: it is damaged, or of another version, or lacks the network of `meaning`.
     """
-    if not exists(folder / FILE):
+    if is_empty(folder):
         return
-    before = read_description(folder).data
-    if before in ("", os.path.realpath(path)):
+    before = read_description(folder)
+    if before.embed != options.embed:
+        raise IndexMismatch(
+            f"The index {folder} was made with the embedding {printable(before.embed)!r}, not "
+            f"{printable(options.embed)!r}.",
+            "Vectors of different embeddings cannot be compared.",
+            f"Add --embed {printable(before.embed)}, or write another index.",
+        )
+    if options.embed == MEANING and not exists(folder / HEAD):
+        raise BadIndex(f"The index {folder} has lost its network, {HEAD}.", "", REBUILD)
+    if before.data in ("", os.path.realpath(path)):
         return
     with opened_for_search(folder) as opened:
-        shared = not len(opened) or any(
-            opened.rows.find(data.key(position), 0) is not None for position in range(len(data))
-        )
+        shared = any(opened.rows.find(data.key(position), 0) is not None for position in range(len(data)))
     if not shared:
         raise IndexMismatch(
-            f"The index {folder} is of {before}, and {path} has none of its items.",
+            f"The index {folder} is of {before.data}, and {path} has none of its items.",
             "An index is of one data set: items that are gone from it are removed.",
             "Write another index, or remove this one first.",
         )

@@ -17,8 +17,8 @@ from vaekit.report.neighbors import SearchReport, ShownItem, write_page, write_s
 from vaekit.retrieval.contents import content_digest, text_of
 from vaekit.retrieval.description import Description, read_description
 from vaekit.retrieval.embedding import Embedding
-from vaekit.retrieval.index import Index, Match, opened_for_search
-from vaekit.retrieval.matrix import Vectors
+from vaekit.retrieval.index import HEAD, Index, Match, opened_for_search
+from vaekit.retrieval.matrix import REBUILD, Vectors
 from vaekit.retrieval.rows import Entry
 from vaekit.retrieval.update import checked_vectors
 from vaekit.tasks.embeddings import LOOK, MEANING, preparation_of, prepare_for, stored_embedding
@@ -237,9 +237,7 @@ def embedding_of(model: OpenModel, opened: Index, options: SearchOptions) -> Emb
         )
     embedding = stored_embedding(name, model, opened.folder)
     if embedding is None:
-        raise NotFound(
-            f"The index {opened.folder} has no network of `{MEANING}`.", "", "Remove the index, and make it again."
-        )
+        raise BadIndex(f"The index {opened.folder} has lost its network, {HEAD}.", "", REBUILD)
     changed = differences(known.embedding, plain(dict(embedding.identity)))
     if changed:
         raise IndexMismatch(

@@ -214,7 +214,7 @@ def _fitted(captions: Sequence[str], width: int) -> tuple[list[str], ImageFont.F
         # Slightly below proportion: glyphs are hinted to whole pixels, so widths are not exactly proportional.
         size = max(SMALLEST_TEXT, int(0.98 * size * width / longest))
     font = font_of_size(size)
-    return [cut_to_width(text, font, width) for text in texts], font
+    return [_cut(text, font, width) for text in texts], font
 
 
 def font_of_size(size: int) -> ImageFont.FreeTypeFont:
@@ -233,8 +233,7 @@ def writable(caption: str) -> str:
     return "".join(letter if " " <= letter <= "~" or letter in "·±°" else "?" for letter in letters)
 
 
-def cut_to_width(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """A text cut to a width in pixels."""
+def _cut(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:
