@@ -26,6 +26,7 @@ from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images.evaluate import image_items
 from vaekit.domains.images.perception import enlarged, image_perception
 from vaekit.domains.images.read import find_images
+from vaekit.evaluation.latent_space import PATHS
 from vaekit.evaluation.protocol import chosen_names
 from vaekit.json import dumps
 from vaekit.latents.paths import linear
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a folder of images")
     parser.add_argument("--size", type=int)
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--paths", type=int, default=PATHS, help="images whose paths and equivariance are measured")
     parser.add_argument("--samples", action="store_true", help="the Frechet distance of samples of N(0, I)")
     parser.add_argument("--picture", type=Path, help="write paths between images, and samples, of each VAE as one PNG")
     parser.add_argument("--json", type=Path, help="also write results and curves here")
@@ -73,7 +75,7 @@ def main() -> None:
     found, seconds = {}, {}
     for vae in options.vaes:
         started = time.monotonic()
-        found[vae] = measured(vae, options.data, options.size, options.limit)
+        found[vae] = measured(vae, options)
         seconds[vae] = time.monotonic() - started
         print(f"{vae}: {seconds[vae]:.0f} s", flush=True)
         if options.json is not None:
@@ -81,10 +83,10 @@ def main() -> None:
     print(tables(found, seconds))
 
 
-def measured(vae: str, data: Path, size: int | None, limit: int | None) -> dict[str, object]:
+def measured(vae: str, options: argparse.Namespace) -> dict[str, object]:
     """Reconstruction and latent space of one VAE."""
-    wanted = EvaluateOptions(MeasureOptions(size), limit=limit, latent=True)
-    result = evaluate_data(vaekit.load(vae), Plan(device="cpu", batch_size=16, memory="2GiB"), data, wanted)
+    wanted = EvaluateOptions(MeasureOptions(options.size), limit=options.limit, latent=True, paths=options.paths)
+    result = evaluate_data(vaekit.load(vae), Plan(device="cpu", batch_size=16, memory="2GiB"), options.data, wanted)
     assert result.latent is not None
     return {**result.evaluation.as_json(), "latent": result.latent.as_json()}
 

@@ -37,9 +37,10 @@ def test_a_run_is_trained_measured_and_described(
         raise AssertionError("they take longer than such a run")
 
     monkeypatch.setattr("vaekit.comparison.compare.card_measures", no_cards)
+    monkeypatch.setattr("vaekit.comparison.latent_space.SIZE", 32)
     events: list[LogEvent] = []
     measured: list[tuple[int, int]] = []
-    with open_finetuning(ModelOptions(str(vae_file), padding="zeros"), request_of) as job:
+    with open_finetuning(ModelOptions(str(vae_file), padding="zeros"), replace(request_of, latent=True)) as job:
         assert not request_of.out.exists()
         vae = job.train(events.append, lambda _: None)
         result = job.measure(vae, lambda done, total: measured.append((done, total)))
@@ -51,7 +52,8 @@ def test_a_run_is_trained_measured_and_described(
     metadata = open_tensors(request_of.out / "vae.safetensors").metadata["vaekit.finetuned"]
     assert json.loads(metadata)["metrics"] == result.metrics
     assert (request_of.out / CARD).read_text("utf-8").startswith("---\nlicense: mit\n")
-    assert (request_of.out / PAGE).is_file()
+    card, page = (request_of.out / name for name in (CARD, PAGE))
+    assert "## Latent space" in card.read_text("utf-8") and "PPL" in page.read_text("utf-8")
     assert capfd.readouterr().out == ""
 
 

@@ -156,7 +156,12 @@ def interpolation_measure(
         patched = F.pixel_unshuffle(z, normalization.patch) if normalization.patch > 1 else z
         return denormalize(patched, normalization)
 
-    settings = {**features.settings, "neighbors": "nearest by Euclidean distance of raw latents", "position": 0.5}
+    settings = {
+        **features.settings,
+        "neighbors": "nearest by Euclidean distance of raw latents",
+        "position": 0.5,
+        "samples": "raw" if normalization is None else f"normalized, {normalization}",
+    }
     return PooledMeasure(features.interpolated.name, rows, lambda: InterpolationPool(features), settings)
 
 

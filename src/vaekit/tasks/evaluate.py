@@ -9,7 +9,7 @@ import torch
 from vaekit.domains.domain import Domain, MeasureOptions, Schema
 from vaekit.domains.find import domain_of
 from vaekit.evaluation.evaluate import Evaluation, EvaluationData, evaluate, no_progress
-from vaekit.evaluation.latent_space import LatentSpace, measure_latent_space
+from vaekit.evaluation.latent_space import PATHS, LatentSpace, measure_latent_space
 from vaekit.evaluation.protocol import MODE, SAMPLE, Protocol, chosen_names, versions
 from vaekit.evaluation.vae_pass import EngineRunner
 from vaekit.identification.fingerprint import fingerprint
@@ -34,6 +34,8 @@ class EvaluateOptions:
     """Items of one shape that go through at once."""
     latent: bool = False
     """Also measure the latent space."""
+    paths: int = PATHS
+    """The number of items whose paths and equivariance are measured."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def evaluate_data(
     )
     latent = None
     if options.latent:
-        latent = latent_space(vae, plan, domain, schema, data_items, measure, protocol, out, progress)
+        latent = latent_space(vae, plan, domain, schema, data_items, options, protocol, out, progress)
     return EvaluateResult(evaluation, domain.items, tuple(notes()), latent)
 
 
@@ -121,7 +123,7 @@ def latent_space(
     domain: Domain,
     schema: Schema,
     data: EvaluationData,
-    options: MeasureOptions,
+    options: EvaluateOptions,
     protocol: Protocol,
     out: Path | None,
     progress: Callable[[int, int], None],
@@ -133,9 +135,10 @@ def latent_space(
         vae,
         EngineRunner(engine),
         data,
-        domain.perception(schema, options, plan.torch_device),
+        domain.perception(schema, options.measure, plan.torch_device),
         protocol,
         None if out is None else out / LATENT,
         device=plan.torch_device,
         progress=progress,
+        paths=options.paths,
     )
