@@ -101,6 +101,19 @@ def test_values_that_are_nested_too_deeply_are_refused(tmp_path: Path, depth: in
         assert read_recipe(path, [f"schedule.samples={nested}"]).table["schedule"]["samples"] == nested
 
 
+@pytest.mark.parametrize(
+    "change", ["vae.net.hidden=[10000000]", "vae.net.hidden=[300000,300000]", "vae.net.latent_channels=10000000000"]
+)
+def test_networks_beyond_the_memory_are_refused(change: str) -> None:
+    with refuses(BadRecipe, "weights", "bytes"):
+        recipe("mnist-mlp", [change]).vae()
+
+
+def test_networks_of_millions_of_blocks_are_refused() -> None:
+    with refuses(BadRecipe, "blocks", "10,000"):
+        recipe("kl-f8", ["vae.encoder_blocks=1000000000"]).vae()
+
+
 def test_numbers_of_thousands_of_digits_are_text(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"schedule": {"samples": 4}}')
     recipe = read_recipe(tmp_path / "x.json", [f"schedule.samples={'9' * 5000}"])

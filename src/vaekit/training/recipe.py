@@ -10,13 +10,14 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from vaekit.errors import BadRecipe, VaekitError, did_you_mean, printable, reason_of
-from vaekit.families import FAMILIES, PARTS, Config, Family, assemble, family_of
+from vaekit.families import FAMILIES, HALVES, PARTS, Config, Family, assemble, blueprint, family_of
 from vaekit.identification.metadata import OLD_FIELDS
-from vaekit.reading import read_text
+from vaekit.reading import physical_memory, read_text
 from vaekit.records import from_dict, parse_value, renamed
 from vaekit.training.code_stats import set_codes
 from vaekit.training.loop import Schedule
@@ -33,6 +34,10 @@ KEYS = (*TABLES, *OLD_TABLES, "start")
 """What an override may add to a recipe."""
 LARGEST = 2**20
 """The maximum number of bytes of a recipe file."""
+MOST_BLOCKS = 10_000
+"""The maximum number of blocks of a network; the largest published ones have some dozens."""
+BYTES = 4
+"""Of a weight."""
 DEEPEST = 16
 """The maximum number of nested lists and tables of a recipe."""
 UNBUILDABLE = (ValueError, RuntimeError, LookupError, ArithmeticError, MemoryError)
@@ -84,9 +89,10 @@ class Recipe:
         Raises:
             BadRecipe: the table is invalid.
         """
-        config = self.config()
+        config, family = self.config(), self._family()
         try:
-            vae = assemble(self._family(), config)
+            check_size(family, config)
+            vae = assemble(family, config)
         except UNBUILDABLE as error:
             raise self._bad(f"its [vae] cannot be built: {error}") from error
         try:
@@ -263,6 +269,20 @@ def recipe_of(name: str, table: Mapping[str, Any], changes: Sequence[str] = ()) 
             f"The recipe {name} has values that are nested too deeply.", f"Expected at most {DEEPEST} levels.", ""
         )
     return recipe
+
+
+def check_size(family: Family, config: Config) -> None:
+    """Check that the weights of a network can be in memory.
+
+    Raises:
+        ValueError: they cannot.
+    """
+    if config.blocks > MOST_BLOCKS:
+        raise ValueError(f"the network has {config.blocks:,} blocks, more than {MOST_BLOCKS:,}")
+    values = sum(prod(each.shape) for each in blueprint(family.name, config, HALVES).values())
+    memory = physical_memory()
+    if BYTES * values > memory:
+        raise ValueError(f"its {values:,} weights take {BYTES * values:,} bytes, and this machine has {memory:,}")
 
 
 def too_deep(value: object, levels: int = DEEPEST) -> bool:
