@@ -50,6 +50,8 @@ QUICK: dict[str, Callable[[Bench], Arguments]] = {
     ),
     "encode": lambda at: ("encode", at.image, "--vae", at.vae, "--out", at.latents),
     "decode": lambda at: ("decode", at.latents, "--vae", at.vae, "--out", at.work / "decoded", "--dtype", "bf16"),
+    "index": lambda at: ("index", at.images, "--vae", at.vae, "--out", at.work / "filed"),
+    "search": lambda at: ("search", at.image, "--index", at.work / "filed", "--out", at.work / "found"),
     "convert": lambda at: ("convert", at.vae, at.work / "same.safetensors"),
     "convert fp16": lambda at: ("convert", at.vae, at.work / "half.pt", "--layout", "native", "--dtype", "fp16"),
     "convert diffusers": lambda at: ("convert", at.vae, at.work / "diffusers", "--layout", "diffusers"),
