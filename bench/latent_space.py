@@ -112,7 +112,8 @@ def tables(found: dict[str, dict], seconds: dict[str, float]) -> str:
             lines.append(f"| {label} | " + " | ".join(cell(result.get(key)) for result in results) + " |")
         lines.append("")
     counts = {each["measured"] for each in found.values()}
-    return "\n".join([*lines, f"{counts} images; seconds: { ({name: round(each) for name, each in seconds.items()}) }"])
+    times = ", ".join(f"{Path(name).name} {each:.0f}" for name, each in seconds.items())
+    return "\n".join([*lines, f"{max(counts):,} images; seconds: {times}"])
 
 
 def cell(result: dict | None) -> str:

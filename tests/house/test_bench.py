@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -153,3 +154,14 @@ def test_walk_counts_files(tmp_path: Path) -> None:
     counts = [int(count) for count in re.findall(r": (\d+) files$", printed, flags=re.MULTILINE)]
     assert len(counts) == 3 and max(counts[:2]) < counts[2] < sum(counts)
     assert re.search(r"^ +[\d,]+  domains/images.files.py$", printed, flags=re.MULTILINE)
+
+
+def test_latent_space_prints_reconstruction_and_latent_space(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for i in range(3):
+        Image.fromarray(random.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    run("latent_space.py", "--photos", tmp_path, "--size", "32", "--limit", "3", "--write", tmp_path / "crops")
+    printed = run("latent_space.py", "builtin", "--data", tmp_path / "crops", "--size", "32", "--paths", "2")
+    tables = printed.split("\n\n")
+    assert "| PSNR, dB |" in tables[0] and "| PPL (alex, lerp) |" in tables[1]
+    assert "3 images" in tables[2]
