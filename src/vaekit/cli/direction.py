@@ -135,6 +135,7 @@ def facts_of(result: "DirectionResult") -> dict[str, str]:
         "label": f"{result.label} ({result.items:,} items)",
         "leads": leads,
         "one step": f"{result.std:.4g} in latent space",
+        "in the data": f"{result.distance:.3g} steps {'per unit' if result.classes is None else 'between the classes'}",
         "changes the label by": step,
         **({"after decoding": decoded} if decoded else {}),
         **({"positions moved": where} if result.positions or result.everywhere else {}),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vaekit.errors import BadPlan, printable
 from vaekit.latents.directions import Direction
-from vaekit.latents.probes import METHODS, Probe, Score, Vector, fitted, held_out_score, probe
+from vaekit.latents.probes import METHODS, Probe, Score, Vector, fitted, held_out_score, mean_difference, probe
 from vaekit.latents.targets import Target
 
 LEAST_LEFT = 1e-3
@@ -26,6 +26,8 @@ class Learned:
     """A direction that was learned from labels."""
 
     direction: Direction
+    distance: float
+    """Steps along it between the means of the classes, or per unit of a property, in the data."""
     score: Score | None
     """Of predictions from positions along the direction; None if there are too few items to hold some out."""
     probe: Probe
@@ -83,7 +85,8 @@ def learn(z: Tensor, target: Target, method: str, name: str, orthogonal_to: Sequ
     vector = vector / vector.norm()
     direction = Direction(name, vector.view(z.shape[1:]).float(), spread_along(x, target, vector))
     fit = partial(restricted_fit, method, orthogonal_to)
-    return Learned(direction, held_out_score(x, target, fit), probe(x, target))
+    distance = (fitted(x, target, mean_difference) @ vector).item() / direction.std
+    return Learned(direction, distance, held_out_score(x, target, fit), probe(x, target))
 
 
 def spread_along(x: Tensor, target: Target, vector: Vector) -> float:

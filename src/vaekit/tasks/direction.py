@@ -57,6 +57,8 @@ class DirectionResult:
     """The number of items with a label."""
     std: float
     """The standard deviation of the latents along the direction: one step."""
+    distance: float
+    """Steps between the means of the classes, or per unit of the label, in the data."""
     step: float
     """The change of the label by one step, in its own units, as its linear probe estimates it; for classes, the share
     of the way from one to the other."""
@@ -126,6 +128,7 @@ def direction(
         classes=target.classes,
         items=len(target.known),
         std=learned.direction.std,
+        distance=learned.distance,
         step=own.change * target.std,
         decoded_step=None if own.decoded is None else own.decoded * target.std,
         score=learned.score,
