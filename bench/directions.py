@@ -75,11 +75,11 @@ class Workbench:
         np.savez(path, x=x, **{key: np.asarray(values) for key, values in labels.items()})
         return path
 
-    def learn(self, data: Path, label: str, method: str, *others: "Learned", whole: bool = False) -> Learned:
+    def learn(self, data: Path, label: str, method: str, *others: "Learned", spread: bool = False) -> Learned:
         """Learn a direction."""
         against = tuple(other.result.file for other in others)
-        out = self.folder / f"{label}-{method}-{len(others)}-{whole}.safetensors"
-        options = DirectionOptions(label, method=method, orthogonal_to=against, whole=whole)
+        out = self.folder / f"{label}-{method}-{len(others)}-{spread}.safetensors"
+        options = DirectionOptions(label, method=method, orthogonal_to=against, spread=spread)
         return Learned(direction(self.model, [data], out, options), load_direction(out).direction)
 
     def reconstructed(self, pixels: Tensor) -> Tensor:
@@ -323,7 +323,7 @@ def photos(bench: Workbench, data: Path, out: Path) -> None:
         amounts = np.linspace(-most, most, 3)
         x = np.stack([levels_of(change(photo, amount)) for photo in known for amount in amounts])
         path = bench.store(name, x, {name: np.tile(amounts, len(known)).tolist()})
-        learned[name] = bench.learn(path, name, "mean")
+        learned[name] = bench.learn(path, name, "mean", spread=name == "contrast")
     start = torch.stack(test)
     plain = bench.reconstructed(start)
     for name, (change, most) in ALTERED.items():

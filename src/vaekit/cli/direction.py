@@ -78,6 +78,10 @@ def direction(
             "--map", help="Learn a different vector for each position of the latents, for aligned items of one size."
         ),
     ] = False,
+    spread: Annotated[
+        bool,
+        typer.Option("--spread", help="Change differences between positions, such as contrast, instead of their mean."),
+    ] = False,
     limit: options.Limit = None,
     dtype: options.Dtype = "fp32",
     device: options.Device = None,
@@ -92,7 +96,8 @@ def direction(
     of the data along it. Prints how well positions along it predict labels of items that it was not fitted to
     (cross-validation), and the side effects of one step: the change of other labels, in their standard deviations, as
     linear probes estimate it; and again for a few items that were moved, decoded and encoded again.
-    Latents that are maps move by the same amount at every position, unless --map is given.
+    Latents that are maps move by the same amount at every position; with --map, by different ones; with --spread, away
+    from their mean.
     """
     from vaekit.tasks.direction import DirectionOptions
     from vaekit.tasks.direction import direction as run
@@ -101,7 +106,7 @@ def direction(
     with spinner("loading the VAE"):
         engine = EngineOptions(dtype, device, memory, backend, BATCH)
         model = open_model(ModelOptions(vae, models, padding), engine)
-    wanted = DirectionOptions(label, positive, method, tuple(orthogonal_to or ()), name, whole, limit)
+    wanted = DirectionOptions(label, positive, method, tuple(orthogonal_to or ()), name, whole, spread, limit)
     with progress_bar(model.domain.items) as progress:
         result = run(model, labelled, out, wanted, progress)
     for note in result.notes:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from vaekit.checkpoints.direction_files import DirectionFile, check_same_vae, load_direction, save_direction
 from vaekit.errors import BadPlan, CannotWrite, VaekitError, printable
-from vaekit.latents.directions import Direction, summarize
+from vaekit.latents.directions import SHIFT, SPREAD, Direction, log_spread, summarize
 from vaekit.latents.learned_directions import Effect, effect, flattened, learn, side_effects
 from vaekit.latents.probes import METHODS, Score
 from vaekit.latents.targets import Target, every_target, target_of
 from vaekit.tasks.batch import Progress, no_progress
-from vaekit.tasks.labelled_data import as_it_is, labelled_latents, path_names
+from vaekit.tasks.labelled_data import Reduce, as_it_is, labelled_latents, path_names
 from vaekit.tasks.model import OpenModel
 from vaekit.vae import at_item_size
 
@@ -40,6 +40,8 @@ class DirectionOptions:
     """Of the direction; None for that of the label or class."""
     whole: bool = False
     """Learn a vector for each position of the latents, for items that are aligned; instead of one for all."""
+    spread: bool = False
+    """Change the differences between positions, such as contrast, instead of their mean."""
     limit: int | None = None
     """The maximum number of items, a deterministic subset."""
 
@@ -107,18 +109,21 @@ def direction(
         CannotWrite: the file cannot be written, or would overwrite the data.
     """
     check_options(out, paths, options)
+    kind, reduce = kind_of(model, options)
     others = [load_direction(path) for path in options.orthogonal_to]
     for path, other in zip(options.orthogonal_to, others, strict=True):
         check_same_vae(path, other.space, model.origin)
-    data = labelled_latents(model, paths, options.label, options.limit, options.whole, progress)
+    data = labelled_latents(model, paths, options.label, options.limit, reduce, progress)
     target = target_of(data.label, data.labels, options.positive or last_path(paths, options))
     shape = tuple(data.z.shape[1:])
-    probes = [probe_of_shape(path, other, shape) for path, other in zip(options.orthogonal_to, others, strict=True)]
+    probes = [
+        probe_of_shape(path, other, shape, kind) for path, other in zip(options.orthogonal_to, others, strict=True)
+    ]
     name = printable(options.name or (target.classes[1] if target.classes else target.name))
-    learned = learn(data.z, target, options.method, name, probes)
-    plain = learn(data.z, target, options.method, name) if probes else learned
+    learned = learn(data.z, target, options.method, name, probes, kind)
+    plain = learn(data.z, target, options.method, name, kind=kind) if probes else learned
     named = list(zip(others, probes, strict=True))
-    step = decoded_step(model, learned.direction, data.examples)
+    step = decoded_step(model, learned.direction, data.examples, reduce)
     own = effect(target.name, learned.direction, learned.probe.weights, step)
     effects = side_effects(data.z, learned.direction, other_targets(data.others), step)
     result = DirectionResult(
@@ -146,19 +151,38 @@ def direction(
     return result
 
 
-def decoded_step(model: OpenModel, direction: Direction, z: Tensor) -> Tensor | None:
+def kind_of(model: OpenModel, options: DirectionOptions) -> tuple[str, Reduce]:
+    """The kind of the direction, and what it is learned from.
+
+    Raises:
+        BadPlan: the latents have no positions to differ between.
+    """
+    if not options.spread:
+        return SHIFT, as_it_is if options.whole else summarize
+    positions = model.engine.geometry.latent_size(model.schema.example().shape[2:])
+    if options.whole or prod(positions) == 1:
+        found = (
+            "--map and --spread were both requested" if options.whole else "The latents of this VAE have one position"
+        )
+        raise BadPlan(
+            f"{found}.", "Expected latents with several positions, and only one of both.", "Leave out --spread."
+        )
+    return SPREAD, log_spread
+
+
+def decoded_step(model: OpenModel, direction: Direction, z: Tensor, reduce: Reduce) -> Tensor | None:
     """The mean change of latents by one step along a direction, after decoding and encoding again: (d), in float64.
 
     Args:
         model: the VAE.
         direction: the direction.
         z: whole latents of a few items.
+        reduce: see `labelled_latents`.
 
     Returns:
         None if they cannot be decoded.
     """
     size = tuple(model.schema.example().shape[2:])
-    reduce = as_it_is if direction.vector.dim() > 1 else summarize
     ends = []
     try:
         for distance in (-1.0, 1.0):
@@ -210,12 +234,18 @@ def other_targets(labels: dict[str, Sequence[str | None]]) -> list[Target]:
     return targets[:MOST_SIDE_EFFECTS]
 
 
-def probe_of_shape(path: Path, file: DirectionFile, shape: tuple[int, ...]) -> Tensor:
+def probe_of_shape(path: Path, file: DirectionFile, shape: tuple[int, ...], kind: str) -> Tensor:
     """The probe of another direction for latents of a shape, as a vector: averaged over positions (z), or whole.
 
     Raises:
-        BadPlan: it has other positions.
+        BadPlan: it has other positions, or is of another kind.
     """
+    if file.direction.kind != kind:
+        raise BadPlan(
+            f"{path} is a direction of the kind {file.direction.kind}, and the new one is of the kind {kind}.",
+            "Expected the same kind: the others do not change what its probe reads.",
+            "Leave it out.",
+        )
     weights = file.probe.double()
     if weights.dim() == len(shape) and tuple(weights.shape) != shape:
         raise BadPlan(
