@@ -318,30 +318,31 @@ def photos(bench: Workbench, data: Path, out: Path) -> None:
     known = [photograph(path) for path in (*kodak[:-4], *sorted((data / "photos").glob("*.png")))]
     test = [photograph(path) for path in kodak[-4:]]
     rows = []
-    learned: dict[str, Learned] = {}
+    learned: dict[tuple[str, bool], Learned] = {}
     for name, (change, most) in ALTERED.items():
         amounts = np.linspace(-most, most, 3)
         x = np.stack([levels_of(change(photo, amount)) for photo in known for amount in amounts])
         path = bench.store(name, x, {name: np.tile(amounts, len(known)).tolist()})
-        learned[name] = bench.learn(path, name, "mean", spread=name == "contrast")
+        for spread in (False, True) if name == "contrast" else (False,):
+            learned[name, spread] = bench.learn(path, name, "mean", spread=spread)
     start = torch.stack(test)
     plain = bench.reconstructed(start)
-    for name, (change, most) in ALTERED.items():
+    for (name, spread), each in learned.items():
+        change, most = ALTERED[name]
         for amount in (-most / 2, most / 2):
             target = torch.stack([change(photo, amount) for photo in test])
             ceiling = decibels(bench.reconstructed(target), target)
-            each = learned[name]
             steps = amount * each.result.distance
             result = bench.edited(start, each.direction, steps)
             rows.append([
-                *(name, score_of(each.result), f"{amount:+.2f}", f"{steps:+.2f}"),
+                *(f"{name}{', --spread' * spread}", score_of(each.result), f"{amount:+.2f}", f"{steps:+.2f}"),
                 f"{means(target)[name] - means(start)[name]:+.1f}",
                 f"{means(result)[name] - means(plain)[name]:+.1f}",
                 *(f"{decibels(plain, target):.1f}", f"{decibels(result, target):.1f}", f"{ceiling:.1f}"),
             ])  # fmt: skip
             if amount > 0:
-                shown = [torch.cat([each[i : i + 1] for each in (plain, result, target)], dim=3) for i in (0, 1)]
-                write_image(out / f"{name}.png", as_rgb(torch.cat(shown, dim=2)))
+                shown = [torch.cat([some[i : i + 1] for some in (plain, result, target)], dim=3) for i in (0, 1)]
+                write_image(out / f"{name}{'-spread' * spread}.png", as_rgb(torch.cat(shown, dim=2)))
     print_rows(
         f"Photographs: {len(known)} altered by three amounts each; {len(test)} others moved. Lightness L*, its "
         "standard deviation, and b*; PSNR against the altered photograph.",
