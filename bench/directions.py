@@ -75,11 +75,11 @@ class Workbench:
         np.savez(path, x=x, **{key: np.asarray(values) for key, values in labels.items()})
         return path
 
-    def learn(self, data: Path, label: str, method: str, *others: "Learned", whole: bool = False) -> Learned:
+    def learn(self, data: Path, label: str, method: str, *others: "Learned", spread: bool = False) -> Learned:
         """Learn a direction."""
         against = tuple(other.result.file for other in others)
-        out = self.folder / f"{label}-{method}-{len(others)}-{whole}.safetensors"
-        options = DirectionOptions(label, method=method, orthogonal_to=against, whole=whole)
+        out = self.folder / f"{label}-{method}-{len(others)}-{spread}.safetensors"
+        options = DirectionOptions(label, method=method, orthogonal_to=against, spread=spread)
         return Learned(direction(self.model, [data], out, options), load_direction(out).direction)
 
     def reconstructed(self, pixels: Tensor) -> Tensor:
@@ -318,36 +318,35 @@ def photos(bench: Workbench, data: Path, out: Path) -> None:
     known = [photograph(path) for path in (*kodak[:-4], *sorted((data / "photos").glob("*.png")))]
     test = [photograph(path) for path in kodak[-4:]]
     rows = []
-    learned: dict[tuple[str, str], Learned] = {}
+    learned: dict[tuple[str, bool], Learned] = {}
     for name, (change, most) in ALTERED.items():
         amounts = np.linspace(-most, most, 3)
         x = np.stack([levels_of(change(photo, amount)) for photo in known for amount in amounts])
         path = bench.store(name, x, {name: np.tile(amounts, len(known)).tolist()})
-        for method in METHODS:
-            learned[name, method] = bench.learn(path, name, method)
+        for spread in (False, True) if name == "contrast" else (False,):
+            learned[name, spread] = bench.learn(path, name, "mean", spread=spread)
     start = torch.stack(test)
     plain = bench.reconstructed(start)
-    for name, (change, most) in ALTERED.items():
+    for (name, spread), each in learned.items():
+        change, most = ALTERED[name]
         for amount in (-most / 2, most / 2):
             target = torch.stack([change(photo, amount) for photo in test])
             ceiling = decibels(bench.reconstructed(target), target)
-            for method in METHODS:
-                each = learned[name, method]
-                steps = amount / (each.result.decoded_step or each.result.step)
-                result = bench.edited(start, each.direction, steps)
-                rows.append([
-                    *(name, method, score_of(each.result), f"{amount:+.2f}", f"{steps:+.2f}"),
-                    f"{means(target)[name] - means(start)[name]:+.1f}",
-                    f"{means(result)[name] - means(plain)[name]:+.1f}",
-                    *(f"{decibels(plain, target):.1f}", f"{decibels(result, target):.1f}", f"{ceiling:.1f}"),
-                ])  # fmt: skip
-                if amount > 0:
-                    shown = [torch.cat([each[i : i + 1] for each in (plain, result, target)], dim=3) for i in (0, 1)]
-                    write_image(out / f"{name}-{method}.png", as_rgb(torch.cat(shown, dim=2)))
+            steps = amount * each.result.distance
+            result = bench.edited(start, each.direction, steps)
+            rows.append([
+                *(f"{name}{', --spread' * spread}", score_of(each.result), f"{amount:+.2f}", f"{steps:+.2f}"),
+                f"{means(target)[name] - means(start)[name]:+.1f}",
+                f"{means(result)[name] - means(plain)[name]:+.1f}",
+                *(f"{decibels(plain, target):.1f}", f"{decibels(result, target):.1f}", f"{ceiling:.1f}"),
+            ])  # fmt: skip
+            if amount > 0:
+                shown = [torch.cat([some[i : i + 1] for some in (plain, result, target)], dim=3) for i in (0, 1)]
+                write_image(out / f"{name}{'-spread' * spread}.png", as_rgb(torch.cat(shown, dim=2)))
     print_rows(
         f"Photographs: {len(known)} altered by three amounts each; {len(test)} others moved. Lightness L*, its "
         "standard deviation, and b*; PSNR against the altered photograph.",
-        ("direction", "method", "R2 held out (probe)", "amount", "steps", "change, altered", "change, moved",
+        ("direction", "R2 held out (probe)", "amount", "steps", "change, altered", "change, moved",
          "PSNR not moved", "moved", "altered, reconstructed"),
         rows,
     )  # fmt: skip

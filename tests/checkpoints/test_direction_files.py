@@ -69,6 +69,8 @@ CHANGES: dict[str, Callable[[dict[str, torch.Tensor], dict[str, str]], object]] 
     "no fingerprint": lambda _, metadata: metadata.pop("vaekit.fingerprint"),
     "geometry": lambda _, metadata: metadata.update({"vaekit.geometry": '{"channels": -1}'}),
     "deep geometry": lambda _, metadata: metadata.update({"vaekit.geometry": "[" * 100_000}),
+    "kind": lambda _, metadata: metadata.update({"vaekit.kind": "rotation"}),
+    "no kind": lambda _, metadata: metadata.pop("vaekit.kind"),
     "facts": lambda _, metadata: metadata.update({"vaekit.learned": "[1]"}),
     "facts of words": lambda _, metadata: metadata.update({"vaekit.learned": "{"}),
 }

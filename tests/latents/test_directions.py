@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vaekit.errors import BadPlan
-from vaekit.latents.directions import axis, principal_components, summarize
+from vaekit.latents.directions import SPREAD, Direction, axis, log_spread, principal_components, summarize
 
 
 def data(count: int = 200, width: int = 5) -> torch.Tensor:
@@ -49,3 +49,14 @@ def test_an_axis_that_does_not_exist_is_refused(channel: int) -> None:
 def test_more_components_than_there_are_are_refused(count: int) -> None:
     with pytest.raises(BadPlan):
         principal_components(data(), count)
+
+
+def test_spread_changes_differences_between_positions_and_not_their_mean() -> None:
+    z = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0)).double()
+    direction = Direction("contrast", torch.tensor([0.0, 0.6, 0.8]), 0.5, SPREAD)
+    moved = direction.move(z, [2.0])
+    torch.testing.assert_close(summarize(moved), summarize(z))
+    expected = direction.vector.double().expand(2, 3)
+    torch.testing.assert_close(log_spread(moved) - log_spread(z), expected, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(direction.move(moved, [-2.0]), z)
+    assert direction.move(z, [0.0]).equal(z) and log_spread(torch.ones(1, 3, 2, 2)).isfinite().all()

@@ -118,6 +118,11 @@ def test_one_step_is_a_standard_deviation_of_the_data() -> None:
     z = planted() * 3 + 7
     direction = learn(z, target_of("x", numbers(z[:, 0])), "mean", "x").direction
     assert direction.std == pytest.approx((z @ direction.vector).std(correction=0).item(), rel=1e-4)
+    labels = ["b" if value > 7 else "a" for value in z[:, 0].tolist()]
+    between = learn(z, target_of("x", labels), "mean", "x")
+    means = [z[[i for i, label in enumerate(labels) if label == kind]].mean(dim=0) for kind in "ab"]
+    moved = means[0] + between.distance * between.direction.std * between.direction.vector
+    torch.testing.assert_close(moved, means[1], rtol=1e-3, atol=1e-3)
     start = z[:1]
     ahead = direction.move(start, [2.5])
     torch.testing.assert_close(direction.move(ahead, [-2.5]), start)

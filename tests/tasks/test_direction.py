@@ -148,6 +148,25 @@ def test_a_vae_without_a_decoder_has_directions(small: OpenModel, pixels: np.nda
     assert direction(half, [tmp_path / "a.npz"], tmp_path / "d.safetensors").decoded_step is None
 
 
+def test_differences_between_positions(small: OpenModel, model: OpenModel, pixels: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for i, image in enumerate(pixels[:10]):
+        gray = 128 + (1 if i % 2 else 0.3) * (image.astype(float) - 128)
+        Image.fromarray(gray.astype(np.uint8)).save(tmp_path / "data" / f"{i}.png")
+    rows = "".join(f"{i}.png,{['low', 'high'][i % 2]},{i}\n" for i in range(10))
+    (tmp_path / "data" / "metadata.csv").write_text(f"file_name,label,n\n{rows}")
+    options = DirectionOptions(spread=True)
+    result = direction(model, [tmp_path / "data"], tmp_path / "d.safetensors", replace(options, positive="high"))
+    file = load_direction(result.file)
+    assert file.direction.kind == "spread" and result.score is not None and (result.score.auc or 0) > 0.7
+    with refuses(BadPlan, "spread", "shift"):
+        shift = DirectionOptions(label="n", orthogonal_to=(result.file,))
+        direction(model, [tmp_path / "data"], tmp_path / "e.safetensors", shift)
+    for vae, wrong in ((small, options), (model, replace(options, whole=True))):
+        with refuses(BadPlan, "--spread"):
+            direction(vae, [tmp_path / "data"], tmp_path / "e.safetensors", wrong)
+
+
 def test_a_limit_takes_as_many_of_each_path(small: OpenModel, pixels: np.ndarray, tmp_path: Path) -> None:
     paths = class_folders(tmp_path / "data", pixels)
     assert direction(small, paths, tmp_path / "d.safetensors", DirectionOptions(limit=6)).items == 6

@@ -23,7 +23,7 @@ from vaekit.errors import BadCheckpoint, BadDirection, LatentMismatch, printable
 from vaekit.formats.open import open_tensors
 from vaekit.geometry import Geometry
 from vaekit.identification.metadata import NORMALIZATION, normalization_text, read_normalization
-from vaekit.latents.directions import Direction
+from vaekit.latents.directions import KINDS, SPREAD, Direction
 
 KEY, VERSION = "vaekit.direction", "1"
 EXPECTED = "Expected a direction written by `vaekit direction`."
@@ -62,6 +62,7 @@ def save_direction(path: Path, file: DirectionFile) -> None:
         GEOMETRY: json.dumps(file.space.geometry.as_json()),
         NORMALIZATION: normalization_text(file.space.normalization),
         "vaekit.name": file.direction.name,
+        "vaekit.kind": file.direction.kind,
         "vaekit.std": repr(file.direction.std),
         "vaekit.learned": json.dumps(file.facts, allow_nan=False),
     }
@@ -112,6 +113,9 @@ def parsed(metadata: Mapping[str, str], vector: Tensor, weights: Tensor) -> Dire
     std = float(metadata["vaekit.std"])
     if not 0 < std <= LARGEST:
         raise ValueError(f"its standard deviation is {std:g}")
+    kind = metadata["vaekit.kind"]
+    if kind not in KINDS or (kind == SPREAD and (vector.dim() > 1 or not geometry.axes)):
+        raise ValueError(f"its kind is {printable(kind, 20)}")
     facts = json.loads(metadata["vaekit.learned"])
     if not isinstance(facts, dict):
         raise TypeError("its facts are no JSON object")
@@ -119,7 +123,7 @@ def parsed(metadata: Mapping[str, str], vector: Tensor, weights: Tensor) -> Dire
     known = normalization if normalization is not None and normalization.fits(geometry.latent_channels) else None
     family = printable(metadata["vaekit.family"])
     return DirectionFile(
-        Direction(printable(metadata["vaekit.name"]), vector.clone(), std),
+        Direction(printable(metadata["vaekit.name"]), vector.clone(), std, kind),
         weights.clone(),
         LatentOrigin(metadata["vaekit.fingerprint"], family, geometry, known),
         facts,

@@ -80,6 +80,10 @@ def direction(
             "--map", help="Learn a different vector for each position of the latents, for aligned items of one size."
         ),
     ] = False,
+    spread: Annotated[
+        bool,
+        typer.Option("--spread", help="Change differences between positions, such as contrast, instead of their mean."),
+    ] = False,
     limit: options.Limit = None,
     seed: options.Seed = 0,
     engine: EngineOptions,
@@ -91,7 +95,8 @@ def direction(
     of the data along it. Prints how well positions along it predict labels of items that it was not fitted to
     (cross-validation), and the side effects of one step: the change of other labels, in their standard deviations, as
     linear probes estimate it; and again for a few items that were moved, decoded and encoded again.
-    Latents that are maps move by the same amount at every position, unless --map is given.
+    Latents that are maps move by the same amount at every position; with --map, by different ones; with --spread, away
+    from their mean.
     """
     from vaekit.tasks.direction import DirectionOptions
     from vaekit.tasks.direction import direction as run
@@ -99,7 +104,7 @@ def direction(
 
     with spinner("loading the VAE"):
         model = open_model(source, replace(engine, batch=BATCH))
-    wanted = DirectionOptions(label, positive, method, tuple(orthogonal_to or ()), name, whole, limit, seed)
+    wanted = DirectionOptions(label, positive, method, tuple(orthogonal_to or ()), name, whole, spread, limit, seed)
     with progress_bar(model.domain.items) as progress:
         result = run(model, labelled, out, wanted, progress)
     for note in result.notes:
@@ -133,6 +138,7 @@ def facts_of(result: "DirectionResult") -> dict[str, str]:
         "label": f"{result.label} ({result.items:,} items)",
         "leads": leads,
         "one step": f"{result.std:.4g} in latent space",
+        "in the data": f"{result.distance:.3g} steps {'per unit' if result.classes is None else 'between the classes'}",
         "changes the label by": step,
         **({"after decoding": decoded} if decoded else {}),
         **({"positions moved": where} if result.positions or result.everywhere else {}),

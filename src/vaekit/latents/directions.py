@@ -13,6 +13,10 @@ from torch import Tensor
 
 from vaekit.errors import BadPlan, counted
 
+SHIFT, SPREAD = KINDS = ("shift", "spread")
+"""Kinds of directions."""
+LEAST_SPREAD = 1e-6
+"""Standard deviation of a channel over positions that counts as constant."""
 Summary = Float[Tensor, "n z"]
 """One vector per item: its latent, averaged over positions."""
 
@@ -26,6 +30,9 @@ class Direction:
     """A unit vector: the same for all positions (z), or different ones for each (z, ...)."""
     std: float
     """The standard deviation of latents along it: the unit of steps."""
+    kind: str = SHIFT
+    """`SHIFT`: steps are added to latents. `SPREAD`: they are added to the logarithms of the standard deviations of
+    channels over positions, so that differences between positions grow, and their mean stays."""
 
     def move(self, z: Tensor, distances: Sequence[float]) -> Tensor:
         """A latent (1, z, ...) moved by several distances in standard deviations, (n, z, ...); bit-identical for 0.
@@ -34,12 +41,22 @@ class Direction:
         """
         step = (self.std * self.vector).to(z).unsqueeze(0)
         step = step if step.dim() == z.dim() else step.view(1, -1, *[1] * (z.dim() - 2))
+        if self.kind == SPREAD:
+            center = z.mean(dim=tuple(range(2, z.dim())), keepdim=True)
+            return torch.cat(
+                [center + (z - center) * (distance * step).exp() if distance else z for distance in distances]
+            )
         return torch.cat([z + distance * step if distance else z for distance in distances])
 
 
 def summarize(z: Tensor) -> Summary:
     """Latents (n, z, ...) averaged over positions."""
     return z if z.dim() == 2 else z.flatten(2).mean(dim=2)
+
+
+def log_spread(z: Tensor) -> Summary:
+    """The logarithms of the standard deviations of latents (n, z, ...) over positions: (n, z)."""
+    return z.flatten(2).std(dim=2, correction=0).clamp(min=LEAST_SPREAD).log()
 
 
 def axis(channel: int, channels: int, summaries: Summary | None = None) -> Direction:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import BadPlan, printable
-from vaekit.latents.directions import Direction
-from vaekit.latents.probes import METHODS, Probe, Score, Vector, fitted, held_out_score, probe
+from vaekit.latents.directions import SHIFT, Direction
+from vaekit.latents.probes import METHODS, Probe, Score, Vector, fitted, held_out_score, mean_difference, probe
 from vaekit.latents.targets import Target
 
 LEAST_LEFT = 1e-3
@@ -26,6 +26,8 @@ class Learned:
     """A direction that was learned from labels."""
 
     direction: Direction
+    distance: float
+    """Steps along it between the means of the classes, or per unit of a property, in the data."""
     score: Score | None
     """Of predictions from positions along the direction; None if there are too few items to hold some out."""
     probe: Probe
@@ -45,7 +47,14 @@ class Effect:
     """Of the probe, for data that it was not fitted to; unknown for that of another direction."""
 
 
-def learn(z: Tensor, target: Target, method: str, name: str, orthogonal_to: Sequence[Vector] = ()) -> Learned:
+def learn(
+    z: Tensor,
+    target: Target,
+    method: str,
+    name: str,
+    orthogonal_to: Sequence[Vector] = (),
+    kind: str = SHIFT,
+) -> Learned:
     """Learn the direction that leads from one class to the other, or to higher values of a property.
 
     Its unit is the standard deviation of the latents along it, with both classes equally frequent.
@@ -55,6 +64,7 @@ def learn(z: Tensor, target: Target, method: str, name: str, orthogonal_to: Sequ
         target: the labels.
         method: of `METHODS`.
         name: of the direction.
+        kind: of the direction; of `SPREAD`, z are those of `log_spread`.
         orthogonal_to: probes whose value does not change along the direction, (d), see `flattened`.
 
     Raises:
@@ -81,9 +91,10 @@ def learn(z: Tensor, target: Target, method: str, name: str, orthogonal_to: Sequ
             "Leave some of them out.",
         )
     vector = vector / vector.norm()
-    direction = Direction(name, vector.view(z.shape[1:]).float(), spread_along(x, target, vector))
+    direction = Direction(name, vector.view(z.shape[1:]).float(), spread_along(x, target, vector), kind)
     fit = partial(restricted_fit, method, orthogonal_to)
-    return Learned(direction, held_out_score(x, target, fit), probe(x, target))
+    distance = (fitted(x, target, mean_difference) @ vector).item() / direction.std
+    return Learned(direction, distance, held_out_score(x, target, fit), probe(x, target))
 
 
 def spread_along(x: Tensor, target: Target, vector: Vector) -> float:

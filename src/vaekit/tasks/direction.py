@@ -11,13 +11,13 @@ from torch import Tensor
 
 from vaekit.checkpoints.direction_files import DirectionFile, check_same_vae, load_direction, save_direction
 from vaekit.errors import BadPlan, CannotWrite, VaekitError, printable
-from vaekit.latents.directions import Direction, summarize
+from vaekit.latents.directions import SHIFT, SPREAD, Direction, log_spread, summarize
 from vaekit.latents.learned_directions import Effect, effect, flattened, learn, side_effects
 from vaekit.latents.probes import METHODS, Score
 from vaekit.latents.targets import Target, every_target, target_of
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.encoded_data import as_it_is
-from vaekit.tasks.labelled_data import labelled_latents, path_names
+from vaekit.tasks.labelled_data import Reduce, labelled_latents, path_names
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.options import SelectionOptions
 from vaekit.vae import at_item_size
@@ -42,6 +42,8 @@ class DirectionOptions:
     """Of the direction; None for that of the label or class."""
     whole: bool = False
     """Learn a vector for each position of the latents, for items that are aligned; instead of one for all."""
+    spread: bool = False
+    """Change the differences between positions, such as contrast, instead of their mean."""
     limit: int | None = None
     """The maximum number of items, a deterministic subset."""
     seed: int = 0
@@ -61,6 +63,8 @@ class DirectionResult:
     """The number of items with a label."""
     std: float
     """The standard deviation of the latents along the direction: one step."""
+    distance: float
+    """Steps between the means of the classes, or per unit of the label, in the data."""
     step: float
     """The change of the label by one step, in its own units, as its linear probe estimates it; for classes, the share
     of the way from one to the other."""
@@ -109,19 +113,22 @@ def direction(
         CannotWrite: the file cannot be written, or would overwrite the data.
     """
     check_options(out, paths, options)
+    kind, reduce = kind_of(model, options)
     others = [load_direction(path) for path in options.orthogonal_to]
     for path, other in zip(options.orthogonal_to, others, strict=True):
         check_same_vae(path, other.space, model.origin)
     selection = SelectionOptions(options.limit, options.seed)
-    data = labelled_latents(model, paths, options.label, selection, options.whole, progress)
+    data = labelled_latents(model, paths, options.label, selection, reduce, progress)
     target = target_of(data.label, data.labels, options.positive or last_path(paths, options))
     shape = tuple(data.z.shape[1:])
-    probes = [probe_of_shape(path, other, shape) for path, other in zip(options.orthogonal_to, others, strict=True)]
+    probes = [
+        probe_of_shape(path, other, shape, kind) for path, other in zip(options.orthogonal_to, others, strict=True)
+    ]
     name = printable(options.name or (target.classes[1] if target.classes else target.name))
-    learned = learn(data.z, target, options.method, name, probes)
-    plain = learn(data.z, target, options.method, name) if probes else learned
+    learned = learn(data.z, target, options.method, name, probes, kind)
+    plain = learn(data.z, target, options.method, name, kind=kind) if probes else learned
     named = list(zip(others, probes, strict=True))
-    step = decoded_step(model, learned.direction, data.examples)
+    step = decoded_step(model, learned.direction, data.examples, reduce)
     own = effect(target.name, learned.direction, learned.probe.weights, step)
     effects = side_effects(data.z, learned.direction, other_targets(data.others), step)
     result = DirectionResult(
@@ -131,6 +138,7 @@ def direction(
         classes=target.classes,
         items=len(target.known),
         std=learned.direction.std,
+        distance=learned.distance,
         step=own.change * target.std,
         decoded_step=None if own.decoded is None else own.decoded * target.std,
         score=learned.score,
@@ -148,19 +156,38 @@ def direction(
     return result
 
 
-def decoded_step(model: OpenModel, direction: Direction, z: Tensor) -> Tensor | None:
+def kind_of(model: OpenModel, options: DirectionOptions) -> tuple[str, Reduce]:
+    """The kind of the direction, and what it is learned from.
+
+    Raises:
+        BadPlan: the latents have no positions to differ between.
+    """
+    if not options.spread:
+        return SHIFT, as_it_is if options.whole else summarize
+    positions = model.engine.geometry.latent_size(model.schema.example().shape[2:])
+    if options.whole or prod(positions) == 1:
+        found = (
+            "--map and --spread were both requested" if options.whole else "The latents of this VAE have one position"
+        )
+        raise BadPlan(
+            f"{found}.", "Expected latents with several positions, and only one of both.", "Leave out --spread."
+        )
+    return SPREAD, log_spread
+
+
+def decoded_step(model: OpenModel, direction: Direction, z: Tensor, reduce: Reduce) -> Tensor | None:
     """The mean change of latents by one step along a direction, after decoding and encoding again: (d), in float64.
 
     Args:
         model: the VAE.
         direction: the direction.
         z: whole latents of a few items.
+        reduce: see `labelled_latents`.
 
     Returns:
         None if they cannot be decoded.
     """
     size = tuple(model.schema.example().shape[2:])
-    reduce = as_it_is if direction.vector.dim() > 1 else summarize
     ends = []
     try:
         for distance in (-1.0, 1.0):
@@ -212,12 +239,18 @@ def other_targets(labels: dict[str, Sequence[str | None]]) -> list[Target]:
     return targets[:MOST_SIDE_EFFECTS]
 
 
-def probe_of_shape(path: Path, file: DirectionFile, shape: tuple[int, ...]) -> Tensor:
+def probe_of_shape(path: Path, file: DirectionFile, shape: tuple[int, ...], kind: str) -> Tensor:
     """The probe of another direction for latents of a shape, as a vector: averaged over positions (z), or whole.
 
     Raises:
-        BadPlan: it has other positions.
+        BadPlan: it has other positions, or is of another kind.
     """
+    if file.direction.kind != kind:
+        raise BadPlan(
+            f"{path} is a direction of the kind {file.direction.kind}, and the new one is of the kind {kind}.",
+            "Expected the same kind: the others do not change what its probe reads.",
+            "Leave it out.",
+        )
     weights = file.probe.double()
     if weights.dim() == len(shape) and tuple(weights.shape) != shape:
         raise BadPlan(

@@ -1,6 +1,6 @@
 """Encode labelled items: the latents of one or more data sets, with all of their labels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,6 @@ from vaekit.datasets.dataset import Dataset
 from vaekit.datasets.labels import label_names, read_labels, usual_column
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.errors import BadItem, VaekitError, printable
-from vaekit.latents.directions import summarize
 from vaekit.latents.targets import LEAST_ITEMS
 from vaekit.reading import real_path
 from vaekit.tasks.batch import Progress, no_progress
@@ -22,6 +21,8 @@ from vaekit.tasks.encoded_data import as_it_is, encoded_records
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.options import SelectionOptions
 
+Reduce = Callable[[Tensor], Tensor]
+"""Latents (b, z, ...) -> what directions are learned from."""
 PATHS = "path"
 """The name of the label, if each path holds one class."""
 EXAMPLES = 16
@@ -33,7 +34,7 @@ class LabelledLatents:
     """The items of one or more paths, with all of their labels."""
 
     z: Tensor
-    """Latents, averaged over positions or whole: (n, z, ...)."""
+    """Reduced latents: (n, z, ...)."""
     label: str
     labels: Sequence[str | None]
     """Of the items, for the direction."""
@@ -51,7 +52,7 @@ def labelled_latents(
     paths: Sequence[Path],
     column: str | None,
     selection: SelectionOptions,
-    whole: bool,
+    reduce: Reduce,
     progress: Progress,
 ) -> LabelledLatents:
     """Encode the items of all paths that have a label.
@@ -61,7 +62,7 @@ def labelled_latents(
         paths: a data set with labels; or several, each with the items of one class unless there is a column.
         column: of the label; None for the usual one, or for several paths their names.
         selection: of many items.
-        whole: keep latents as they are, instead of their mean over positions.
+        reduce: applied to each batch of latents (b, z, ...), such as the mean over positions.
         progress: called with the number of encoded items and of all.
 
     Raises:
@@ -76,7 +77,6 @@ def labelled_latents(
     label = column or (PATHS if len(paths) > 1 else usual_column(label_names(data[0])) or PATHS)
     numbers = [numbers_of(dataset, labels, selection, len(paths)) for dataset, labels in zip(data, chosen, strict=True)]
     total, done = sum(map(len, numbers)), 0
-    reduce = as_it_is if whole else summarize
     positions = model.engine.geometry.latent_size(model.schema.example().shape[2:])
     parts, labels, kept = [], [], []
     for dataset, own, wanted in zip(data, chosen, numbers, strict=True):
