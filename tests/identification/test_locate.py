@@ -14,7 +14,7 @@ from safetensors.torch import save, save_file
 from shapes_of_configs import in_layout, native_shapes
 
 import vaekit
-from vaekit.errors import BadCheckpoint, NotFound, NotRunnable, UnknownVAE, WrongTensors
+from vaekit.errors import BadCheckpoint, NotFound, NotRunnable, UnknownVAE, WrongTensors, counted
 from vaekit.families import layout_of
 from vaekit.formats.open import TensorFile, TensorSpec
 from vaekit.identification.identify import identify
@@ -69,6 +69,9 @@ WITHOUT_A_VAE: dict[str, tuple[str, Shapes]] = {
     ),
     "PEFT": ("LoRA", weights("base_model.model.down_blocks.1.attentions.0.to_q.lora_A.weight")),
     "PEFT in memory": ("LoRA", weights("unet.mid_block.attentions.0.to_k.lora_A.default.weight")),
+    "DoRA": ("LyCORIS", weights("lora_unet_mid_block.dora_scale")),
+    "IA3": ("merge_and_unload", weights("base_model.model.mid_block.to_k.ia3_l")),
+    "VeRA": ("merge_and_unload", weights("base_model.model.mid_block.to_k.vera_lambda_d")),
     "LoHa": ("LyCORIS", weights("lora_unet_mid_block.hada_w1_a", "lora_unet_mid_block.alpha")),
     "LoKr": ("LyCORIS", weights("lycoris_blocks_0_attn.lokr_w1", "lycoris_blocks_0_attn.lokr_w2")),
     "vaekit's latents": ("latents", {"mean": (1, 4, 8, 8), "log_variance": (1, 4, 8, 8)}),
@@ -183,7 +186,7 @@ WITHOUT_A_VAE: dict[str, tuple[str, Shapes]] = {
     "half of something": ("encoder", each("encoder.layers.#.mixer.weight")),
     "the other half": ("decoder", each("decoder.layers.#.mixer.weight")),
     "something": ("autoencoder", each("encoder.#.mixer.weight") | each("decoder.#.mixer.weight")),
-    "nothing known": ("1 tensors", {"layer.weight": (4, 4)}),
+    "nothing known": ("1 tensor", {"layer.weight": (4, 4)}),
 }
 
 
@@ -195,7 +198,7 @@ def test_a_file_without_a_vae_is_called_what_it_is(name: str, tmp_path: Path) ->
     with refuses(UnknownVAE, fact) as caught:
         vaekit.load(path)
     assert not isinstance(caught.value, NotRunnable)
-    assert f"{len(shapes)} tensors" in caught.value.found
+    assert counted(len(shapes), "tensor") in caught.value.found
     assert caught.value.expected and caught.value.remedy
     assert "\n" not in str(caught.value)
 

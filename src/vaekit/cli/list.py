@@ -8,7 +8,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import console, format_bytes, log, print_facts, print_json, print_table, progress_bar, shorten
-from vaekit.errors import counted, visible
+from vaekit.errors import visible
 
 if TYPE_CHECKING:
     from vaekit.catalog.entries import CatalogEntry
@@ -53,10 +53,8 @@ def list_models(
         rows = [known_row(entry) for entry in listing.known]
         print_rows("Known, available with `vaekit get NAME`", KNOWN_COLUMNS, rows, shrinking="repository")
     elif listing.known:
-        log(
-            f"{counted(len(listing.known), 'other VAE')} {'is' if len(listing.known) == 1 else 'are'} known: see "
-            "`vaekit list --known`, download with `vaekit get NAME`."
-        )
+        verb = "is" if len(listing.known) == 1 else "are"
+        log(f"{len(listing.known)} more {verb} known: see `vaekit list --known`, download with `vaekit get NAME`.")
 
 
 def row(vae: "ListedVAE") -> list[str]:

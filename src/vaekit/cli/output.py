@@ -27,7 +27,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from vaekit.errors import VaekitError, counted, of_system, printable, visible
+from vaekit.errors import VaekitError, of_system, printable, visible
 from vaekit.json import dumps, in_ascii
 
 if TYPE_CHECKING:
@@ -190,10 +190,8 @@ def log_failures(batch: "Batch[Any]") -> None:
         named = Path(failure.path).name in failure.error or visible(Path(failure.path).name) in failure.error
         log(f"vaekit: {failure.error}" if named else f"vaekit: {failure.path}: {failure.error}")
     if batch.not_started:
-        log(
-            f"vaekit: {counted(len(batch.not_started), 'other file')} "
-            f"{'was' if len(batch.not_started) == 1 else 'were'} not processed."
-        )
+        count = len(batch.not_started)
+        log(f"vaekit: {count:,} more {'was' if count == 1 else 'were'} not processed.")
 
 
 def failures_json(batch: "Batch[Any]") -> list[dict[str, str]]:
