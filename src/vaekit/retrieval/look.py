@@ -10,7 +10,7 @@ factor above 8). Three parts are computed of z channels, scaled to unit length, 
 
 Places near the edges, which crops change most, have less weight.
 
-The parts and weights were chosen by measurement: `docs/latent-space.md` shows how they find near-duplicates of images
+The parts and weights were chosen by measurement: `docs/search.md` shows how they find near-duplicates of images
 that they were not chosen on. VAEs of images of one size and VAEs of other domains give their whole latent instead; maps
 are averaged to 8 positions per axis.
 
