@@ -109,13 +109,13 @@ def averaged(z: AnyLatents, size: tuple[int, ...]) -> AnyLatents:
     return POOLS[len(size) - 1](z, size) if size and tuple(z.shape[2:]) != size else z
 
 
-def around_places(z: Latents, count: int) -> Latents:
+def around_places(z: Latents, count: int) -> Float[Tensor, "b z {count} {count}"]:
     """Averages of latents around count x count places, weighted by a Gaussian window."""
     rows, columns = (windows(extent, count) for extent in z.shape[2:])
     return rows @ z @ columns.T
 
 
-def local_contrast(z: Latents) -> Latents:
+def local_contrast(z: Latents) -> Float[Tensor, "b z rows columns"]:
     """log((0.1 + standard deviation) / 0.5) of latents around 6x6 places, weighted by the same window."""
     mean = around_places(z, CONTRAST)
     variance = around_places(z.square(), CONTRAST) - mean.square()

@@ -35,7 +35,7 @@ class LabeledItems:
 
 def exact_neighbors(
     queries: Float[Tensor, "q d"],
-    gallery: Float[Tensor, "n d"] | Iterable[Float[Tensor, "m d"]],
+    gallery: Float[Tensor, "n d"] | Iterable[Float[Tensor, "_ d"]],
     k: int = NEIGHBORS,
     own: Sequence[int] | None = None,
 ) -> Neighbors:
