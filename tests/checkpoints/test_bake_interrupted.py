@@ -12,6 +12,7 @@ import pytest
 import torch
 from ldm_names import ldm_names
 from safetensors.torch import save_file
+from slow_cases import nightly
 
 from vaekit.checkpoints.save import save
 from vaekit.vae import VAE
@@ -20,7 +21,7 @@ Make = Callable[..., Path]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
-@pytest.mark.parametrize("ending", ["safetensors", "ckpt"])
+@pytest.mark.parametrize("ending", ["safetensors", *nightly("ckpt")])
 def test_memory_stays_small(kl_vae: VAE, tmp_path: Path, ending: str) -> None:
     """300 MB of checkpoint; beyond what Python and torch take, a few megabytes are used."""
     block = torch.ones(15_000_000, dtype=torch.float16)

@@ -24,6 +24,12 @@ def data(photo: Path, tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+@pytest.fixture(autouse=True)
+def small_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images become squares of 32, not of 256."""
+    monkeypatch.setattr("vaekit.domains.images.domain.SIZE", 32)
+
+
 def test_learned_and_used(run: Run, vae_file: Path, data: Path, photo: Path, tmp_path: Path) -> None:
     out = tmp_path / "d.safetensors"
     said = run("direction", data, "--vae", vae_file, "--out", out, "--positive", "bright", "--name", "light")
@@ -32,7 +38,7 @@ def test_learned_and_used(run: Run, vae_file: Path, data: Path, photo: Path, tmp
         (data / kind / "metadata.csv").write_text("file_name,n\n" + "".join(f"{i}.png,{i}\n" for i in range(6)))
     against = ("--orthogonal-to", out, "--method", "ridge", "--map", "--label", "n", "--json")
     found = run("direction", data, "--vae", vae_file, "--out", tmp_path / "e.safetensors", *against).json
-    assert found["classes"] is None and found["positions"] == [64, 64] and found["items"] == 12
+    assert found["classes"] is None and found["positions"] == [8, 8] and found["items"] == 12
     assert found["others"][0]["label"] == "light" and abs(found["others"][0]["change"]) < 1e-3
     along = ("--direction", out, "--strength", "-1,1", "--out", tmp_path / "out")
     said = run("edit", photo, "--vae", vae_file, *along, "--side-by-side")

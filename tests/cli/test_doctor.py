@@ -59,6 +59,7 @@ def test_the_table_says_what_is_wrong_and_what_to_do(run: Run, spoilt_file: Path
     assert "decoder.up.1.block.0.conv1" in said.out
 
 
+@pytest.mark.nightly
 def test_images_are_counted_and_chosen(run: Run, photo: Path, tmp_path: Path) -> None:
     for number in range(5):
         shutil.copy(photo, tmp_path / f"{number}.png")

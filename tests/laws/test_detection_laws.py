@@ -1,6 +1,8 @@
 """Published models are read off their names and shapes: one family, one config, whole or by halves."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,7 +40,13 @@ OFTEN = ("SD1 and SDXL", "FLUX.2 small decoder", "TAESD", "DC-AE f32c32")
 MIRRORED = [name for name in PUBLISHED if name not in NO_MIRROR]
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+def often(names: Iterable[str]) -> list[Any]:
+    """Parameters of a test: of families with many published models, only some are tried in every run."""
+    many = {name for name in PUBLISHED if family_name(PUBLISHED[name]) in MANY and name not in OFTEN}
+    return [pytest.param(name, marks=pytest.mark.nightly) if name in many else name for name in names]
+
+
+@pytest.mark.parametrize("name", often(PUBLISHED))
 def test_published_configs_are_read_off_their_shapes(name: str) -> None:
     """Without a prefix and with one; all of them have their turn, from model to model and layout to layout."""
     config, turn = PUBLISHED[name], list(PUBLISHED).index(name)
@@ -78,16 +86,7 @@ def families_for(names: Shapes) -> set[str]:
 
 
 @pytest.mark.parametrize("half", ["", *nightly("encoder", "decoder")])
-@pytest.mark.parametrize(
-    "name",
-    [
-        name
-        if family_name(PUBLISHED[name]) not in MANY or name in OFTEN
-        else pytest.param(name, marks=pytest.mark.nightly)
-        for name in PUBLISHED
-        if "VQ" not in name and "vq" not in name
-    ],
-)
+@pytest.mark.parametrize("name", often(name for name in PUBLISHED if "vq" not in name.lower()))
 def test_exactly_one_family_says_yes_to_a_file(name: str, half: str) -> None:
     """Two families may have the same names: those of HunyuanImage are LDM's, and it has kl-f32's 64 channels."""
     shapes = {key: shape for key, shape in native_shapes(PUBLISHED[name]).items() if key.startswith(half)}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_digits
+from slow_cases import nightly
 from torch import Generator, Tensor
 
 import vaekit
@@ -157,6 +158,7 @@ def evidence_gaps(vae: VAE, kind: Kind, folder: Path) -> Tensor:
     return gaps
 
 
+@pytest.mark.parametrize("kind", ["images", "table", *nightly("sentences")], indirect=True)
 @pytest.mark.parametrize(
     "objective", [pytest.param(ELBO, id="elbo"), pytest.param(BOUND, id="iwae", marks=pytest.mark.nightly)]
 )

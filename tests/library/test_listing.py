@@ -113,6 +113,7 @@ def test_a_known_vae_is_at_hand_under_any_name(models: Path, kl_vae: VAE, with_e
     assert "known" not in [entry.name for entry in found.known]
 
 
+@pytest.mark.nightly
 def test_a_thousand_files(models: Path, kl_vae: VAE) -> None:
     """The bounds are generous: on two busy cores it takes a tenth of them."""
     unet = {f"model.diffusion_model.input_blocks.{i}.0.weight": torch.zeros(1) for i in range(12)}

@@ -68,6 +68,7 @@ def test_it_says_what_the_plain_network_says(net: Net, backend: str) -> None:
     assert all(note.endswith(" s, cached for this process") for note in running.notes)
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not any(map(shutil.which, ("g++", "c++", "clang++"))), reason="inductor needs a C++ compiler")
 @torch.no_grad()
 def test_inductor_says_what_the_plain_network_says(net: Net) -> None:

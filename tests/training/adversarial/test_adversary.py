@@ -364,6 +364,7 @@ else:
 """
 
 
+@pytest.mark.nightly
 def test_a_compiled_decoder_has_no_last_layer_to_be_found() -> None:
     """In a process of its own: the checks of types that tests run with are not for the compiler."""
     subprocess.run([sys.executable, "-c", COMPILED], check=True)
