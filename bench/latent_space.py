@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 import vaekit
-from vaekit.datasets.arrays import read_idx
+from vaekit.datasets.array_files import read_idx
 from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images.evaluate import image_items
 from vaekit.domains.images.perception import enlarged, image_perception

@@ -28,7 +28,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vaekit.datasets.arrays import read_idx
+from vaekit.datasets.array_files import read_idx
 from vaekit.retrieval.latent_encoder import SIDE, LatentEncoder, at_size
 from vaekit.retrieval.look import Look
 from vaekit.retrieval.meaning import (
