@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +24,17 @@ SMALL = SampleOptions(count=3, size=16)
 
 
 @pytest.fixture(scope="module")
-def one_vector(tmp_path_factory: pytest.TempPathFactory) -> OpenModel:
+def one_vector_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A VAE with one vector per image."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("burgess") / "vae.safetensors"
     save(assemble(family_of("burgess"), EXAMPLES["burgess"]).eval(), path)
-    return open_model(ModelOptions(str(path)), EngineOptions(device="cpu"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def one_vector(one_vector_file: Path) -> OpenModel:
+    return open_model(ModelOptions(str(one_vector_file)), EngineOptions(device="cpu"))
 
 
 def pixels(folder: Path) -> list[torch.Tensor]:
@@ -52,6 +59,26 @@ def test_the_same_seed_gives_the_same_samples(one_vector: OpenModel, tmp_path: P
     assert all(torch.equal(a, b) for a, b in zip(few, many, strict=False))
     assert not torch.equal(few[0], other[0])
     assert len({image.numpy().tobytes() for image in many}) == 70
+
+
+@pytest.mark.nightly
+def test_another_process_gives_the_same_samples(one_vector_file: Path, one_vector: OpenModel, tmp_path: Path) -> None:
+    sample(one_vector, tmp_path / "here", replace(SMALL, count=5))
+    command = [
+        sys.executable,
+        "-m",
+        "vaekit",
+        "sample",
+        "--vae",
+        one_vector_file,
+        "-n",
+        "5",
+        "--out",
+        tmp_path / "there",
+    ]
+    subprocess.run([*map(str, command), "--device", "cpu"], check=True)
+    for one, other in zip(pixels(tmp_path / "here"), pixels(tmp_path / "there"), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_temperature_0_is_the_mean(one_vector: OpenModel, tmp_path: Path) -> None:
