@@ -43,7 +43,7 @@ def image_views(x: Images, generator: Generator) -> Images:
     """Random crops of images (b, c, h, w), in their size, with other colors. Gray images, often of text or drawings,
     are cropped less and never mirrored."""
     colored = x.shape[1] >= 3
-    views = moved(x, generator, least_area=0.3 if colored else 0.7, degrees=5 if colored else 15, mirrored=colored)
+    views = moved(x, generator, least_area=0.3 if colored else 0.7, degrees=5.0 if colored else 15.0, mirrored=colored)
     if colored:
         views = torch.cat([recolored(views[:, :3], generator), views[:, 3:]], dim=1)
     return views
