@@ -36,6 +36,7 @@ from vaekit.errors import (
     NotFound,
     NoTrainingData,
     VaekitError,
+    counted,
     printable,
 )
 from vaekit.evaluation.code_use import HasCodes, code_use
