@@ -43,6 +43,7 @@ def test_learned_and_used(run: Run, vae_file: Path, data: Path, photo: Path, tmp
     along = ("--direction", out, "--strength", "-1,1", "--out", tmp_path / "out")
     said = run("edit", photo, "--vae", vae_file, *along, "--side-by-side")
     assert said.code == 0 and "light" in said.out and "strip" in said.err
+    assert [line.split()[0] for line in said.out.splitlines()[1:]] == ["strength", "-1", "+1"]
     found = run("edit", photo, "--vae", vae_file, *along, "--json").json
     assert found["steps"] == [[-1], [1]] and found["directions"] == ["light"] and len(found["images"]) == 2
     assert not found["failures"]

@@ -29,6 +29,7 @@ def test_tables_and_json(run: Run, vae: Path, data: Path, tmp_path: Path) -> Non
     folder = tmp_path / "index"
     first = run("index", data, "--out", folder, "--vae", vae)
     assert first.code == 0 and "30 added" in first.out and "recall@10" in first.out and "pixels" in first.out
+    assert "color histogram" in first.out and "principal components" in first.out
     again = run("index", data, "--out", folder, "--vae", vae, "--json").json
     assert (again["items"], again["embedded"], again["unchanged"], again["recall"]) == (30, 0, 30, 1.0)
     assert set(again["precision"]) >= {"embedding", "pixels", "histogram", "pca", "chance"}

@@ -362,6 +362,10 @@ def test_only_the_first_row_of_a_traversal_is_read(table: Path, table_run: tuple
         csv.writer(file).writerows(rows)
     found = call("traverse", tmp_path / "broken.csv", "--vae", table_run[0], "--out", tmp_path / "out", "--steps", 1)
     assert found["item"] == "broken.csv:2"
+    model = open_model(ModelOptions(str(table_run[0])), EngineOptions(device="cpu"))
+    with pytest.raises(BadItem) as caught:
+        interpolate(model, [tmp_path / "broken.csv"], tmp_path / "out")
+    assert caught.value.found == "1 row cannot be read."
 
 
 def test_rows_are_indexed_and_searched(table: Path, table_run: tuple[Path, Any], tmp_path: Path) -> None:

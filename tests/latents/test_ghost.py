@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vaekit.latents.ghost import ghost_index
+from vaekit.latents.ghost import ghost_index, meaning_of
 
 
 def test_a_blend_is_0_and_its_distance_counts_in_units_of_the_ends() -> None:
@@ -16,3 +16,24 @@ def test_a_blend_is_0_and_its_distance_counts_in_units_of_the_ends() -> None:
 
 def test_equal_ends_have_none() -> None:
     assert ghost_index(torch.ones(3), torch.zeros(3), torch.ones(3)) is None
+
+
+@pytest.mark.parametrize("position", [1 / 3, 0.4])
+def test_a_blend_at_another_position_is_compared_with_the_blend_there(position: float) -> None:
+    a, b = torch.zeros(3), torch.ones(3)
+    assert ghost_index(a, torch.full((3,), position), b, position) == pytest.approx(0, abs=1e-7)
+    assert ghost_index(a, torch.full((3,), 0.5), b, position) == pytest.approx(0.5 - position)
+
+
+@pytest.mark.parametrize(
+    ("indices", "meaning"),
+    [
+        ([0.0, 0.2], "they cross-fade"),
+        ([0.4], "they change into each other"),
+        ([0.26], "between a cross-fade and a change into each other"),
+        ([0.1, 0.3], "between a cross-fade and a change into each other"),
+        ([0.1, 0.3, 0.5], "some cross-fade, others change into each other"),
+    ],
+)
+def test_the_meaning_of_several_parts(indices: list[float], meaning: str) -> None:
+    assert meaning_of(indices) == meaning

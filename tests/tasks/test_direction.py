@@ -15,7 +15,7 @@ from vaekit.checkpoints.direction_files import load_direction
 from vaekit.checkpoints.save import save
 from vaekit.domains.images.domain import ImageSchema
 from vaekit.domains.images.preparation import Preparation
-from vaekit.errors import BadDirection, BadPlan, CannotWrite, LatentMismatch, NotFound
+from vaekit.errors import BadDirection, BadItem, BadPlan, CannotWrite, LatentMismatch, NotFound
 from vaekit.families.burgess.net import BurgessConfig
 from vaekit.latents.directions import summarize
 from vaekit.runtime.engine import Engine
@@ -234,3 +234,25 @@ def test_one_image_of_each_class_is_too_little(small: OpenModel, pixels: np.ndar
     paths = class_folders(tmp_path / "data", pixels)
     with pytest.raises(BadPlan):
         direction(small, [path / "0.png" for path in paths], tmp_path / "d.safetensors")
+
+
+@pytest.mark.parametrize("unreadable", [0, 1])
+def test_a_class_without_a_readable_item_is_named(
+    small: OpenModel, pixels: np.ndarray, tmp_path: Path, unreadable: int
+) -> None:
+    paths = class_folders(tmp_path / "data", pixels)
+    for image in paths[unreadable].iterdir():
+        image.write_bytes(b"none")
+    with refuses(BadItem, str(paths[unreadable]), "can be read"):
+        direction(small, paths, tmp_path / "d.safetensors")
+    assert not (tmp_path / "d.safetensors").exists()
+
+
+@pytest.mark.parametrize("label", ["y", None])
+def test_labels_that_nobody_named_and_that_are_numbers_are_noted(
+    small: OpenModel, pixels: np.ndarray, tmp_path: Path, label: str | None
+) -> None:
+    np.savez(tmp_path / "a.npz", x=pixels, y=np.arange(COUNT) % 5)
+    out = tmp_path / "d.safetensors"
+    assert len(direction(small, [tmp_path / "a.npz"], out, DirectionOptions(label=label)).notes) == (label is None)
+    assert not direction(small, [tmp_path / "a.npz"], out, DirectionOptions(label=label, positive="3")).notes

@@ -71,6 +71,7 @@ def test_an_edit_is_the_decoded_move(model: OpenModel, images: Path, one: Path, 
     torch.testing.assert_close(found, expected, rtol=0, atol=1 / 255)
     record = json.loads(result.record.read_text("utf-8"))
     assert record["steps"] == [[1.5, -2]] and [each["name"] for each in record["directions"]] == ["one", "two"]
+    assert record["vae"]["dtype"] == "fp32"
     assert record["vae"]["fingerprint"] == model.origin.fingerprint and len(record["directions"][0]["sha256"]) == 64
 
 

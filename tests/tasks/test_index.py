@@ -103,6 +103,8 @@ def test_removed_and_renamed_files(small: OpenModel, gallery: Path, made: Path) 
 def test_results_are_written(small: OpenModel, gallery: Path, made: Path, tmp_path: Path) -> None:
     result = search(small, str(gallery / "a" / "00.png"), made, SearchOptions(4), tmp_path / "found")
     assert [path.name for path in result.files] == ["search.png", "search.html", "search.json"]
+    assert {"item", "index", "query", "k", "vae"} <= set(json.loads(result.files[2].read_text("utf-8")))
+    assert all(-1 <= neighbor.similarity <= 1 for neighbor in result.neighbors)
     assert read_image(result.files[0]).width > 700
     page = result.files[1].read_text("utf-8")
     assert page.count("data:image/webp") == 5 and "a/00.png" in page

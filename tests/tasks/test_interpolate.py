@@ -1,6 +1,7 @@
 """`tasks.interpolate`: files, ends, the ghost index, and bad options."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def test_a_strip_an_animation_and_a_record(model: OpenModel, images: Path, tmp_p
         assert strip.size == (4 * 63, 53)
         assert (animation.size, animation.is_animated) == ((63, 53), True)  # type: ignore[attr-defined]
     record = json.loads(result.files[2].read_text("utf-8"))
+    assert record["files"] == [str(images / name) for name in ("0.png", "1.png")]
     assert record["ends"] == ["0.png", "1.png"] and record["vae"]["fingerprint"] == model.origin.fingerprint
 
 
@@ -114,6 +116,25 @@ def test_every_part_of_a_path_has_its_ghost_index() -> None:
         for _ in range(3):
             other.add(decoded)
         assert other.indices == []
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7])
+def test_a_linear_blend_has_the_ghost_index_0_for_every_number_of_points(steps: int) -> None:
+    meter = GhostMeter(steps + 1)
+    for value in torch.linspace(0, 1, steps + 2):
+        meter.add(torch.full((1, 3, 2, 2), value.item()))
+    assert meter.indices == [pytest.approx(0, abs=1e-6)]
+
+
+def test_equal_neighbors_keep_their_place_among_the_ghost_indices(
+    model: OpenModel, images: Path, tmp_path: Path
+) -> None:
+    pair(images)
+    first, second = images / "0.png", images / "1.png"
+    shutil.copy(first, images / "copy.png")
+    result = interpolate(model, [first, images / "copy.png", second], tmp_path, SMALL)
+    assert result.ghosts[0] is None and result.ghosts[1] is not None
+    assert not interpolate(model, [first, images / "copy.png"], tmp_path, SMALL).cross_fades
 
 
 @pytest.mark.parametrize("animation", ["gif", "mp4"])

@@ -48,6 +48,7 @@ def test_samples_a_sheet_and_a_record(model: OpenModel, tmp_path: Path) -> None:
     assert {image.shape for image in pixels(tmp_path)} == {(1, 3, 16, 16)}
     record = json.loads(result.files[-1].read_text("utf-8"))
     assert (record["seed"], record["vae"]["fingerprint"]) == (0, model.origin.fingerprint)
+    assert record["vae"]["dtype"] == "fp32"
 
 
 def test_the_same_seed_gives_the_same_samples(one_vector: OpenModel, tmp_path: Path) -> None:

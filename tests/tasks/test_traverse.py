@@ -26,6 +26,7 @@ def test_a_grid_and_a_record(model: OpenModel, images: Path, tmp_path: Path) -> 
     expected = model.engine.reconstruct(read_image(images / "0.png").pixels).clamp(-1, 1)
     torch.testing.assert_close(grid[..., :53, 63:126], expected, rtol=0, atol=1 / 255)
     record = json.loads(result.files[1].read_text("utf-8"))
+    assert record["file"] == str(images / "0.png")
     assert [len(each["vector"]) for each in record["directions"]] == [4, 4]
 
 

@@ -61,9 +61,11 @@ def edit(
     for path in result.strips:
         log(f"Strip: {path}")
     title = f"{source.vae}: edited along {', '.join(result.directions)}"
-    show_results(
-        result.batch, facts, model.items.files, title, [f"{source.vae}: {note}" for note in model.notes], out, as_json
-    )
+    remarks = [f"{source.vae}: {note}" for note in model.notes]
+    strengths_of = {
+        path: {"strength": ", ".join(f"{each + 0.0:+g}" for each in step)} for path, step in result.step_of.items()
+    }
+    show_results(result.batch, facts, model.items.files, title, remarks, out, as_json, strengths_of)
 
 
 def numbers_in(text: str) -> list[float]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 BATCH = 64
 """Items that the VAE encodes at once, as memory allows."""
 SHOWN_SKIPPED = 20
+PRECISION_NAMES = {"histogram": "color histogram", "pca": "principal components"}
+"""Names in the JSON output -> names for people, where they differ; what is "pixels" of images is "values" of others."""
 
 
 class Store(StrEnum):
@@ -100,7 +102,8 @@ def show(result: "IndexResult", items: str) -> None:
     how = "an exact scan" if quality.store == "exact" else f"{quality.store}, against an exact scan"
     facts["recall@10"] = f"{quality.recall:.3f} ({how})"
     if quality.precision:
-        facts["precision@10"] = [f"{value:.3f} {name}" for name, value in quality.precision.items()]
+        names = PRECISION_NAMES if "histogram" in quality.precision else {**PRECISION_NAMES, "pixels": "values"}
+        facts["precision@10"] = [f"{value:.3f} {names.get(name, name)}" for name, value in quality.precision.items()]
     if quality.remark:
         facts["note"] = quality.remark
     print_facts(f"{result.folder}: index", facts)

@@ -53,6 +53,7 @@ def interpolate(
     two ends, relative to the distance of the ends. Near 0, the items cross-fade, as with all VAEs of latent diffusion,
     whose latents are maps; with VAEs of one vector per item, they change into each other.
     """
+    from vaekit.latents.ghost import meaning_of
     from vaekit.tasks.interpolate import InterpolationOptions
     from vaekit.tasks.interpolate import interpolate as run
     from vaekit.tasks.model import open_model
@@ -69,8 +70,10 @@ def interpolate(
         return
     facts = {model.domain.items: f"{result.items:,}, through {first_and_last(result.ends, ' -> ')}", "path": path}
     if result.ghosts:
-        meaning = "they cross-fade" if result.cross_fades else "they change into each other"
-        facts["ghost index"] = f"{first_and_last([f'{ghost:.3f}' for ghost in result.ghosts], ', ')}: {meaning}"
+        known = [ghost for ghost in result.ghosts if ghost is not None]
+        shown = ["none (equal ends)" if ghost is None else f"{ghost:.3f}" for ghost in result.ghosts]
+        meaning = f": {meaning_of(known)}" if known else ""
+        facts["ghost index"] = f"{first_and_last(shown, ', ')}{meaning}"
     print_facts(f"{source.vae}: interpolation", facts)
     log(f"Written to {', '.join(map(str, result.files))}")
 

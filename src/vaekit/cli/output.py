@@ -207,6 +207,7 @@ def show_results(
     remarks: Sequence[str],
     out: Path,
     as_json: bool,
+    first_cells: Mapping[Path, Mapping[str, str]] | None = None,
 ) -> None:
     """Print a table, or one JSON object, on stdout, and notes and failures on stderr.
 
@@ -218,6 +219,7 @@ def show_results(
         remarks: about the run as a whole, for stderr.
         out: the output folder.
         as_json: print JSON.
+        first_cells: cells of the table before the others, by the file that was written.
 
     Raises:
         typer.Exit: 1, if a file could not be processed.
@@ -230,7 +232,7 @@ def show_results(
     if as_json:
         print_json({**facts, key: [vars(result) for result in batch.results], "failures": failures_json(batch)})
     elif batch.results:
-        rows = [result.cells() for result in batch.results]
+        rows = [{**(first_cells or {}).get(result.output, {}), **result.cells()} for result in batch.results]
         print_table(title, list(rows[0]), [list(row.values()) for row in rows])
         log(f"Written to {out}")
     if not batch.complete:

@@ -61,11 +61,14 @@ def traverse(
     wanted = TraverseOptions(tuple(axes or ()), pca, data, steps, extent, LatentOptions(sample, seed))
     with progress_bar("directions") as progress:
         result = run(model, item, out, wanted, progress)
+    for note in result.notes:
+        log(note)
     if as_json:
         directions = [{"name": name, "std": std} for name, std in result.directions]
         print_json({"vae": source.vae, **vars(result), "directions": directions})
         return
     rows = [[name, f"{std:.4g}"] for name, std in result.directions]
-    print_table(f"{source.vae}: traversal from {result.item}", ("row", "standard deviation"), rows)
-    log(f"Columns: {', '.join(f'{distance:+.3g}' for distance in result.distances)} standard deviations")
+    unit = "unit" if data is None else "standard deviation"
+    print_table(f"{source.vae}: traversal from {result.item}", ("direction", unit), rows)
+    log(f"Steps: {', '.join(f'{distance + 0.0:+.3g}' for distance in result.distances)} {unit}s along each direction")
     log(f"Written to {', '.join(map(str, result.files))}")

@@ -32,15 +32,13 @@ def read_labels(dataset: Dataset, column: str | None = None) -> list[str | None]
     """
     names = label_names(dataset)
     chosen = column if column is not None else usual_column(names)
-    title = printable(dataset.key(0)) if len(dataset) else "The data set"
+    title = f"The data set ({printable(dataset.key(0))}, ...)" if len(dataset) else "The data set"
     if not names:
-        raise NotFound(
-            f"The data set of {title} has no labels.", SOURCES, "Give labels, or one folder or file for each class."
-        )
+        raise NotFound(f"{title} has no labels.", SOURCES, "Give labels, or one folder or file for each class.")
     if chosen is None or chosen not in names:
         missing = "usual name" if chosen is None else f"name {printable(chosen)!r}"
         raise NotFound(
-            f"The data set of {title} has no column of labels of the {missing}.",
+            f"{title} has no column of labels of the {missing}.",
             f"Its columns are {shorten(names, 40)}.",
             did_you_mean(chosen or "", names) or "Choose one of them with --label.",
         )
@@ -48,7 +46,7 @@ def read_labels(dataset: Dataset, column: str | None = None) -> list[str | None]
     labels = list(dataset.labels(chosen))
     if len(labels) != len(dataset):
         raise NoTrainingData(
-            f"The column {printable(chosen)} of {title} has {len(labels):,} labels for {len(dataset):,} items.",
+            f"{title} has {len(labels):,} labels in the column {printable(chosen)}, and {len(dataset):,} items.",
             "Expected one label for each item.",
             "Give the labels of these items, in the same order.",
         )

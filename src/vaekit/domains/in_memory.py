@@ -36,6 +36,7 @@ from vaekit.errors import (
     NotFound,
     NoTrainingData,
     VaekitError,
+    counted,
     printable,
 )
 from vaekit.evaluation.code_use import HasCodes, code_use
@@ -192,7 +193,9 @@ class InMemoryDomain(ABC):
         files = [loaded_items(path, dataset, schema, self.original, limit) for path, dataset in opened.items()]
         skipped = {name: reason for file in files for name, reason in file.skipped.items()}
         if skipped:
-            raise BadItem(f"{len(skipped):,} {self.items} cannot be read.", next(iter(skipped.values())), "")
+            raise BadItem(
+                f"{counted(len(skipped), self.item, self.items)} cannot be read.", next(iter(skipped.values())), ""
+            )
         names = [name for file in files for name in file.names]
         originals = [original for file in files for original in file.originals]
         return LoadedItems(names, torch.cat([file.x for file in files]), originals=originals)

@@ -88,7 +88,7 @@ def target_of(name: str, labels: Sequence[str | None], positive: str | None = No
     rare = next((label for label in classes if counts[label] < LEAST_ITEMS), None)
     if rare is not None and (rare == chosen or len(classes) == 2):
         raise BadPlan(
-            f"{printable(name)} has only one item with the label {printable(repr(rare))}.",
+            f"Only one item has the label {printable(repr(rare))} in {printable(name)}.",
             f"Expected {LEAST_ITEMS} or more.",
             "Give more data.",
         )

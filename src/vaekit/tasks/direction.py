@@ -148,12 +148,22 @@ def direction(
         without=tuple(effect(other.direction.name, plain.direction, probe) for other, probe in named),
         positions=shape[1:],
         everywhere=not shape[1:] and prod(data.positions) > 1,
-        notes=data.notes,
+        notes=(*data.notes, *number_notes(target, options)),
     )
     facts = {**facts_of(result), "options": plain_options(options), "data": [str(path) for path in paths]}
     probe = learned.probe.weights.view(shape)
     save_direction(out, DirectionFile(learned.direction, probe, model.origin, facts))
     return result
+
+
+def number_notes(target: Target, options: DirectionOptions) -> tuple[str, ...]:
+    """Whether labels that nobody named, such as class folders or digits, were read as numbers."""
+    if target.classes is not None or options.label is not None:
+        return ()
+    return (
+        f"The labels ({printable(target.name)}) are all numbers, and the direction leads to higher ones. "
+        "For one to a class, choose it with --positive.",
+    )
 
 
 def kind_of(model: OpenModel, options: DirectionOptions) -> tuple[str, Reduce]:

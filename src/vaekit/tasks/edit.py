@@ -1,6 +1,6 @@
 """Edit items: move their latents along directions, and decode them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,8 @@ class Edits:
     record: Path
     steps: tuple[tuple[float, ...], ...]
     """The strengths of each direction at each step."""
+    step_of: Mapping[Path, tuple[float, ...]]
+    """Output file -> the strengths of each direction."""
     directions: tuple[str, ...]
     """The names of the directions."""
 
@@ -97,7 +99,8 @@ def edit(
         for path in write_strip(model, [targets[source] for targets in outputs], source, out)
     ]
     record = write_record(out / f"{NAME}.json", record_of(model, inputs, directions, files, steps))
-    return Edits(batch, tuple(strips), record, steps, tuple(file.direction.name for file in files))
+    step_of = {target: step for step, targets in zip(steps, outputs, strict=True) for target in targets.values()}
+    return Edits(batch, tuple(strips), record, steps, step_of, tuple(file.direction.name for file in files))
 
 
 def steps_of(strengths: Sequence[Strengths], directions: int) -> tuple[tuple[float, ...], ...]:

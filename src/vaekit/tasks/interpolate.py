@@ -46,15 +46,17 @@ class Interpolation:
     """Names of the items."""
     items: int
     """The number of decoded items, ends included."""
-    ghosts: tuple[float, ...]
-    """The ghost index between each two neighbors; empty for items without axes, such as rows, and for tokens."""
+    ghosts: tuple[float | None, ...]
+    """The ghost index between each two neighbors, None for equal ones; empty for items without axes, such as rows, and
+    for tokens."""
     notes: tuple[str, ...]
     """How items were changed before they were encoded."""
 
     @property
     def cross_fades(self) -> bool:
         """Whether one item only fades into the next."""
-        return bool(self.ghosts) and max(self.ghosts) < CROSS_FADE
+        known = [ghost for ghost in self.ghosts if ghost is not None]
+        return bool(known) and max(known) < CROSS_FADE
 
 
 def interpolate(
@@ -85,7 +87,8 @@ def interpolate(
     if not 0 <= options.steps <= MOST_STEPS:
         raise BadPlan(f"There are {options.steps:,} steps.", f"Expected 0 to {MOST_STEPS:,}.", "Use fewer.")
     write = model.domain.sequence_writer(model.schema, options.animation)
-    loaded = model.domain.read_all(model.items.find(paths), model.schema, model.engine.geometry)
+    files = model.items.find(paths)
+    loaded = model.domain.read_all(files, model.schema, model.engine.geometry)
     if len(loaded.x) < LEAST:
         raise BadItem(
             f"There is only one {model.domain.item}: {loaded.names[0]}.", "Expected two or more.", "Name another one."
@@ -101,10 +104,15 @@ def interpolate(
             yield from model.schema.to_items(decoded)
             progress(done, len(points))
 
-    files = write(items(), out, NAME)
-    record = {"vae": model.identity, "ends": list(loaded.names), **asdict(options)}
+    written = write(items(), out, NAME)
+    record = {
+        "vae": model.identity,
+        "files": [str(file) for file in files],
+        "ends": list(loaded.names),
+        **asdict(options),
+    }
     return Interpolation(
-        files=(*files, write_record(out / f"{NAME}.json", record)),
+        files=(*written, write_record(out / f"{NAME}.json", record)),
         ends=tuple(loaded.names),
         items=len(points),
         ghosts=tuple(ghosts.indices),
@@ -118,7 +126,7 @@ class GhostMeter:
 
     stride: int
     """The distance between the ends of a part, in items."""
-    indices: list[float] = field(default_factory=list)
+    indices: list[float | None] = field(default_factory=list)
     _count: int = 0
     _first: Tensor | None = None
     _middle: Tensor | None = None
@@ -130,8 +138,8 @@ class GhostMeter:
             return
         if place == 0:
             if self._first is not None and self._middle is not None:
-                index = ghost_index(self._first, self._middle, decoded)
-                self.indices += [] if index is None else [index]
+                position = self.stride // 2 / self.stride  # below 1/2 for an even number of points between the ends
+                self.indices.append(ghost_index(self._first, self._middle, decoded, position))
             self._first = decoded
         if place == self.stride // 2:
             self._middle = decoded

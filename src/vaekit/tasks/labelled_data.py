@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from vaekit.datasets.choose import chosen_items
 from vaekit.datasets.dataset import Dataset
 from vaekit.datasets.labels import label_names, read_labels, usual_column
 from vaekit.datasets.skip_log import SkipLog
-from vaekit.errors import BadItem, VaekitError, printable
+from vaekit.errors import BadItem, VaekitError, counted, printable
 from vaekit.latents.targets import LEAST_ITEMS
 from vaekit.reading import real_path
 from vaekit.tasks.batch import Progress, no_progress
@@ -79,8 +80,15 @@ def labelled_latents(
     total, done = sum(map(len, numbers)), 0
     positions = model.engine.geometry.latent_size(model.schema.example().shape[2:])
     parts, labels, kept = [], [], []
-    for dataset, own, wanted in zip(data, chosen, numbers, strict=True):
+    for path, dataset, own, wanted in zip(paths, data, chosen, numbers, strict=True):
+        before = len(log.reasons)
         z, read = encoded_records(model, dataset, wanted, reduce, log, partial(later, progress, done, total))
+        if wanted and not read:
+            raise BadItem(
+                f"None of {counted(len(wanted), model.domain.item, model.domain.items)} in {path} can be read.",
+                f"Expected {model.domain.items} that this VAE takes.",
+                next(islice(log.reasons.values(), before, None), "Give other data."),
+            )
         done += len(wanted)
         kept.append(read)
         if read:

@@ -55,8 +55,10 @@ class OpenModel:
 
     @property
     def identity(self) -> dict[str, str]:
-        """The name and fingerprint of the weights, for records of results."""
-        return {"fingerprint": self.origin.fingerprint, "family": self.origin.family}
+        """The name and fingerprint of the weights, and the dtype in which they were run, for records of results."""
+        plan = self.engine.plan
+        names = dict.fromkeys((plan.encode_dtype or plan.dtype, plan.decode_dtype or plan.dtype))
+        return {"fingerprint": self.origin.fingerprint, "family": self.origin.family, "dtype": ", ".join(names)}
 
 
 def open_model(

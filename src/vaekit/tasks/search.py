@@ -127,7 +127,9 @@ def search(
         if out is not None:
             data, missing = data_of(model, opened.description, options.data)
             notes += [missing] if missing else []
-            files = written(report_of(model, query, matches, same, opened, data), result, options, model, out)
+            asked = {"item": item, "index": str(folder)}
+            report = report_of(model, query, matches, same, opened, data)
+            files = written(report, result, asked, options, model, out)
         return replace(result, files=files, notes=tuple(notes))
 
 
@@ -145,7 +147,7 @@ def neighbors_from(matches: Sequence[Match], same: set[int]) -> tuple[Neighbor, 
     return tuple(
         Neighbor(
             *(rank, match.row.entry.name, match.row.entry.label),
-            *(match.distance, match.similarity, match.row.id in same),
+            *(match.distance, min(1.0, max(-1.0, match.similarity)), match.row.id in same),
         )
         for rank, match in enumerate(matches, start=1)
     )
@@ -330,9 +332,14 @@ def shown(model: OpenModel, name: str, record: Record | None, label: str | None)
 
 
 def written(
-    report: SearchReport, result: SearchResult, options: SearchOptions, model: OpenModel, out: Path
+    report: SearchReport,
+    result: SearchResult,
+    asked: Mapping[str, str],
+    options: SearchOptions,
+    model: OpenModel,
+    out: Path,
 ) -> tuple[Path, ...]:
-    """Write the contact sheet, where items are images, the page, and the record.
+    """Write the contact sheet, where items are images, the page, and the record with the item and the index as named.
 
     Raises:
         CannotWrite: for example, the disk is full.
@@ -343,7 +350,7 @@ def written(
         write_sheet(report, files[-1])
     files.append(out / f"{NAME}.html")
     write_page(report, files[-1])
-    record = {"vae": model.identity, "query": result.query, **plain(asdict(options))}
+    record = {"vae": model.identity, **asked, "query": result.query, **plain(asdict(options))}
     record["neighbors"] = plain([asdict(neighbor) for neighbor in result.neighbors])
     files.append(write_record(out / f"{NAME}.json", record))
     return tuple(files)

@@ -53,6 +53,8 @@ class Traversal:
     """Name and standard deviation of each row."""
     distances: tuple[float, ...]
     """The distance of each column, in standard deviations."""
+    notes: tuple[str, ...]
+    """How the item was changed before it was encoded."""
 
 
 def traverse(
@@ -81,7 +83,8 @@ def traverse(
         raise BadPlan(f"There are {options.steps:,} steps.", f"Expected 1 to {MOST_STEPS:,}.", "Use fewer.")
     if not 0 <= options.extent <= FARTHEST:
         raise BadPlan(f"The extent is {options.extent:g} standard deviations.", f"Expected 0 to {FARTHEST:,}.", "")
-    loaded = model.domain.read_all(model.items.find([path])[:1], model.schema, model.engine.geometry, limit=1)
+    file = model.items.find([path])[:1]
+    loaded = model.domain.read_all(file, model.schema, model.engine.geometry, limit=1)
     directions = directions_of(model, options, progress)
     z = model.encode(loaded, options.latents)[:1]
     distances = torch.linspace(-options.extent, options.extent, options.steps).tolist() if options.steps > 1 else [0.0]
@@ -96,6 +99,7 @@ def traverse(
     files = model.domain.write_grid(rows(), out, NAME, model.schema)
     record = {
         "vae": model.identity,
+        "file": str(file[0]),
         "item": loaded.names[0],
         **asdict(options),
         "data": None if options.data is None else str(options.data),
@@ -106,6 +110,7 @@ def traverse(
         item=loaded.names[0],
         directions=tuple((each.name, each.std) for each in directions),
         distances=tuple(distances),
+        notes=tuple(f"{name}: {'; '.join(notes)}" for name, notes in loaded.notes.items() if notes),
     )
 
 
