@@ -43,7 +43,7 @@ def image_views(x: Images, generator: Generator) -> Images:
     """Random crops of images (b, c, h, w), in their size, with other colors. Gray images, often of text or drawings,
     are cropped less and never mirrored."""
     colored = x.shape[1] >= 3
-    views = moved(x, generator, least_area=0.3 if colored else 0.7, degrees=5 if colored else 15, mirrored=colored)
+    views = moved(x, generator, least_area=0.3 if colored else 0.7, degrees=5.0 if colored else 15.0, mirrored=colored)
     if colored:
         views = torch.cat([recolored(views[:, :3], generator), views[:, 3:]], dim=1)
     return views
@@ -55,12 +55,12 @@ def moved(x: Images, generator: Generator, least_area: float, degrees: float, mi
     def uniform(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(len(x), generator=generator)
 
-    side = uniform(least_area, 1).sqrt()
+    side = uniform(least_area, 1.0).sqrt()
     stretch = (uniform(-0.5, 0.5) * math.log(ASPECT)).exp()
     width, height = (side * stretch).clamp(max=1), (side / stretch).clamp(max=1)
-    left, top = (1 - width) * uniform(-1, 1), (1 - height) * uniform(-1, 1)
+    left, top = (1 - width) * uniform(-1.0, 1.0), (1 - height) * uniform(-1.0, 1.0)
     angle = uniform(-degrees, degrees) * (math.pi / 180)
-    sign = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0) if mirrored else torch.ones(len(x))
+    sign = torch.where(uniform(0.0, 1.0) < 0.5, -1.0, 1.0) if mirrored else torch.ones(len(x))
     rows = [
         width * angle.cos() * sign,
         -height * angle.sin(),
