@@ -1,14 +1,16 @@
 """The files of an evaluation: nothing half-written, whatever the disk does."""
 
 import errno
+import json
 import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from vaekit.errors import CannotWriteHere
-from vaekit.evaluation.journal import ITEMS, ROWS, Batch, Item, Journal
+from vaekit.errors import CannotWriteHere, ProtocolChanged
+from vaekit.evaluation.evaluate import Measures, Tally, add_saved
+from vaekit.evaluation.journal import CHECKSUM, ITEMS, ROWS, Batch, Item, Journal
 
 
 def batch(name: str, rows: int = 2) -> Batch:
@@ -63,3 +65,33 @@ def test_a_damaged_end_is_cut_off(tmp_path: Path, end: bytes) -> None:
             file.write(end)
     assert [each.items[0].name for each in journal.batches()] == ["a"]
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == whole
+
+
+@pytest.mark.parametrize("name", [ITEMS, ROWS])
+def test_damaged_batches_are_cut_off(tmp_path: Path, name: str) -> None:
+    journal = Journal(tmp_path)
+    for each in ("a", "b"):
+        journal.add(batch(each))
+    whole = (tmp_path / name).read_bytes()
+    half = len(whole) // 2
+    damaged = whole[:half] + whole[half:].replace(b"1.0", b"2.0").replace(b"?", b"@")
+    assert damaged != whole
+    (tmp_path / name).write_bytes(damaged)
+    assert [each.items[0].name for each in journal.batches()] == ["a"]
+
+
+def test_batches_of_older_versions_have_no_checksum(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.add(batch("a"))
+    entry = json.loads((tmp_path / ITEMS).read_text())
+    del entry[CHECKSUM]
+    (tmp_path / ITEMS).write_text(json.dumps(entry) + "\n")
+    assert [each.items[0].name for each in journal.batches()] == ["a"]
+
+
+@pytest.mark.parametrize("saved", [Batch((Item("a", {"other": 1.0}),)), Batch((), {"other": torch.ones(1, 2)})])
+def test_results_of_other_measures_are_refused(tmp_path: Path, saved: Batch) -> None:
+    journal = Journal(tmp_path)
+    journal.add(saved)
+    with pytest.raises(ProtocolChanged):
+        add_saved(Tally(Measures()), journal)

@@ -176,7 +176,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_written(
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**9, 0, 10**9))
     check_free_space(tmp_path, 10**9, tmp_path / "x")
-    with refuses(CannotWriteHere, "2.00", "1.00"):
+    with refuses(CannotWriteHere, "2,000,000,000", "1,000,000,000"):
         check_free_space(tmp_path, 2 * 10**9, tmp_path / "x")
     pieces = [Piece("x", (10**9,), torch.float32, lambda: pytest.fail("read"))]
     with pytest.raises(CannotWriteHere):

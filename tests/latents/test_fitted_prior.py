@@ -47,3 +47,9 @@ def test_few_distinct_latents_are_fitted_without_warnings(distinct: int) -> None
     prior = fit_mixture(torch.arange(60.0).remainder(distinct).view(60, 1).repeat(1, 2))
     assert len(prior.weights) <= distinct
     assert prior.sample(torch.empty(4, 2)).isfinite().all()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32 + 5, 10**30])
+def test_any_integer_is_a_seed(seed: int) -> None:
+    z = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(fit_mixture(z, seed).means, fit_mixture(z, seed % 2**32).means)

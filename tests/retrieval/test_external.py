@@ -117,3 +117,12 @@ def test_modules_that_cannot_be_imported_are_refused(module: Callable[[str], str
         load_external(f"{module('raise SystemExit')}:embed", X)
     with pytest.raises(BadPlan):
         load_external(f"{module('def broken(:')}:embed", X)
+
+
+def test_what_a_function_prints_is_not_a_result(
+    module: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = module("print('loading')\ndef embed(x):\n    print('embedding')\n    return x.mean(dim=(2, 3))")
+    load_external(f"{name}:embed", X[:1])(X)
+    said = capsys.readouterr()
+    assert not said.out and "loading" in said.err and "embedding" in said.err

@@ -211,6 +211,10 @@ def damage(folder: Path, kind: str) -> None:
         with sqlite3.connect(rows) as connection:
             connection.execute("UPDATE rows SET slot = 'x' WHERE id = 1")
         connection.close()
+    elif kind == "a size for content":
+        with sqlite3.connect(rows) as connection:
+            connection.execute("UPDATE rows SET digest = 1000000000000")
+        connection.close()
     elif kind == "truncated vectors":
         os.truncate(vectors, 100)
     elif kind == "no vectors":
@@ -219,6 +223,8 @@ def damage(folder: Path, kind: str) -> None:
         vectors.write_bytes(np.full(400, np.nan, "<f4").tobytes())
     elif kind == "huge vectors":
         vectors.write_bytes(np.full(400, 1e30, "<f4").tobytes())
+    elif kind == "zeros as vectors":
+        vectors.write_bytes(bytes(vectors.stat().st_size))
     elif kind == "a pipe":
         rows.unlink()
         os.mkfifo(rows)
@@ -238,7 +244,8 @@ def damage(folder: Path, kind: str) -> None:
 
 KINDS = (
     *("truncated rows", "other rows", "no rows", "a trigger", "slots out of range", "texts for numbers"),
-    *("truncated vectors", "no vectors", "NaN vectors", "huge vectors", "a pipe"),
+    *("a size for content", "truncated vectors", "no vectors", "NaN vectors", "huge vectors", "zeros as vectors"),
+    *("a pipe",),
     *("no JSON", "a list", "newer", "older", "dimension", "no description"),
 )
 
@@ -249,6 +256,30 @@ def test_a_damaged_index_is_refused(tmp_path: Path, kind: str) -> None:
     damage(tmp_path, kind)
     with refuses(BadIndex, tmp_path), opened_for_search(tmp_path) as index:
         index.search(Random()(as_one(7))[0].numpy(), 10)
+
+
+@pytest.mark.parametrize("kind", ["truncated vectors", "no vectors", "slots out of range"])
+def test_an_index_without_its_vectors_is_not_brought_up_to_date(tmp_path: Path, kind: str) -> None:
+    indexed(tmp_path, sentences(50))
+    damage(tmp_path, kind)
+    with refuses(BadIndex, tmp_path):
+        indexed(tmp_path, sentences(50))
+
+
+def test_blocks_without_items_are_not_read(tmp_path: Path) -> None:
+    """A file may be much larger than the disk, if most of it was never written."""
+    indexed(tmp_path, sentences(50))
+    last = 2**32
+    with open(tmp_path / VECTORS, "r+b") as file:
+        content = file.read(4 * DIMENSION)
+        file.seek(last * 4 * DIMENSION)
+        file.write(content)
+    with sqlite3.connect(tmp_path / ROWS) as connection:
+        connection.execute("UPDATE rows SET slot = ? WHERE slot = 0", [last])
+    connection.close()
+    with opened_for_search(tmp_path) as index:
+        names = {match.row.entry.name for match in index.search(Random()(as_one(0))[0].numpy(), 50)}
+    assert len(names) == 50
 
 
 def as_one(number: int) -> object:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vaekit.atomic import atomic_file
-from vaekit.errors import NothingEvaluated, VaekitError, counted
+from vaekit.errors import NothingEvaluated, ProtocolChanged, VaekitError, counted, printable
 from vaekit.evaluation.journal import RESULT, Batch, Item, Journal, opened
 from vaekit.evaluation.measures import ItemMeasure, Pool, PooledMeasure, Result, result_of
 from vaekit.evaluation.protocol import SAMPLE, Protocol
@@ -194,14 +194,31 @@ def evaluate(
     tally = Tally(measures)
     with opened(out, protocol) if out is not None else nullcontext() as journal:
         if journal is not None:
-            for batch in journal.batches():
-                tally.add(batch)
+            add_saved(tally, journal)
         progress(tally.done, len(data.names))
         _measure(runner, data, measures, protocol, tally, journal, torch.device(device), progress)
         evaluation = tally.evaluation(protocol, not_measured or {}, environment or {})
         if out is not None:
             write_result(evaluation, out / RESULT)
     return evaluation
+
+
+def add_saved(tally: Tally, journal: Journal) -> None:
+    """Add the results of an interrupted run.
+
+    Raises:
+        ProtocolChanged: they are not those of these measures. A file without checksums may be damaged so.
+        CannotWrite: the files cannot be read.
+    """
+    for batch in journal.batches():
+        try:
+            tally.add(batch)
+        except (KeyError, ValueError, TypeError, IndexError, OverflowError, RuntimeError) as error:
+            raise ProtocolChanged(
+                f"{journal.folder} holds damaged results: {printable(str(error))}.",
+                "Expected those of the same measures.",
+                "Choose another folder, or remove it.",
+            ) from error
 
 
 def write_result(evaluation: Evaluation, path: Path) -> None:

@@ -5,12 +5,14 @@ FOLDER/items.jsonl     the values of single items, one line per batch
 FOLDER/rows.bin        the rows of pooled measures, little-endian 32-bit floats in the order of the lines
 
 A line is written after its rows are on disk, and is complete once it ends in a newline. Incomplete batches after a
-crash are truncated.
+crash are truncated, and so are damaged ones: each line has a checksum of its values and rows. Lines without one are of
+older versions.
 """
 
 import json
 import math
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -30,10 +32,11 @@ from vaekit.reading import exists, open_file, read_json
 from vaekit.records import differences, renamed
 
 PROTOCOL, ITEMS, ROWS, RESULT = "protocol.json", "items.jsonl", "rows.bin", "evaluation.json"
-LONGEST_LINE = 2**30
+LONGEST_LINE = 2**28
 """Bytes of a batch in `items.jsonl`; a longer line is damaged."""
 OLD_NAMES = {"colours": "colors"}
 """Current names of entries, by their names in the first edition."""
+CHECKSUM = "crc32"
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,9 @@ class Journal:
             asdict(item) | {"values": {name: number(value) for name, value in item.values.items()}}
             for item in batch.items
         ]
-        line = json.dumps({"items": items, "rows": shapes}, allow_nan=False)
-        content = b"".join(rows.contiguous().numpy().astype("<f4").tobytes() for rows in batch.rows.values())
+        entry: dict[str, Any] = {"items": items, "rows": shapes}
+        content = b"".join(_content(rows) for rows in batch.rows.values())
+        line = json.dumps(entry | {CHECKSUM: checksum(entry, content)}, allow_nan=False)
         try:
             if content:
                 _append(self.folder / ROWS, content)
@@ -187,17 +191,30 @@ def _append(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def checksum(entry: Mapping[str, Any], content: bytes) -> int:
+    """CRC-32 of the values of a batch, and of the content of its rows."""
+    return zlib.crc32(content, zlib.crc32(json.dumps(entry).encode()))
+
+
+def _content(rows: Tensor) -> bytes:
+    """Rows as the file has them."""
+    return rows.contiguous().numpy().astype("<f4").tobytes()
+
+
 def _batch(line: bytes, read: Any) -> Batch | None:
     """The batch of a line and its rows; None if either is incomplete or damaged."""
     if not line.endswith(b"\n"):
         return None
     try:
         entry = json.loads(line)
+        expected = entry.pop(CHECKSUM, None)
         items = tuple(
             Item(item["name"], {name: float(value) for name, value in item["values"].items()}, item["error"])
             for item in entry["items"]
         )
         rows = {name: _rows(read, shape) for name, shape in entry["rows"].items()}
+        if expected is not None and expected != checksum(entry, b"".join(map(_content, rows.values()))):
+            return None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError, RecursionError):
         return None
     return Batch(items, rows)

@@ -179,7 +179,7 @@ def check_free_space(folder: Path, needed: int, place: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise CannotWriteHere(
-            f"{place} will have {needed / 1e9:.2f} GB, and its disk has {free / 1e9:.2f} GB free.",
+            f"{place} will have {needed:,} bytes, and its disk has {free:,} bytes free.",
             "Nothing was written.",
             "Free disk space, or choose a path on another disk.",
         )

@@ -17,6 +17,8 @@ from vaekit.shapes import PerItem
 
 COMPONENTS = (1, 2, 4, 8, 16, 32)
 """Candidates for the number of components, of which the likelihood of held-out latents chooses."""
+SEEDS = 2**32
+"""The number of seeds that scikit-learn takes."""
 HELD_OUT = 10
 """One in this many latents is held out."""
 LEAST_PER_COMPONENT = 20
@@ -56,13 +58,14 @@ def fit_mixture(z: Float[Tensor, "n d"], seed: int = 0) -> FittedMixture:
 
     Args:
         z: latents, one row per item.
-        seed: of the initialization and of the choice of held-out latents.
+        seed: of the initialization and of the choice of held-out latents. Any integer; its lowest 32 bits are used.
 
     Raises:
         MissingPackage: scikit-learn is not installed.
         ValueError: there are fewer than two latents.
     """
     mixture = require("sklearn.mixture", "fit a prior to latents", "analysis")
+    seed %= SEEDS
     values = z.double().numpy()
     if len(values) < HELD_OUT * LEAST_PER_COMPONENT:
         kept = held_out = values

@@ -1,14 +1,15 @@
 """Embeddings of other software: a Python function that the user names as `module:function`.
 
 The function takes items (b, ...) as the VAE takes them, images in [-1, 1], and returns vectors (b, d): a tensor or an
-array. Importing its module runs code. Therefore the name comes from the user only, never from an index.
+array. What it prints goes to standard error. Importing its module runs code. Therefore the name comes from the user
+only, never from an index.
 """
 
 import hashlib
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -93,7 +94,7 @@ def load_external(name: str, example: Items) -> External:
 def imported(name: str) -> ModuleType:
     """Import a module, with the current folder at the end of the search path."""
     try:
-        with current_folder_searched():
+        with current_folder_searched(), redirect_stdout(sys.stderr):
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
@@ -134,7 +135,7 @@ def vectors_from(function: Callable[[Tensor], Any], x: Items, name: str) -> Tens
         BadPlan: it raises, or returns something else.
     """
     try:
-        with torch.no_grad():
+        with torch.no_grad(), redirect_stdout(sys.stderr):
             result = function(x.clone())
             values = result if isinstance(result, Tensor) else torch.as_tensor(result)
     except VaekitError:

@@ -61,6 +61,16 @@ class Index:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def check(self) -> None:
+        """Check that the file of vectors is long enough for those of all rows.
+
+        Raises:
+            BadIndex: it is not, or does not exist, or the rows are damaged.
+        """
+        last = self.rows.last_slot()
+        if last is not None:
+            self.matrix.check_length(last)
+
     def change(
         self,
         removed: Sequence[int] = (),
@@ -162,7 +172,9 @@ def opened_for_search(folder: Path) -> Iterator[Index]:
     """
     description = read_description(folder)
     with tables.opened(folder / ROWS) as rows:
-        yield Index(folder, description, rows)
+        index = Index(folder, description, rows)
+        index.check()
+        yield index
 
 
 @contextmanager
@@ -194,9 +206,11 @@ def opened_for_change(folder: Path, description: Description) -> Iterator[Index]
         with tables.opened(folder / ROWS, create=True) as rows:
             if before is not None and len(rows):
                 check_same(folder, before, description)
+            index = Index(folder, description, rows)
+            index.check()
             if before != description:
                 write_description(folder, description)
-            yield Index(folder, description, rows)
+            yield index
     finally:
         lock.release()
 

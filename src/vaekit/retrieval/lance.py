@@ -200,11 +200,9 @@ def blocks_of(
     index: Index, ids: NDArray[np.int64], slots: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
     """Ids and vectors of sorted slots, block by block."""
-    count = int(slots[-1]) + 1 if len(slots) else 0
-    for start, block in index.matrix.blocks(count):
+    for start, block in index.matrix.blocks(slots):
         first, last = np.searchsorted(slots, (start, start + len(block)))
-        if first < last:
-            yield ids[first:last], block[slots[first:last] - start].astype(np.float32)
+        yield ids[first:last], block[slots[first:last] - start].astype(np.float32)
 
 
 def divide(table: Any, added: int) -> None:

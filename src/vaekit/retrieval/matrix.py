@@ -64,27 +64,47 @@ class Matrix:
         """The vectors in slots.
 
         Raises:
-            BadIndex: the file is shorter, or cannot be read.
+            BadIndex: the file is shorter, cannot be read, or holds something else than unit vectors.
         """
         vectors = np.empty((len(slots), self.dimension), "<f4")
         with self._opened() as file:
             for vector, slot in zip(vectors, slots.tolist(), strict=True):
-                file.seek(slot * self.width)
-                self._fill(file, vector)
+                self._fill(file, slot, vector)
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+        if not (np.abs(lengths - 1) <= LONGEST - 1).all():  # false for NaN
+            raise self.not_of_unit_vectors()
         return vectors.astype(np.float32, copy=False)
 
-    def blocks(self, count: int) -> Iterator[tuple[int, Vectors]]:
-        """The first slot of each block, and its vectors, for the first `count` slots. A block is valid until the next.
+    def blocks(self, slots: Slots) -> Iterator[tuple[int, Vectors]]:
+        """The first slot of each block in which some of these sorted slots are, and its vectors. A block is valid until
+        the next.
 
         Raises:
             BadIndex: the file is shorter, or cannot be read.
         """
+        count = int(slots[-1]) + 1 if len(slots) else 0
         buffer = np.empty((min(self.rows_per_block, count), self.dimension), "<f4")
         with self._opened() as file:
-            for start in range(0, count, self.rows_per_block):
+            for number in np.unique(slots // self.rows_per_block).tolist():
+                start = number * self.rows_per_block
                 block = buffer[: min(self.rows_per_block, count - start)]
-                self._fill(file, block)
+                self._fill(file, start, block)
                 yield start, block
+
+    def check_length(self, last: int) -> None:
+        """Check that the file is long enough for a vector in this slot.
+
+        Raises:
+            BadIndex: it is shorter, or cannot be opened.
+        """
+        with self._opened() as file:
+            missing = (last + 1) * self.width - os.fstat(file.fileno()).st_size
+        if missing > 0:
+            raise self._damaged(f"it ends {missing:,} bytes early")
+
+    def not_of_unit_vectors(self) -> BadIndex:
+        """The error for a file with other values than those of unit vectors."""
+        return BadIndex(f"The vectors of the index, {self.path}, are damaged: some are not unit vectors.", "", REBUILD)
 
     def _opened(self) -> BinaryIO:
         try:
@@ -92,8 +112,9 @@ class Matrix:
         except OSError as error:
             raise self._damaged(reason_of(error)) from error
 
-    def _fill(self, file: Any, vectors: NDArray[Any]) -> None:
+    def _fill(self, file: Any, slot: int, vectors: NDArray[Any]) -> None:
         try:
+            file.seek(slot * self.width)
             count = file.readinto(vectors.data.cast("B"))
         except OSError as error:
             raise self._damaged(reason_of(error)) from error
@@ -121,15 +142,13 @@ def nearest(matrix: Matrix, live: Slots, queries: Vectors, k: int) -> tuple[NDAr
     scores = np.zeros((len(queries), 0), np.float32)
     count = int(live[-1]) + 1 if len(live) else 0
     gaps = count != len(live)
-    for start, block in matrix.blocks(count) if k else ():
+    for start, block in matrix.blocks(live) if k else ():
         first, last = np.searchsorted(live, (start, start + len(block)))
         inside = live[first:last] - start if gaps else np.arange(len(block))
         with np.errstate(all="ignore"):
             products = queries @ (block[inside] if gaps else block).T
         if products.size and not (products.max() <= LONGEST and products.min() >= -LONGEST):  # false for NaN
-            raise BadIndex(
-                f"The vectors of the index, {matrix.path}, are damaged: some are not unit vectors.", "", REBUILD
-            )
+            raise matrix.not_of_unit_vectors()
         best = _best(products, k)
         scores = np.concatenate([scores, np.take_along_axis(products, best, axis=1)], axis=1)
         slots = np.concatenate([slots, inside[best] + start], axis=1)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ PATIENCE = 60.0
 MOST_VALUES = 500
 """The maximum number of values in a query; SQLite has a limit."""
 MOST_SLOTS = 2**40
+T = TypeVar("T", bytes, str)
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,11 @@ class Rows:
         if isinstance(last, int) and count == last + 1:  # slots are unique
             return np.arange(count)
         return self._numbers("SELECT slot FROM rows ORDER BY slot")
+
+    def last_slot(self) -> int | None:
+        """The largest slot in use."""
+        slots = self._numbers("SELECT slot FROM rows ORDER BY slot DESC LIMIT 1")
+        return int(slots[0]) if len(slots) else None
 
     def ids_and_slots(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """All ids and their slots, in the order of slots."""
@@ -195,8 +201,8 @@ class Rows:
                 key=decoded(key),
                 occurrence=_number(occurrence),
                 position=_number(position),
-                digest=bytes(digest),
-                stamp=str(stamp),
+                digest=_of_type(bytes, digest),
+                stamp=_of_type(str, stamp),
                 label=None if label is None else decoded(label),
             )
             return Row(_number(each), _number(slot), entry)
@@ -327,9 +333,14 @@ def decoded(content: Any) -> str:
     Raises:
         ValueError: the content is not of the table.
     """
-    if not isinstance(content, bytes):
-        raise ValueError("a key or label is not of bytes")
-    return content.decode("utf-8", "surrogatepass")
+    return _of_type(bytes, content).decode("utf-8", "surrogatepass")
+
+
+def _of_type(expected: type[T], value: Any) -> T:
+    """A value of the type that its column has; SQLite stores any other, too."""
+    if not isinstance(value, expected):
+        raise ValueError(f"a value is not of the type {expected.__name__}")
+    return value
 
 
 def _number(value: Any) -> int:
