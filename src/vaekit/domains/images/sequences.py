@@ -1,5 +1,6 @@
 """Sequences of images: bring images to one size, and write strips and animations."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -77,8 +78,8 @@ def write_many(images: Iterable[Tensor], folder: Path, name: str) -> list[Path]:
 
 
 def sheet(images: Sequence[Tensor]) -> Tensor:
-    """Images (1, 3, h, w) in rows, white where there is none: (1, 3, rows, columns)."""
-    columns = min(len(images), SHEET_COLUMNS)
+    """Images (1, 3, h, w) in nearly as many rows as columns, at most 8, white at the end: (1, 3, rows, columns)."""
+    columns = min(math.isqrt(len(images) - 1) + 1, SHEET_COLUMNS)
     blank = [torch.ones_like(images[0])] * (-len(images) % columns)
     every = [*images, *blank]
     return torch.cat([torch.cat(every[i : i + columns], dim=3) for i in range(0, len(every), columns)], dim=2)
