@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from refusals import refuses
+from slow_cases import nightly
 from soft_images import write_soft
 
 from vaekit.domains.recipes import recipe
@@ -73,7 +74,7 @@ def test_nets_of_nothing_are_refused(name: str, key: str, value: Any) -> None:
         Recipe(name, replaced(told, place, value)).config()
 
 
-@pytest.mark.parametrize("name", ["mnist-vamp", "fsq"])
+@pytest.mark.parametrize("name", ["fsq", *nightly("mnist-vamp")])
 def test_junk_is_trained_on_or_refused(name: str, images: Path, tmp_path: Path) -> None:
     words, refused = small(name), 0
     for number, place in enumerate(places(words)):

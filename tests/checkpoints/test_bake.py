@@ -224,7 +224,10 @@ def test_widths_may_differ_where_latents_do_not(
     assert baked.parts[0].file.metadata == {"k": "v"}
 
 
-@pytest.mark.parametrize(("sign", "prefix", "channels"), [(SD1_SIGN, "first_stage_model.", 4), (FLUX_SIGN, "vae.", 16)])
+@pytest.mark.parametrize(
+    ("sign", "prefix", "channels"),
+    [(SD1_SIGN, "first_stage_model.", 4), pytest.param(FLUX_SIGN, "vae.", 16, marks=pytest.mark.nightly)],
+)
 def test_a_checkpoint_without_a_vae_gets_one_where_its_kind_has_it(
     sparse_file: Make, sd_shapes: Callable[..., Shapes], tmp_path: Path, sign: Shapes, prefix: str, channels: int
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from refusals import refuses
 from safetensors.torch import load_file, save_file
+from slow_cases import nightly
 from torch import Tensor
 
 from vaekit.checkpoints.convert import convert
@@ -30,7 +31,7 @@ def assert_same(a: VAE, b: VAE) -> None:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("layout", ["native", "ldm", "diffusers"])
+@pytest.mark.parametrize("layout", ["native", "diffusers", *nightly("ldm")])
 def test_any_layout_in_any_format(kl_vae: VAE, tmp_path: Path, layout: str, ending: str) -> None:
     save(kl_vae, tmp_path / "x.safetensors")
     convert(tmp_path / "x.safetensors", tmp_path / f"y.{ending}", layout)

@@ -28,6 +28,7 @@ def spoilt_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.nightly
 def test_a_healthy_vae_gives_a_table_and_status_0(run: Run, photo: Path, tmp_path: Path) -> None:
     shutil.copy(photo, tmp_path / "good.png")
     (tmp_path / "broken.png").write_bytes(photo.read_bytes()[:200])

@@ -131,6 +131,7 @@ def test_samples_and_minutes_exclude_each_other(run: Run, digits: Path, tmp_path
     assert said.code == 2
 
 
+@pytest.mark.nightly
 def test_minutes_become_samples_that_a_second_call_finds(
     run: Run, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from scipy import ndimage
 from skimage import color
+from slow_cases import nightly
 
 from vaekit.comparison.defects import VOCABULARY, find_defects, thresholds
 from vaekit.comparison.signals import Signals, signals
@@ -95,7 +96,7 @@ def astronaut() -> np.ndarray:
 
 
 @pytest.mark.parametrize("case", [*BAR, *MORE])
-@pytest.mark.parametrize("image", ["astronaut", "coffee"])
+@pytest.mark.parametrize("image", ["coffee", *nightly("astronaut")])
 def test_the_planted_defect_is_named_and_no_other(case: str, image: str) -> None:
     x = getattr(skimage.data, image)() / 255
     fault, wanted = {**BAR, **MORE}[case]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from family_examples import EXAMPLES
+from slow_cases import nightly
 from soft_images import write_soft
 from torch import Tensor
 
@@ -114,7 +115,12 @@ def assert_same_training(run: Run) -> Run:
     return copy
 
 
-@pytest.mark.parametrize("name", [name for name in names() if name != "finetune"])
+OFTEN = ("mnist-vamp", "vq", "kl-f8-gan", "tables")
+"""Recipes that are tried in every run: priors, codes, an adversary and columns."""
+OTHERS = [name for name in names() if name not in ("finetune", *OFTEN)]
+
+
+@pytest.mark.parametrize("name", [*OFTEN, *nightly(*OTHERS)])
 def test_a_pickled_run_of_a_recipe_trains_the_same_weights(name: str, data: dict[str, Path], tmp_path: Path) -> None:
     chosen = recipe(name, (*SHORT, *OVERRIDES.get(name, ())))
     path = data[str(chosen.data["domain"])]

@@ -213,6 +213,7 @@ def test_a_plan_tells_that_a_network_runs_whole(vae: VAE, shapes: list[tuple[int
         assert alone.predicted_peak < half.predicted_peak <= 2 * alone.predicted_peak
 
 
+@pytest.mark.nightly
 def test_as_many_go_through_at_once_as_fit(
     vae: VAE, shapes: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

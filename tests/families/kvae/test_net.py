@@ -32,6 +32,7 @@ def test_equal_to_diffusers(pair: tuple[nn.Module, Path], size: tuple[int, int])
     torch.testing.assert_close(ours.decode(expected.mean), image, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.nightly
 @torch.no_grad()
 def test_the_engine_in_the_least_memory_equals_diffusers(pair: tuple[nn.Module, Path]) -> None:
     theirs, folder = pair

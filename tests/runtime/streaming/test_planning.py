@@ -59,7 +59,7 @@ def least_for(vae: VAE, height: int, width: int) -> int:
 
 
 @given(st.integers(30, 90), st.integers(30, 90), st.floats(0, 1))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_any_budget_that_is_not_refused_gives_the_same(
     vae: VAE, images: Images, height: int, width: int, more: float
 ) -> None:
