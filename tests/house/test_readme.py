@@ -24,25 +24,26 @@ def blocks(language: str) -> list[str]:
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One working folder for all commands, in the order of the page: later ones use what earlier ones wrote."""
-    path = tmp_path_factory.mktemp("readme")
-    (path / "photos").mkdir()
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A working folder with the photographs of the page."""
+    (tmp_path / "photos").mkdir()
     with Image.open(str(files("sklearn.datasets.images") / "china.jpg")) as photo:
         for place in ("photo.jpg", "photos/china.jpg"):
-            photo.resize((192, 128)).save(path / place)
-    return path
+            photo.resize((192, 128)).save(tmp_path / place)
+    return tmp_path
 
 
 @pytest.mark.usefixtures("no_card_measures")
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_command_runs(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order of the page, in one process: later ones use what earlier ones wrote."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", shlex.split(command, comments=True))
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert not left.value.code
+    assert COMMANDS
+    for command in COMMANDS:
+        monkeypatch.setattr(sys, "argv", shlex.split(command, comments=True))
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert not left.value.code, command
 
 
 def test_the_python_runs() -> None:
