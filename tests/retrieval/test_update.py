@@ -191,30 +191,27 @@ def test_embeddings_that_break_their_contract_are_refused(tmp_path: Path, kind: 
         indexed(tmp_path, sentences(3), Wrong({"embedding": kind}))
 
 
+STATEMENTS = {
+    "a trigger": "CREATE VIEW other AS SELECT * FROM rows",
+    "slots out of range": "UPDATE rows SET slot = 1000000000000 WHERE id = 1",
+    "texts for numbers": "UPDATE rows SET slot = 'x' WHERE id = 1",
+    "a size for content": "UPDATE rows SET digest = 1000000000000",
+}
+"""Changes of the rows that make an index invalid, by kind of damage."""
+
+
 def damage(folder: Path, kind: str) -> None:
     rows, vectors, about = folder / ROWS, folder / VECTORS, folder / "index.json"
-    if kind == "truncated rows":
+    if kind in STATEMENTS:
+        with sqlite3.connect(rows) as connection:
+            connection.execute(STATEMENTS[kind])
+        connection.close()
+    elif kind == "truncated rows":
         os.truncate(rows, 5000)
     elif kind == "other rows":
         rows.write_bytes(b"\x80\x04" * 5000)
     elif kind == "no rows":
         rows.unlink()
-    elif kind == "a trigger":
-        with sqlite3.connect(rows) as connection:
-            connection.execute("CREATE VIEW other AS SELECT * FROM rows")
-        connection.close()
-    elif kind == "slots out of range":
-        with sqlite3.connect(rows) as connection:
-            connection.execute("UPDATE rows SET slot = 1000000000000 WHERE id = 1")
-        connection.close()
-    elif kind == "texts for numbers":
-        with sqlite3.connect(rows) as connection:
-            connection.execute("UPDATE rows SET slot = 'x' WHERE id = 1")
-        connection.close()
-    elif kind == "a size for content":
-        with sqlite3.connect(rows) as connection:
-            connection.execute("UPDATE rows SET digest = 1000000000000")
-        connection.close()
     elif kind == "truncated vectors":
         os.truncate(vectors, 100)
     elif kind == "no vectors":

@@ -72,7 +72,7 @@ def numbers_in(text: str) -> list[float]:
     """Numbers separated by commas.
 
     Raises:
-        typer.BadParameter: a part is no number.
+        typer.BadParameter: a part is not a number.
     """
     try:
         return [float(part) for part in text.split(",")]

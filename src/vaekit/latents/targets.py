@@ -149,7 +149,7 @@ def class_target(name: str, labels: Sequence[str | None], positive: str) -> Targ
 
 
 def finite_numbers(labels: Sequence[str | None]) -> list[float] | None:
-    """Labels as numbers, NaN for missing ones; None if some are no numbers."""
+    """Labels as numbers, NaN for missing ones; None if some labels are not numbers."""
     if not all(label is None or is_finite_number(label) for label in labels):
         return None
     return [math.nan if label is None else float(label) for label in labels]

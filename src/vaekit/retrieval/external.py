@@ -79,13 +79,14 @@ def load_external(name: str, example: Items) -> External:
     module = imported(module_name)
     function: Any = module
     for attribute in path.split("."):
-        if not hasattr(function, attribute):
+        try:
+            function = getattr(function, attribute)
+        except AttributeError as error:
             raise NotFound(
                 f"The module {module_name} has no {path}.",
                 "Expected a function in it.",
                 did_you_mean(attribute, filter(str.isidentifier, dir(function))),
-            )
-        function = getattr(function, attribute)
+            ) from error
     if not callable(function):
         raise BadPlan(f"{name} is a {type(function).__name__}.", "Expected a function.", "")
     return External(name, digest_of(module), vectors_from(function, example, name).shape[1], function)
