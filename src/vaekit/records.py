@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from vaekit.errors import counted, printable
 
-MAX_ENTRIES = 64
+MAX_ENTRIES = 2**14
 """The maximum number of entries of a list in a record from a file."""
 MAX_NUMBER = 2**40
 """The largest magnitude of a number in a record from a file."""

@@ -10,7 +10,8 @@ import torch
 from vaekit.checkpoints.save import save
 from vaekit.families import PARTS, assemble
 from vaekit.families.parts.net import GaussianPart, PartsConfig
-from vaekit.nets.likelihoods import ColumnsPart, TokensPart
+from vaekit.nets.column_likelihoods import ColumnsPart
+from vaekit.nets.likelihoods import TokensPart
 from vaekit.nets.mlp import MLPConfig
 from vaekit.nets.priors import FlowPart, MixturePart
 from vaekit.nets.sequence import SequenceConfig

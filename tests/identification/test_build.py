@@ -19,7 +19,8 @@ from vaekit.families.tiny.net import TinyConfig
 from vaekit.identification import build as build_module
 from vaekit.identification.build import Network, assembled, build, origin, read_native
 from vaekit.identification.identify import Identified, identify
-from vaekit.nets.likelihoods import ColumnsPart, TokensPart
+from vaekit.nets.column_likelihoods import ColumnsPart
+from vaekit.nets.likelihoods import TokensPart
 from vaekit.nets.mlp import MLPConfig
 from vaekit.nets.priors import FlowPart, MixturePart
 from vaekit.nets.sequence import SequenceConfig

@@ -12,6 +12,7 @@ from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Distribution
 from torch.distributions import Laplace as TorchLaplace
 from torch.distributions import Normal as TorchNormal
+from torch.distributions import StudentT as TorchStudentT
 
 from vaekit.distributions import (
     AutoregressiveCategorical,
@@ -19,14 +20,22 @@ from vaekit.distributions import (
     Columns,
     DiscretizedLogistic,
     DiscretizedLogisticMixture,
+    Factorized,
+    Group,
     Laplace,
     Likelihood,
+    LogisticCounts,
+    LogisticSteps,
     Normal,
+    OneHot,
     SignedBernoulli,
+    StudentT,
+    TwoValued,
 )
+from vaekit.distributions.cells import UNSEEN
 
 SAMPLES = 40_000
-INDEPENDENT = ("normal", "laplace", "bernoulli")
+INDEPENDENT = ("normal", "laplace", "bernoulli", "student")
 """The members whose elements are independent: torch has them too, and their mode is the true one."""
 
 
@@ -61,7 +70,13 @@ def continuous(build: Callable[[Tensor], Likelihood], theirs: Callable[[Tensor],
     return Member(build, parameters, torch.tensor([[0.4]]), grid, 0.001, theirs)
 
 
-@pytest.fixture(params=[*INDEPENDENT, "signed bernoulli", "autoregressive", "logistic", "logistic mixture", "columns"])
+CELLS = ("steps", "counts", "two-valued", "one-hot")
+"""Kinds of table columns with a discrete support."""
+
+
+@pytest.fixture(
+    params=[*INDEPENDENT, *CELLS, "signed bernoulli", "autoregressive", "logistic", "logistic mixture", "columns"]
+)
 def member(request: pytest.FixtureRequest, next_token: nn.Module) -> Member:
     spread = torch.tensor([0.5, 0.8, 1.1])
     logits = torch.randn(4, 2, 3, generator=seeded()).requires_grad_()
@@ -69,7 +84,7 @@ def member(request: pytest.FixtureRequest, next_token: nn.Module) -> Member:
     bits, tokens = all_sequences(2, 3), all_sequences(3, 3)
     levels = torch.linspace(-1, 1, 256).unsqueeze(1)
     row = torch.cartesian_prod(torch.linspace(-8, 8, 1601), torch.tensor([0.0, 1.0]))
-    said, pairs = (torch.randn(4, n, generator=seeded()).requires_grad_() for n in (18, 2))
+    said, pairs, columns = (torch.randn(4, n, generator=seeded()).requires_grad_() for n in (18, 2, 6))
     members = {
         "normal": lambda: continuous(lambda mean: Normal(mean, 0.7), lambda mean: TorchNormal(mean, 0.7)),
         "laplace": lambda: continuous(
@@ -77,6 +92,41 @@ def member(request: pytest.FixtureRequest, next_token: nn.Module) -> Member:
         ),
         "bernoulli": lambda: Member(
             Bernoulli, logits, logits.detach()[:1, 0], bits.float(), 1.0, lambda values: TorchBernoulli(logits=values)
+        ),
+        "student": lambda: continuous(
+            lambda mean: StudentT(mean, 0.3, torch.tensor(7.0)), lambda mean: TorchStudentT(7.0, mean, 0.3)
+        ),
+        "steps": lambda: Member(
+            lambda mean: LogisticSteps(mean, 0.7, torch.tensor([0.25])),
+            columns,
+            torch.tensor([[0.4]]),
+            torch.arange(-60, 61).unsqueeze(1) / 2,
+            1.0,
+            None,
+        ),
+        "counts": lambda: Member(
+            lambda mean: LogisticCounts(mean, 0.2, torch.tensor([1.0]), torch.tensor([0.5])),
+            columns,
+            torch.tensor([[0.4]]),
+            (torch.arange(2000.0).log1p().unsqueeze(1) - 1) / 0.5,
+            1.0,
+            None,
+        ),
+        "two-valued": lambda: Member(
+            lambda values: TwoValued(values, 0.0),
+            columns,
+            torch.tensor([[0.4]]),
+            torch.tensor([[UNSEEN], [0.0], [1.0]]),
+            1.0,
+            None,
+        ),
+        "one-hot": lambda: Member(
+            lambda values: OneHot(values, 3, 0.0),
+            columns,
+            torch.tensor([[0.4, -1.0, 0.2]]),
+            torch.cat([torch.zeros(1, 3), torch.eye(3)]),
+            1.0,
+            None,
         ),
         "signed bernoulli": lambda: Member(
             SignedBernoulli, logits, logits.detach()[:1, 0], 2 * bits.float() - 1, 1.0, None
@@ -101,7 +151,7 @@ def member(request: pytest.FixtureRequest, next_token: nn.Module) -> Member:
             None,
         ),
         "columns": lambda: Member(
-            lambda told: Columns((((1,), Bernoulli(told[:, 1:])), ((0,), Normal(told[:, :1], 0.7)))),
+            lambda told: Columns((Group(Normal(told[:, :1], 0.7), 1), Group(Bernoulli(told[:, 1:]), 1))),
             pairs,
             pairs.detach()[:1],
             row,
@@ -148,6 +198,15 @@ def test_a_batch_is_its_items_one_by_one(member: Member) -> None:
     x = whole.sample(seeded())
     items = [member.build(member.parameters[i : i + 1]).log_prob(x[i : i + 1]) for i in range(4)]
     torch.testing.assert_close(torch.cat(items), whole.log_prob(x))
+
+
+def test_factors_sum_to_the_log_probability(member: Member) -> None:
+    p = member.build(member.parameters)
+    if not isinstance(p, Factorized):
+        assert isinstance(p, AutoregressiveCategorical)
+        return
+    x = p.sample(seeded())
+    torch.testing.assert_close(p.log_factors(x).flatten(1).sum(dim=1), p.log_prob(x))
 
 
 @pytest.mark.parametrize("member", INDEPENDENT, indirect=True)

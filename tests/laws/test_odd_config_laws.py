@@ -15,7 +15,8 @@ from vaekit.families import Config, assemble, family_with, layout_of
 from vaekit.families.parts.net import GaussianPart, PartsConfig
 from vaekit.identification.metadata import describe
 from vaekit.identification.weights import weights_of
-from vaekit.nets.likelihoods import BernoulliPart, ColumnsPart, NormalPart, TokensPart
+from vaekit.nets.column_likelihoods import ColumnsPart
+from vaekit.nets.likelihoods import BernoulliPart, NormalPart, TokensPart
 from vaekit.nets.mlp import MLPConfig
 from vaekit.nets.priors import FlowPart, MixturePart
 from vaekit.nets.sequence import SequenceConfig

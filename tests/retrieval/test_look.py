@@ -11,7 +11,8 @@ from vaekit.checkpoints.latent_files import origin_of
 from vaekit.errors import BadItem
 from vaekit.families.kl.net import KLConfig
 from vaekit.families.parts.net import GaussianPart, PartsConfig
-from vaekit.nets.likelihoods import BernoulliPart, ColumnsPart, TokensPart
+from vaekit.nets.column_likelihoods import ColumnsPart
+from vaekit.nets.likelihoods import BernoulliPart, TokensPart
 from vaekit.nets.mlp import MLPConfig
 from vaekit.nets.sequence import SequenceConfig
 from vaekit.normalization import LatentNormalization

@@ -11,7 +11,7 @@ from vaekit.checkpoints.latent_files import origin_of
 from vaekit.errors import BadItem, BadPlan, NoTrainingData
 from vaekit.families.kl.net import KLConfig
 from vaekit.families.parts.net import GaussianPart, PartsConfig
-from vaekit.nets.likelihoods import ColumnsPart
+from vaekit.nets.column_likelihoods import ColumnsPart
 from vaekit.nets.mlp import MLPConfig
 from vaekit.normalization import LatentNormalization
 from vaekit.retrieval.embedding import Embedding

@@ -20,7 +20,8 @@ from vaekit.families.joint import net as joint
 from vaekit.families.kl import net as kl
 from vaekit.families.parts.net import GaussianPart, PartsConfig
 from vaekit.geometry import Geometry
-from vaekit.nets.likelihoods import ColumnsPart, TokensPart
+from vaekit.nets.column_likelihoods import ColumnsPart
+from vaekit.nets.likelihoods import TokensPart
 from vaekit.nets.mlp import MLPConfig
 from vaekit.nets.sequence import SequenceConfig
 from vaekit.runtime.engine import Engine, converted

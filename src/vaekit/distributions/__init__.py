@@ -1,8 +1,9 @@
 """Probability distributions: posteriors, likelihoods and priors, independent of networks, files and images."""
 
-from vaekit.distributions.base import Likelihood, Posterior, Prior, SampledPrior, ToPrior
+from vaekit.distributions.base import Factorized, Likelihood, Posterior, Prior, SampledPrior, ToPrior
+from vaekit.distributions.cells import LogisticCounts, LogisticSteps, OneHot, StudentT, TwoValued
 from vaekit.distributions.coded import Choices, Signs
-from vaekit.distributions.columns import Columns
+from vaekit.distributions.columns import Columns, Group
 from vaekit.distributions.discretized import DiscretizedLogistic, DiscretizedLogisticMixture
 from vaekit.distributions.likelihoods import AutoregressiveCategorical, Bernoulli, Laplace, Normal, SignedBernoulli
 from vaekit.distributions.mixed import GaussianAndCategoricals, NormalAndUniform
@@ -20,12 +21,17 @@ __all__ = [
     "DiagonalGaussian",
     "DiscretizedLogistic",
     "DiscretizedLogisticMixture",
+    "Factorized",
     "GaussianAndCategoricals",
     "GaussianMixture",
+    "Group",
     "Laplace",
     "Likelihood",
+    "LogisticCounts",
+    "LogisticSteps",
     "Normal",
     "NormalAndUniform",
+    "OneHot",
     "Point",
     "Posterior",
     "Prior",
@@ -34,7 +40,9 @@ __all__ = [
     "SignedBernoulli",
     "Signs",
     "StandardNormal",
+    "StudentT",
     "ToPrior",
     "Transformed",
+    "TwoValued",
     "UniformCodes",
 ]

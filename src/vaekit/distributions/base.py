@@ -71,6 +71,14 @@ class Likelihood(Protocol):
         """log p(x|z) in nats, summed over all axes but the first."""
 
 
+@runtime_checkable
+class Factorized(Likelihood, Protocol):
+    """A likelihood with independent elements: p(x|z) = prod_i p(x_i|z)."""
+
+    def log_factors(self, x: Tensor) -> Tensor:
+        """log p(x_i|z) in nats of each element, (b, ...); of rows, of each column, (b, columns). Sums to `log_prob`."""
+
+
 ToPrior = Callable[[Callable[[Tensor], Posterior]], Prior]
 """A function from a VAE's `encode` to its prior: learned priors may depend on posteriors."""
 AnyPosterior = TypeVar("AnyPosterior", bound=Posterior)

@@ -1,35 +1,58 @@
 """A likelihood of table rows with columns of several kinds."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
-from vaekit.distributions.base import Likelihood
+from vaekit.distributions.base import Factorized, sum_items
 from vaekit.shapes import PerItem
 
 
 @dataclass(frozen=True)
-class Columns:
-    """p(x|z) for rows x (b, n): the product of the likelihoods of groups of columns."""
+class Group:
+    """Consecutive columns of one kind."""
 
-    groups: tuple[tuple[tuple[int, ...], Likelihood], ...]
-    """Indices of columns, and their likelihood over (b, columns); each column is in exactly one group."""
+    likelihood: Factorized
+    """Of the values of these columns, (b, columns * width), with one factor for each column."""
+    columns: int
+    width: int = 1
+    """Values of a column: the number of categories for one-hot columns, otherwise 1."""
+
+    @property
+    def values(self) -> int:
+        """The number of values of all columns."""
+        return self.columns * self.width
+
+
+@dataclass(frozen=True)
+class Columns:
+    """p(x|z) for rows x (b, n): the product of the likelihoods of groups of columns.
+
+    A missing cell is NaN in all values of its column. Its factor is 1, so that a row's likelihood is that of its
+    observed cells: the integral over the missing ones.
+    """
+
+    groups: tuple[Group, ...]
+    """In the order of the values of x."""
 
     @property
     def mode(self) -> Tensor:
-        return self._gathered(lambda likelihood: likelihood.mode)
+        return torch.cat([group.likelihood.mode for group in self.groups], dim=1)
 
     def sample(self, generator: Generator | None = None) -> Tensor:
-        return self._gathered(lambda likelihood: likelihood.sample(generator))
+        return torch.cat([group.likelihood.sample(generator) for group in self.groups], dim=1)
 
     def log_prob(self, x: Tensor) -> PerItem:
-        terms = [likelihood.log_prob(x[:, columns]) for columns, likelihood in self.groups]
-        return torch.stack(terms).sum(dim=0)
+        return sum_items(self.log_factors(x))
 
-    def _gathered(self, function: Callable[[Likelihood], Tensor]) -> Tensor:
-        """The values of a function of each group, (b, columns), in the order of columns."""
-        order = torch.tensor([column for columns, _ in self.groups for column in columns])
-        values = torch.cat([function(likelihood) for _, likelihood in self.groups], dim=1)
-        return values[:, order.argsort().to(values.device)]
+    def log_factors(self, x: Tensor) -> Tensor:
+        """log p(column|z) in nats, (b, columns), in the order of the values of x; 0 for missing cells."""
+        parts = x.split([group.values for group in self.groups], dim=1)
+        return torch.cat([self._observed(group, part) for group, part in zip(self.groups, parts, strict=True)], dim=1)
+
+    @staticmethod
+    def _observed(group: Group, x: Tensor) -> Tensor:
+        missing = x.isnan()
+        factors = group.likelihood.log_factors(x.nan_to_num() if missing.any() else x)
+        return factors.masked_fill(missing.unflatten(1, (-1, group.width)).any(dim=2), 0)

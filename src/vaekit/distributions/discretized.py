@@ -33,7 +33,10 @@ class DiscretizedLogistic:
         return on_levels(self.mean + self.scale * logistic_noise(self.mean, generator), self.levels)
 
     def log_prob(self, x: Tensor) -> PerItem:
-        return sum_items(log_mass(x, self.mean, self.scale, self.levels))
+        return sum_items(self.log_factors(x))
+
+    def log_factors(self, x: Tensor) -> Tensor:
+        return log_mass(x, self.mean, self.scale, self.levels)
 
 
 @dataclass(frozen=True)
@@ -76,29 +79,39 @@ class DiscretizedLogisticMixture:
         return on_levels(mean + scale * logistic_noise(mean, generator), self.levels)
 
     def log_prob(self, x: Tensor) -> PerItem:
+        return sum_items(self.log_factors(x))
+
+    def log_factors(self, x: Tensor) -> Tensor:
         each = log_mass(x.unsqueeze(1), self.mean, self.scale, self.levels)
-        return sum_items(torch.logsumexp(each + self.logits.log_softmax(dim=1), dim=1))
+        return torch.logsumexp(each + self.logits.log_softmax(dim=1), dim=1)
 
 
 def log_mass(x: Tensor, mean: Tensor, scale: Tensor | float, levels: int) -> Tensor:
     """The log-probability that a logistic distribution assigns to the interval around the level of x, per element.
 
-    With the ends a > b of the interval in units of the scale, it is the logarithm of
-
-        sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a))
-
-    which is numerically stable in the tails. At the lowest level b is -infinity, at the highest a is infinity.
+    At the lowest level the interval has no lower end, at the highest no upper end.
     """
     mean = mean.to(torch.promote_types(mean.dtype, torch.float32))
     scale = torch.as_tensor(scale, dtype=mean.dtype, device=mean.device)
     half = 1 / (levels - 1)
-    middle = (x - mean) / scale
-    reach = half / scale
-    lowest, highest = x < -1 + half, x > 1 - half
+    return log_interval((x - mean) / scale, half / scale, x < -1 + half, x > 1 - half)
+
+
+def log_interval(middle: Tensor, reach: Tensor, open_below: Tensor | bool, open_above: Tensor | bool) -> Tensor:
+    """The log-probability that Logistic(0, 1) assigns to the interval from middle - reach to middle + reach.
+
+    With the ends a > b of the interval it is the logarithm of
+
+        sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a))
+
+    which is numerically stable in the tails. An interval that is open below has b = -infinity, one that is open above
+    has a = infinity.
+    """
     zero = torch.zeros((), dtype=middle.dtype, device=middle.device)
-    above = torch.where(highest, zero, F.logsigmoid(middle + reach))
-    below = torch.where(lowest, zero, F.logsigmoid(reach - middle))
-    between = torch.where(lowest | highest, zero, torch.log(-torch.expm1(-2 * reach)))
+    below_open, above_open = (torch.as_tensor(each, device=middle.device) for each in (open_below, open_above))
+    above = torch.where(above_open, zero, F.logsigmoid(middle + reach))
+    below = torch.where(below_open, zero, F.logsigmoid(reach - middle))
+    between = torch.where(below_open | above_open, zero, torch.log(-torch.expm1(-2 * reach)))
     return above + below + between
 
 

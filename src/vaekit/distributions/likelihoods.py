@@ -29,8 +29,11 @@ class Normal:
         return self.mean + self.scale * standard_noise(self.mean, generator)
 
     def log_prob(self, x: Tensor) -> PerItem:
+        return sum_items(self.log_factors(x))
+
+    def log_factors(self, x: Tensor) -> Tensor:
         scale = torch.as_tensor(self.scale, dtype=x.dtype, device=x.device)
-        return -sum_items(0.5 * ((x - self.mean) / scale).square() + scale.log() + 0.5 * math.log(2 * math.pi))
+        return -(0.5 * ((x - self.mean) / scale).square() + scale.log() + 0.5 * math.log(2 * math.pi))
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,11 @@ class Laplace:
         return self.mean - self.scale * uniform.sign() * torch.log1p(-2 * uniform.abs())
 
     def log_prob(self, x: Tensor) -> PerItem:
+        return sum_items(self.log_factors(x))
+
+    def log_factors(self, x: Tensor) -> Tensor:
         scale = torch.as_tensor(self.scale, dtype=x.dtype, device=x.device)
-        return -sum_items((x - self.mean).abs() / scale + (2 * scale).log())
+        return -((x - self.mean).abs() / scale + (2 * scale).log())
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,9 @@ class Bernoulli:
 
     def log_prob(self, x: Tensor) -> PerItem:
         return BernoulliLogProbability.apply(x, self.logits)
+
+    def log_factors(self, x: Tensor) -> Tensor:
+        return x * self.logits - F.softplus(self.logits)
 
 
 class BernoulliLogProbability(torch.autograd.Function):
@@ -128,6 +137,9 @@ class SignedBernoulli:
 
     def log_prob(self, x: Tensor) -> PerItem:
         return Bernoulli(self.logits).log_prob(0.5 * (x + 1))
+
+    def log_factors(self, x: Tensor) -> Tensor:
+        return Bernoulli(self.logits).log_factors(0.5 * (x + 1))
 
 
 @dataclass(frozen=True)

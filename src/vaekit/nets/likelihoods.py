@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.distributions import (
-    Bernoulli,
-    Columns,
     DiscretizedLogistic,
     DiscretizedLogisticMixture,
     Laplace,
@@ -25,9 +23,6 @@ from vaekit.nets.sequence import NextToken, SequenceConfig
 LOG_SCALE_RANGE = (-7.0, 7.0)
 """The range of learned log-scales: without a minimum, a constant value would be worth any number of nats (arXiv
 1701.05517)."""
-COLUMNS = ("normal", "bernoulli")
-MOST_COLUMNS = 2**14
-"""The maximum number of columns in one entry."""
 VARIANCES: dict[str, int] = {"fixed": 1, "global": 1, "channel": 1, "each": 2}
 """The number of decoder outputs per data value for each kind of scale: `scale` itself; one learned scale; a learned
 scale for each channel of images or column of rows; a scale for each value from the decoder. All start at `scale`."""
@@ -126,73 +121,6 @@ class LogisticMixturePart:
 
     def head(self, net: NetPart) -> Callable[[Tensor], Likelihood]:
         return partial(DiscretizedLogisticMixture.from_parameters, components=self.components, scale=self.scale)
-
-
-@dataclass(frozen=True)
-class ColumnsPart:
-    """A row of a table: "normal" columns of real numbers, and "bernoulli" columns of 0 and 1."""
-
-    columns: tuple[str, ...]
-    """The kind of each column, or of several consecutive ones: "normal", "bernoulli:5"."""
-    scale: float = 1.0
-    """The initial standard deviation of normal columns: 1 for standardized columns."""
-    variance: str = "channel"
-    """Of normal columns: "fixed", "channel" (one per column) or "each" (from the decoder)."""
-    kind: str = field(default="columns", init=False)
-
-    def __post_init__(self) -> None:
-        if self.variance not in VARIANCES or self.variance == "global" or self.scale <= 0:
-            raise ValueError("variance must be fixed, channel or each, and scale positive")
-        self.kinds()
-
-    @property
-    def outputs(self) -> int:
-        return VARIANCES[self.variance]
-
-    def kinds(self) -> tuple[str, ...]:
-        """The kind of each column."""
-        kinds: list[str] = []
-        for entry in self.columns:
-            kind, _, count = entry.partition(":")
-            if kind not in COLUMNS or not (count or "1").isdecimal() or not 0 < int(count or 1) <= MOST_COLUMNS:
-                raise ValueError(f"a column is one of {', '.join(COLUMNS)}, or several, such as normal:5")
-            kinds += [kind] * int(count or 1)
-        if not kinds:
-            raise ValueError("columns is empty")
-        return tuple(kinds)
-
-    def head(self, net: NetPart) -> "ColumnsHead":
-        kinds = self.kinds()
-        if data_shape(net) != (len(kinds),):
-            raise ValueError(
-                f"the net takes items of shape {list(data_shape(net))}, but there are {len(kinds)} columns"
-            )
-        return ColumnsHead(self, kinds)
-
-
-class ColumnsHead(nn.Module):
-    """Parameters (b, k n) -> the likelihood of rows (b, n)."""
-
-    def __init__(self, config: ColumnsPart, kinds: tuple[str, ...]) -> None:
-        super().__init__()
-        self.positions = {kind: tuple(i for i, each in enumerate(kinds) if each == kind) for kind in COLUMNS}
-        self.outputs = config.outputs
-        heads: dict[str, Callable[[Tensor], Likelihood]] = {
-            "fixed": partial(Normal, scale=config.scale),
-            "channel": Scaled(Normal, config.scale, (len(self.positions["normal"]),)),
-            "each": EachScaled(Normal, config.scale),
-        }
-        self.normal = heads[config.variance]
-
-    def forward(self, parameters: Tensor) -> Columns:
-        outputs = parameters.unflatten(1, (self.outputs, -1))
-        normal, binary = self.positions["normal"], self.positions["bernoulli"]
-        groups: list[tuple[tuple[int, ...], Likelihood]] = []
-        if normal:
-            groups.append((normal, self.normal(outputs[:, :, normal].flatten(1))))
-        if binary:
-            groups.append((binary, Bernoulli(outputs[:, 0, binary])))
-        return Columns(tuple(groups))
 
 
 @dataclass(frozen=True)

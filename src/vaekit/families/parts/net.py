@@ -23,9 +23,9 @@ from vaekit.distributions import (
 from vaekit.families.parts.code_parts import CosineVQPart, FSQPart, GumbelPart, LFQPart, ResidualVQPart, VQPart
 from vaekit.families.parts.kl_net import KLNet
 from vaekit.geometry import Geometry
+from vaekit.nets.column_likelihoods import ColumnsPart
 from vaekit.nets.likelihoods import (
     BernoulliPart,
-    ColumnsPart,
     LaplacePart,
     LogisticMixturePart,
     LogisticPart,
@@ -36,6 +36,7 @@ from vaekit.nets.mlp import MLPConfig
 from vaekit.nets.part_protocols import LikelihoodPart, NetPart, PosteriorPart, PriorPart
 from vaekit.nets.priors import FlowPart, MixturePart, StandardPart, VampPart
 from vaekit.nets.residual import ResidualConfig
+from vaekit.nets.rows import RowsConfig
 from vaekit.nets.sequence import SequenceConfig
 
 
@@ -82,6 +83,7 @@ class CustomaryPart:
 
 NETS: dict[str, type[Any]] = {
     "mlp": MLPConfig,
+    "rows": RowsConfig,
     "residual": ResidualConfig,
     "kl": KLNet,
     "sequence": SequenceConfig,
