@@ -151,6 +151,10 @@ def runs_of(config: ColumnsPart) -> list[Run]:
 class ColumnsHead(nn.Module):
     """Parameters (b, k n) -> the likelihood of rows (b, n)."""
 
+    half_steps: Tensor
+    centers: Tensor
+    spreads: Tensor
+
     def __init__(self, config: ColumnsPart) -> None:
         super().__init__()
         self.config, self.runs = config, runs_of(config)

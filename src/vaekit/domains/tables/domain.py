@@ -1,9 +1,10 @@
-"""Tables as a domain: rows of numbers and two-valued columns, from and to CSV."""
+"""Tables as a domain: rows with columns of several kinds."""
 
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from vaekit.datasets.csv_rows import SUFFIXES
 from vaekit.datasets.dataset import Record, RecordFormat, Row
 from vaekit.domains.domain import Schema
 from vaekit.domains.in_memory import InMemoryDomain
+from vaekit.domains.tables.columns import NORMAL, STUDENT
 from vaekit.domains.tables.measures import row_errors
-from vaekit.domains.tables.schema import TableSchema, fit, schema_from
+from vaekit.domains.tables.schema import MAX_ROWS_TO_FIT, TableSchema, fit, schema_from
 from vaekit.evaluation.measures import ItemMeasure
 
 
@@ -23,13 +25,24 @@ class TableSettings:
 
     held_out: float | None = None
     """Rows that are never trained on: how many, or below 1 which share. None: one in twenty, at most 256."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Column to kind, such as `amount = "positive"`, for columns that are not to be inferred; see `fit.OVERRIDES`."""
+    real: str = STUDENT
+    """The likelihood of real numbers: student or normal."""
+
+    def __post_init__(self) -> None:
+        if self.real not in (STUDENT, NORMAL):
+            raise ValueError(f"real is {self.real!r} instead of {STUDENT} or {NORMAL}")
+        if not all(isinstance(kind, str) for kind in self.columns.values()):
+            raise ValueError('columns is a table of kinds, such as { amount = "positive" }')
 
 
 class Tables(InMemoryDomain):
     """Rows of CSV files."""
 
     def fit(self, settings: TableSettings, records: Iterator[Record]) -> TableSchema:
-        return fit(records)
+        rows = [record for record in islice(records, MAX_ROWS_TO_FIT) if isinstance(record, Row)]
+        return fit(rows, settings.columns, settings.real)
 
     def read_schema(self, plain: Mapping[str, Any]) -> TableSchema:
         return schema_from(plain)
