@@ -27,6 +27,7 @@ from vaekit.domains.domain import (
     TermSettings,
 )
 from vaekit.domains.files import ItemFiles
+from vaekit.domains.imputation import Imputer
 from vaekit.domains.record_files import RecordFiles
 from vaekit.errors import (
     BadCheckpoint,
@@ -184,6 +185,9 @@ class InMemoryDomain(ABC):
     def perception(self, schema: Schema, options: MeasureOptions, device: torch.device) -> Perception:
         missing = dict.fromkeys(("features", "distance"), f"There are no features of {self.items}.")
         return Perception(metric=schema.example().is_floating_point(), missing=missing)
+
+    def imputer(self, vae: VAE, schema: Schema) -> Imputer | None:
+        return None
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         return loaded_items(path, self.open(path, SkipLog()).train, schema, self.original)
