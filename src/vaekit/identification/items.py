@@ -62,8 +62,8 @@ def entry_text(name: str, value: Any) -> str:
 def schema_records(schema: Mapping[str, Any]) -> tuple[str, ...]:
     """The records of a schema, such as the columns of a table, one line each; not more than `MOST_RECORDS`.
 
-    >>> schema_records({"columns": [{"name": "age", "kind": "real", "center": 40.0}, {"name": "ill", "kind": "binary"}]})
-    ('age: real, center 40', 'ill: binary')
+    >>> schema_records({"columns": [{"name": "age", "kind": "real", "center": 40.0}, {"name": "id"}]})
+    ('age: real, center 40', 'id')
     """
     lists = [value for value in schema.values() if isinstance(value, list)]
     records = [each for value in lists for each in value if isinstance(each, dict) and "name" in each]
@@ -73,12 +73,12 @@ def schema_records(schema: Mapping[str, Any]) -> tuple[str, ...]:
 
 def record_text(record: Mapping[str, Any]) -> str:
     """A record on one line: its name and kind, then the other entries."""
-    others = (f"{key} {value_text(value)}" for key, value in record.items() if key not in ("name", "kind"))
-    kind = (value_text(record["kind"]),) if "kind" in record else ()
+    others = (f"{key} {record_value(value)}" for key, value in record.items() if key not in ("name", "kind"))
+    kind = (record_value(record["kind"]),) if "kind" in record else ()
     return printable(f"{record['name']}: {', '.join((*kind, *others))}".removesuffix(": "), LONGEST)
 
 
-def value_text(value: Any) -> str:
+def record_value(value: Any) -> str:
     """A value of a record: numbers with six digits, lists with their first entries."""
     if isinstance(value, float):
         return f"{value:.6g}"
