@@ -30,6 +30,9 @@ LIKELIHOOD, ELBO, RECONSTRUCTION, KL = "likelihood", "elbo", "reconstruction", "
 OWN_SCORES = (LIKELIHOOD, ELBO, RECONSTRUCTION, KL)
 """Scores of an item by itself; others compare it with reference items."""
 DRAWS = 64
+ROWS = 256
+"""Rows that are computed together: with 64 latents each, twice as fast on a CPU as 4,096 rows, whose activations leave
+its cache."""
 
 
 @runtime_checkable
@@ -218,9 +221,9 @@ class Totals:
 
 
 def parts_of(x: Tensor) -> tuple[Tensor, ...]:
-    """Items that are computed together: rows, or a single item with positions, whose result would otherwise depend on
-    the size of the batch: convolutions round differently."""
-    return (x,) if x.dim() <= 2 else x.split(1)
+    """Items that are computed together: some rows, or a single item with positions, whose result would otherwise depend
+    on the size of the batch: convolutions round differently."""
+    return x.split(ROWS if x.dim() <= 2 else 1)
 
 
 def check_has_prior(score: str, prior: Prior | None) -> None:

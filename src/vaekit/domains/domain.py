@@ -98,6 +98,15 @@ class ItemStream:
     """The number of items, if it is known in advance."""
     labels: frozenset[str] = frozenset()
     """The distinct labels, if they were requested and are known in advance."""
+    fraction: Callable[[], float] | None = None
+    """The share of the data that has been read, from 0 to 1, if `total` is not known."""
+
+    def expected_total(self, done: int) -> int:
+        """The number of items, known or estimated after `done` items."""
+        if self.total is not None:
+            return self.total
+        fraction = 1.0 if self.fraction is None else self.fraction()
+        return max(done, round(done / fraction)) if fraction > 0 else done
 
 
 @dataclass(frozen=True)

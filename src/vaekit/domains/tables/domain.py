@@ -9,7 +9,8 @@ from typing import Any
 
 from vaekit.datasets.dataset import Record, RecordFormat, Row
 from vaekit.datasets.open import ROW_SUFFIXES
-from vaekit.domains.domain import Schema
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.domain import ItemStream, Schema
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.in_memory import InMemoryDomain
 from vaekit.domains.tables.columns import NORMAL, STUDENT
@@ -17,6 +18,7 @@ from vaekit.domains.tables.csv_files import write_csv
 from vaekit.domains.tables.impute import impute, write_values
 from vaekit.domains.tables.measures import row_errors
 from vaekit.domains.tables.schema import MAX_ROWS_TO_FIT, TableSchema, fit, schema_from
+from vaekit.domains.tables.stream import has_splits, row_batches
 from vaekit.evaluation.measures import ItemMeasure
 from vaekit.vae import VAE
 
@@ -52,6 +54,14 @@ class Tables(InMemoryDomain):
     def imputer(self, vae: VAE, schema: Schema) -> Imputer:
         assert isinstance(schema, TableSchema)
         return Imputer(partial(impute, schema, vae), write_values)
+
+    def batches(
+        self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
+    ) -> ItemStream:
+        """Rows of a single file are streamed."""
+        assert isinstance(schema, TableSchema)
+        stream = row_batches(path, schema, size, log, label) if path.is_file() and not has_splits(path) else None
+        return stream or super().batches(path, schema, size, log, label, train)
 
     def original(self, record: Record) -> Mapping[str, str]:
         assert isinstance(record, Row)
