@@ -161,7 +161,7 @@ class ColumnsHead(nn.Module):
         if counts["student"]:
             self.log_degrees = nn.Parameter(torch.full((counts["student"],), math.log(DEGREES - LEAST_DEGREES)))
         for name in ("half_steps", "centers", "spreads"):
-            self.register_buffer(name, torch.tensor(getattr(config, name)), persistent=False)
+            self.register_buffer(name, torch.tensor(getattr(config, name), device="cpu"), persistent=False)
 
     def forward(self, parameters: Tensor) -> Columns:
         exact = parameters.to(torch.promote_types(parameters.dtype, torch.float32))

@@ -1,7 +1,7 @@
 """The columns of a table: numbers, which are standardized, and columns with two values, which become 0 and 1."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vaekit.datasets.csv_rows import is_number
 from vaekit.datasets.dataset import Record, Row
-from vaekit.errors import BadItem, NoTrainingData, printable
+from vaekit.errors import BadItem, NotFound, NoTrainingData, did_you_mean, printable, shorten
 from vaekit.records import from_dict
 
 NORMAL, BINARY = "normal", "bernoulli"
@@ -144,6 +144,38 @@ class TableSchema:
             {column.name: column.text(value) for column, value in zip(order, row, strict=True)} for row in x.tolist()
         )
         return [{column.name: row[column.name] for column in self.columns} for row in rows]
+
+    def property_named(self, name: str) -> Callable[[Tensor], Tensor]:
+        """A number column in its own unit, or the probability of `column=value` for one of two values.
+
+        Args:
+            name: of the column, also after "column:"; of a two-valued one with a value.
+
+        Raises:
+            NotFound: there is no such column, or no such value.
+        """
+        order = self.ordered
+        column, value = self._column_and_value(name)
+        place = order.index(column)
+        if column.kind == NORMAL:
+            return lambda x: x[:, place] * column.std + column.mean
+        one = column.values.index(value)
+        return lambda x: x[:, place] if one else 1 - x[:, place]
+
+    def _column_and_value(self, name: str) -> tuple[Column, str]:
+        """The column that a property names, and its value, or "" for numbers."""
+        known = {column.name: column for column in self.columns if column.kind == NORMAL}
+        choices = {f"{column.name}={value}": (column, value) for column in self.columns for value in column.values}
+        for each in (name, name.removeprefix("column:")):
+            if each in known:
+                return known[each], ""
+            if each in choices:
+                return choices[each]
+        raise NotFound(
+            f"The rows have no property {printable(repr(name))}.",
+            f"Expected {shorten([*known, *choices])}.",
+            did_you_mean(name.removeprefix("column:"), [*known, *choices]),
+        )
 
 
 def is_finite(text: str) -> bool:
