@@ -99,8 +99,10 @@ def channel_statistics(model: OpenModel, data: Path, progress: Progress) -> tupl
 
 def of_channels(mean: Tensor, std: Tensor, shape: tuple[int, ...]) -> LatentReference:
     """A Gaussian that is the same at all positions."""
-    whole = (each.view(-1, *[1] * (len(shape) - 1)).expand(shape) for each in (mean, std))
-    return gaussian(*whole, "a Gaussian fitted to the latents of the data")
+    column = (-1, *[1] * (len(shape) - 1))
+    return gaussian(
+        mean.view(column).expand(shape), std.view(column).expand(shape), "a Gaussian fitted to the latents of the data"
+    )
 
 
 def of_normalization(normalization: LatentNormalization, shape: tuple[int, ...]) -> LatentReference:

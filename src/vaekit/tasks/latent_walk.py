@@ -22,7 +22,7 @@ GRADIENT, CMA_ES = "gradient", "cma-es"
 class Goal:
     """A property, and what it should be."""
 
-    property: Property
+    wanted: Property
     sign: int
     """1 for as high as possible, -1 for as low as possible."""
     target: float | None
@@ -88,7 +88,7 @@ class Walk:
                 best = cma_es(self._score, region, steps, seed, after)
         if not best.score.isfinite().any():
             raise BadItem(
-                f"The property {printable(self.goal.property.name)} is not finite for any reconstruction.",
+                f"The property {printable(self.goal.wanted.name)} is not finite for any reconstruction.",
                 "Expected finite values.",
                 "Choose another property, or other items.",
             )
@@ -104,4 +104,4 @@ class Walk:
         return self.reference.prior.log_prob(self._latents(u)).double()
 
     def _score(self, u: Tensor) -> Tensor:
-        return self.goal.score(self.goal.property.measure(self.decode(self._latents(u))))
+        return self.goal.score(self.goal.wanted.measure(self.decode(self._latents(u))))

@@ -169,7 +169,7 @@ def optimise(
         "files": [str(path) for path in inputs],
         **asdict(options),
         "data": None if options.data is None else str(options.data),
-        "function": None if goal.property.function is None else goal.property.function.digest,
+        "function": None if goal.wanted.function is None else goal.wanted.function.digest,
         "goal": str(goal),
         "method": run.method,
         "results": [
@@ -178,7 +178,7 @@ def optimise(
         ],
     }
     written = write_record(out / f"{NAME}.json", record)
-    return Optimised(batch, written, goal.property.name, str(goal), run.method)
+    return Optimised(batch, written, goal.wanted.name, str(goal), run.method)
 
 
 def goal_of(model: OpenModel, options: OptimiseOptions) -> Goal:
@@ -233,7 +233,7 @@ class Optimisation:
         """The method that is used."""
         if self.options.method != AUTO:
             return self.options.method
-        return GRADIENT if self.goal.property.function is None else CMA_ES
+        return GRADIENT if self.goal.wanted.function is None else CMA_ES
 
     @cached_property
     def vae(self) -> VAE:
@@ -276,7 +276,7 @@ class Optimisation:
     def _decoded(self, z: Tensor, size: tuple[int, ...]) -> Tensor:
         """Items; what is expected of them, if the property is one of the schema."""
         engine = self.model.engine
-        if self.goal.property.function is None:
+        if self.goal.wanted.function is None:
             return expectation(engine.likelihood(z, size)).float().cpu()
         return engine.decode(z, size)
 
@@ -295,7 +295,7 @@ class Optimisation:
 
     def _written(self, path: Path, loaded: LoadedItems, starts: Tensor, walks: Sequence[WalkEnd]) -> OptimisedFile:
         """Write results, and measure them."""
-        model, target, measure = self.model, self.outputs[path], self.goal.property.measure
+        model, target, measure = self.model, self.outputs[path], self.goal.wanted.measure
         ends, size = torch.cat([walk.z for walk in walks]), tuple(loaded.x.shape[2:])
         decoded = model.decode(ends, size)
         results = model.schema.to_items(decoded)
@@ -305,34 +305,27 @@ class Optimisation:
             originals = loaded.originals or model.schema.to_items(loaded.x)
             model.domain.write_pairs(originals, results, pairs, model.schema)
         result = self._as_written(target, at_item_size(decoded, model.engine.geometry))
-        values = zip(
-            loaded.names,
-            *(
-                measure(x).tolist()
-                for x in (
-                    loaded.x,
-                    at_item_size(model.decode(starts, size), model.engine.geometry),
-                    result,
-                    model.engine.reconstruct(result),
-                )
-            ),
-            *(torch.cat([getattr(walk, name) for walk in walks]).tolist() for name in ("moved", "far", "sparse")),
-            strict=True,
+        start = at_item_size(model.decode(starts, size), model.engine.geometry)
+        stages = (loaded.x, start, result, model.engine.reconstruct(result))
+        moved, far, sparse = (
+            torch.cat([getattr(walk, name) for walk in walks]).tolist() for name in ("moved", "far", "sparse")
         )
+        active = [constraints(*each) for each in zip(far, sparse, strict=True)]
+        rows = zip(loaded.names, *(measure(x).tolist() for x in stages), moved, active, strict=True)
         notes = [f"{name}: {'; '.join(each)}" for name, each in loaded.notes.items() if each]
         return OptimisedFile(
             file=path,
             output=target,
             side_by_side=pairs,
             paths=tuple(self._write_paths(path, starts, ends, size)),
-            items=tuple(OptimisedItem(*each[:6], constraints(*each[6:])) for each in values),
+            items=tuple(OptimisedItem(*row) for row in rows),
             reference=self.reference(tuple(starts.shape[1:])).name,
             notes=(*notes, *skip_notes(loaded, model.domain.items)),
         )
 
     def _as_written(self, target: Path, decoded: Tensor) -> Tensor:
         """Results as their file holds them; for a function of the user, which measures items, what is written."""
-        if self.goal.property.function is not None:
+        if self.goal.wanted.function is not None:
             return decoded
         written = self.model.domain.read(target, self.model.schema).x
         return written if written.shape == decoded.shape else decoded
