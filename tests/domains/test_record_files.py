@@ -55,7 +55,7 @@ def test_two_columns_of_one_name_are_refused() -> None:
     column = {"name": "a", "kind": "normal", "mean": 0.0, "std": 1.0, "values": []}
     with pytest.raises(ValueError):
         schema_from({"columns": [column, column]})
-    assert schema_from({"columns": [column]}).columns == (Column("a", "normal"),)
+    assert schema_from({"columns": [column]}).columns == (Column("a", "real", "normal"),)
 
 
 @pytest.mark.parametrize("tokens", [("a", "\n"), ("a", ""), ("a", "\udcff"), ("a", "a")])

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from vaekit.checkpoints.save import save
-from vaekit.domains.tables.schema import Column, TableSchema
+from vaekit.domains.tables.columns import Column
+from vaekit.domains.tables.schema import TableSchema
 from vaekit.families import assemble, family_with
 from vaekit.families.parts.net import GaussianPart, PartsConfig
 from vaekit.nets.column_likelihoods import ColumnsPart
@@ -16,9 +17,9 @@ DECODER = torch.tensor([[0.6, 0.8], [0.8, -0.6], [2.0, 1.0]])
 """Two numbers, which determine the latents, and the logit of "yes". The first two rows have the length 1."""
 SCHEMA = TableSchema(
     (
-        Column("height", "normal", mean=10.0, std=2.0),
-        Column("width", "normal", mean=0.0, std=0.5),
-        Column("ripe", "bernoulli", values=("no", "yes")),
+        Column("height", "real", "normal", center=10.0, scale=2.0),
+        Column("width", "real", "normal", center=0.0, scale=0.5),
+        Column("ripe", "binary", "bernoulli", values=("no", "yes")),
     )
 )
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from vaekit.datasets.dataset import Record, Splits
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.files import ItemFiles
+from vaekit.domains.imputation import Imputer
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.perception import Perception
 from vaekit.evaluation.vae_pass import VAERunner
@@ -238,6 +239,9 @@ class Domain(Protocol):
         Raises:
             NotFound, BadCheckpoint: a file of weights is not there, or is something else.
         """
+
+    def imputer(self, vae: VAE, schema: Schema) -> Imputer | None:
+        """What fills in the missing values of items; None where items have none."""
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         """The items of a file that a user names.

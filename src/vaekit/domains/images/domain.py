@@ -162,6 +162,9 @@ class Images:
     def perception(self, schema: Schema, options: MeasureOptions, device: torch.device) -> Perception:
         return image_perception(options, device)
 
+    def imputer(self, vae: VAE, schema: Schema) -> None:
+        """Images have no missing values."""
+
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         """One image, in the size that it has."""
         return LoadedItems([path.name], with_channels(read_image(path), preparation_of(schema).channels)[0])
