@@ -58,7 +58,6 @@ def reconstruct(
     if plans and not as_json:
         print_plans(plans)
     with progress_bar(model.items.files) as progress:
-        batch: Batch[Any]
         if only_missing:
             batch = tasks.impute(model, items, out, progress=progress)
         else:

@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from vaekit.datasets.csv_rows import SUFFIXES
 from vaekit.datasets.dataset import Record, RecordFormat, Row
+from vaekit.datasets.open import ROW_SUFFIXES
 from vaekit.domains.domain import Schema
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.in_memory import InMemoryDomain
@@ -85,4 +85,4 @@ class Tables(InMemoryDomain):
         write_csv(path, [header, *rows])
 
 
-TABLES = Tables("tables", "row", "rows", RecordFormat("rows", (Row,), SUFFIXES), ".csv", TableSettings)
+TABLES = Tables("tables", "row", "rows", RecordFormat("rows", (Row,), ROW_SUFFIXES), ".csv", TableSettings)
