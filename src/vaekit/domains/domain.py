@@ -149,6 +149,14 @@ class Schema(Protocol):
     def to_items(self, x: Tensor) -> Sequence[Any]:
         """The inverse: items of the domain, one for each in the batch (b, ...)."""
 
+    def property_named(self, name: str) -> Callable[[Tensor], Tensor]:
+        """What a named property of items is: a differentiable function from items (b, ...), or from what is expected of
+        them (see `vaekit.distributions.expectation`), to values (b,).
+
+        Raises:
+            NotFound: items have no such property.
+        """
+
 
 @runtime_checkable
 class Domain(Protocol):

@@ -38,6 +38,7 @@ from vaekit.domains.images.grids import COLUMNS, row_of, show_in
 from vaekit.domains.images.perception import image_perception
 from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.preparation import Preparation, check_fit, cut, preparation_from, put, whole
+from vaekit.domains.images.properties import image_property
 from vaekit.domains.images.read import IMAGE_ENDINGS, check_takes_images, for_vae, read_image, with_channels
 from vaekit.domains.images.records import IMAGE_RECORDS
 from vaekit.domains.images.sequences import DEFAULT_ANIMATION, resized, sequence_writer, write_grid, write_many
@@ -91,6 +92,9 @@ class ImageSchema:
     def to_items(self, x: Tensor) -> Sequence[Tensor]:
         """Images (1, c, h, w) in [-1, 1]."""
         return x.clamp(-1, 1).split(1)
+
+    def property_named(self, name: str) -> Callable[[Tensor], Tensor]:
+        return image_property(name)
 
 
 @dataclass(frozen=True)
