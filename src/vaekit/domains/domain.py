@@ -97,6 +97,15 @@ class ItemStream:
     """The number of items, if it is known in advance."""
     labels: frozenset[str] = frozenset()
     """The distinct labels, if they were requested and are known in advance."""
+    fraction: Callable[[], float] | None = None
+    """The share of the data that has been read, from 0 to 1, if `total` is not known."""
+
+    def expected_total(self, done: int) -> int:
+        """The number of items, known or estimated after `done` items."""
+        if self.total is not None:
+            return self.total
+        fraction = 1.0 if self.fraction is None else self.fraction()
+        return max(done, round(done / fraction)) if fraction > 0 else done
 
 
 @dataclass(frozen=True)
@@ -281,7 +290,7 @@ class Domain(Protocol):
     def batches(
         self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
     ) -> ItemStream:
-        """All items of a data set in order, in memory for one batch where the container allows it.
+        """The items of a data set in order, in memory for one batch where the container allows it.
 
         Args:
             path: the data set.
@@ -289,7 +298,7 @@ class Domain(Protocol):
             size: items of a batch.
             log: for messages about the data.
             label: the column of labels to read, too.
-            train: leave out the test split, if there is one.
+            train: of data with a test split, take the training split; otherwise the test split is taken.
 
         Raises:
             NotFound, NoTrainingData: there are no items, no labels, or no such column.

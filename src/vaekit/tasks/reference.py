@@ -97,7 +97,7 @@ def fit_reference(
             fit.add(*selected(chosen, evidence, is_normal))
             others, rest = selected(chosen, evidence, ~is_normal)
             anomalies.add(others, rest.latents, torch.stack([rest.scores[name] for name in names], dim=1))
-        progress(done, done if stream.total is None else stream.total)
+        progress(done, stream.expected_total(done))
     reference = fit.finish()
     kept = anomalies.rows()
     scores = {} if not kept else scores_of(reference, kept[0], dict(zip(names, kept[1].T, strict=True)))

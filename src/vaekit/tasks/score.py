@@ -270,7 +270,6 @@ def write_scores(
     Raises:
         BadItem: none can be scored.
     """
-    total = stream.total if options.limit is None or stream.total is None else min(stream.total, options.limit)
     writer = csv.writer(file, lineterminator="\n")
     header = False
     for batch in stream.batches:
@@ -284,7 +283,8 @@ def write_scores(
             totals.labels += batch.labels[:count]
             totals.scores.append(values)
         totals.items += count
-        progress(totals.items, totals.items if total is None else total)
+        total = stream.expected_total(totals.items)
+        progress(totals.items, total if options.limit is None else min(total, options.limit))
         if totals.items == options.limit:
             break
     if totals.not_scored == totals.items:
