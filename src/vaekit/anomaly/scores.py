@@ -20,7 +20,7 @@ import torch
 from torch import Generator, Tensor
 
 from vaekit.anomaly.draws import normal_draws
-from vaekit.distributions import DiagonalGaussian, Factorized, Likelihood, Posterior, Prior, StandardNormal
+from vaekit.distributions import DiagonalGaussian, Likelihood, Posterior, Prior, StandardNormal
 from vaekit.distributions.base import map_tensors, sum_items
 from vaekit.errors import NoPrior
 from vaekit.runtime.draws import draws_per_call, repeated
@@ -172,7 +172,9 @@ class Totals:
 
     def add(self, likelihood: Likelihood, x: Tensor, log_ratio: Tensor) -> None:
         """Add latents: p(x|z) of items (k b, ...), and log p(z) - log q(z|x), (k, b)."""
-        factors = likelihood.log_factors(x) if self.with_factors and isinstance(likelihood, Factorized) else None
+        # Not isinstance, which may evaluate `mode`: for sequences, token by token.
+        compute = getattr(likelihood, "log_factors", None) if self.with_factors else None
+        factors: Tensor | None = None if compute is None else compute(x)
         each = likelihood.log_prob(x) if factors is None else factors.flatten(1).sum(dim=1, dtype=torch.float64)
         values = each.double().cpu().unflatten(0, log_ratio.shape)
         log_weights = values + log_ratio
