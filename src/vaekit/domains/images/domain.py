@@ -33,6 +33,7 @@ from vaekit.domains.images.evaluate import (
     measures_for,
 )
 from vaekit.domains.images.files import ImageFiles
+from vaekit.domains.images.ground_truth import without_masks
 from vaekit.domains.images.grids import COLUMNS, row_of, show_in
 from vaekit.domains.images.perception import image_perception
 from vaekit.domains.images.perceptual_terms import perceptual_terms
@@ -72,8 +73,10 @@ class ImageSchema:
         return torch.zeros(1, made.channels, made.size, made.size)
 
     def to_tensor(self, records: Sequence[Record]) -> Tensor:
-        """Images brought to the size, the middle square of each: (b, c, size, size) in [-1, 1]."""
-        made = replace(self.preparation, resize=(), crop="center", flip=False)
+        """Images brought to the size, the middle square of each, or all of it if whole images are cropped: (b, c, size,
+        size) in [-1, 1]."""
+        crop = "whole" if self.preparation.crop == "whole" else "center"
+        made = replace(self.preparation, resize=(), crop=crop, flip=False)
         x = torch.empty(len(records), made.size, made.size, made.channels)
         for out, record in zip(x, records, strict=True):
             put(cut(pixels_of(record, made.size), made, made.size, Random(0)), out.numpy())
@@ -107,7 +110,7 @@ class Images:
         preparation_from(table)
 
     def open(self, path: Path, log: SkipLog) -> Splits:
-        return open_dataset(path, IMAGE_RECORDS, log)
+        return without_masks(open_dataset(path, IMAGE_RECORDS, log), log)
 
     def schema(self, table: Mapping[str, Any], splits: Splits) -> Schema:
         return ImageSchema(preparation_from(table))

@@ -21,7 +21,7 @@ from vaekit.metrics.image.color import LUMA
 from vaekit.records import from_dict
 from vaekit.shapes import Images
 
-CROPS = ("random", "center", "busier")
+CROPS = ("random", "center", "busier", "whole")
 BINARY = ("", "dynamic", "static")
 OFTEN = ("alike", "area")
 
@@ -39,7 +39,8 @@ class Preparation:
     between them that is uniform in its logarithm; or more, one of which is drawn. Empty: `size`, so that the crop spans
     the short side. 0 is the size of the image. Images are not enlarged, unless they are smaller than `size`."""
     crop: str = "random"
-    """Position of the crop: "random"; "center"; "busier", that of two random ones with the higher contrast."""
+    """Position of the crop: "random"; "center"; "busier", that of two random ones with the higher contrast;
+    "whole", no crop: the whole image as a square, even if its aspect ratio changes."""
     flip: bool = False
     """Mirror every image with a probability of one half."""
     often: str = "alike"
@@ -154,6 +155,9 @@ def cut(pixels: Pixels, preparation: Preparation, target: int, random: Random) -
         random: source of random positions.
     """
     shown = composited(pixels, preparation)
+    if preparation.crop == "whole":
+        square = as_square(shown, preparation.size)
+        return square[:, ::-1] if preparation.flip and random.random() < 0.5 else square
     short, size = min(extent(shown)), preparation.size
     side = max(1, round(size * short / max(min(target or short, short), size)))
     if preparation.crop == "busier" and extent(shown) != (side, side):
@@ -167,8 +171,12 @@ def cut(pixels: Pixels, preparation: Preparation, target: int, random: Random) -
 
 def whole(pixels: Pixels, preparation: Preparation, side: int) -> NDArray[Any]:
     """A whole image as a square, (side, side, c), bytes or floats in [-1, 1]; the aspect ratio may change."""
-    shown = composited(pixels, preparation)
-    values = shown if isinstance(shown, np.ndarray) else np.array(shown)
+    return as_square(composited(pixels, preparation), side)
+
+
+def as_square(pixels: Pixels, side: int) -> NDArray[Any]:
+    """An image resized to a square, (side, side, c)."""
+    values = pixels if isinstance(pixels, np.ndarray) else np.array(pixels)
     values = values[..., None] if values.ndim == 2 else values
     return values if values.shape[:2] == (side, side) else resized(values, side)
 

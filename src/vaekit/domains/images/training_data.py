@@ -13,7 +13,9 @@ from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Splits
 from vaekit.datasets.open import open_dataset
 from vaekit.datasets.read_errors import with_retries
+from vaekit.datasets.single_files import Folder
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.splits import last_folder
 from vaekit.domains.images.decode import sides_of
 from vaekit.domains.images.lazy import LazyImages
 from vaekit.domains.images.preparation import Preparation, binarized, shades
@@ -38,6 +40,7 @@ def image_training_data(splits: Splits, preparation: Preparation, seed: int, ski
     Raises:
         NoTrainingData: no image can be read.
     """
+    splits = with_test_items_of_the_trained_kind(splits)
     kept, held_out_items = map(torch.from_numpy, split_held_out(splits, preparation.held_out, "images"))
     train = LazyImages(splits.train, kept, preparation, skipped, seed)
     if preparation.often == "area":
@@ -53,6 +56,17 @@ def image_training_data(splits: Splits, preparation: Preparation, seed: int, ski
     description = describe_data(splits, len(held_out_items))
     evaluated = held_out_images(held_out, seed) if len(held_out_items) else None
     return TrainingData(source, evaluated, description, 0 if isinstance(source, Tensors) else available_cores())
+
+
+def with_test_items_of_the_trained_kind(splits: Splits) -> Splits:
+    """The same data, with only those test files that are in a folder of the same name as all training files, if some
+    are: in data of inspection, training images are good, and most test images have defects."""
+    train, test = splits.train, splits.test
+    if not isinstance(train, Folder) or not isinstance(test, Folder):
+        return splits
+    kinds = {last_folder(name) for name in train.names}
+    names = [name for name in test.names if last_folder(name) in kinds]
+    return splits if len(kinds) != 1 or not names else Splits(train, replace(test, names=names))
 
 
 def open_training_data(path: Path, preparation: Preparation, seed: int, skipped: SkipLog | None = None) -> TrainingData:
