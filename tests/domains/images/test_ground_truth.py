@@ -119,7 +119,7 @@ def test_masks_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_a_data_set_with_masks(tmp_path: Path) -> None:
-    names = [name for name in LAYOUTS["MVTec AD"]]
+    names = list(LAYOUTS["MVTec AD"])
     fill_folder(tmp_path, dict.fromkeys(names, 3))
     for mask in filter(None, LAYOUTS["MVTec AD"].values()):
         (tmp_path / mask).parent.mkdir(parents=True, exist_ok=True)

@@ -33,8 +33,8 @@ from vaekit.domains.images.evaluate import (
     measures_for,
 )
 from vaekit.domains.images.files import ImageFiles
-from vaekit.domains.images.ground_truth import without_masks
 from vaekit.domains.images.grids import COLUMNS, row_of, show_in
+from vaekit.domains.images.ground_truth import without_masks
 from vaekit.domains.images.perception import image_perception
 from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.preparation import Preparation, check_fit, cut, preparation_from, put, whole
