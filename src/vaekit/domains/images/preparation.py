@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from vaekit.domains.images.decode import Pixels
+from vaekit.domains.images.exposure import EXPOSURES, Exposure
 from vaekit.domains.images.read import COLORS
 from vaekit.errors import BadRecipe, counted, printable
 from vaekit.geometry import HasGeometry
@@ -48,12 +49,20 @@ class Preparation:
     largest short side, so that thumbnails do not outnumber photographs. For that, all headers are read at the start."""
     background: str = "white"
     """Background for transparent images, where the VAE has no alpha channel: a color name or #rrggbb."""
+    exposure: str = "absolute"
+    """"absolute": values of the file; "relative": stops relative to the mean of the image, so that lighting and
+    exposure times do not matter. Four stops above the mean are 1."""
     binary: str = ""
     """"dynamic": values become -1 or 1 at random, each time that an image is drawn; "static": once; empty: values
     stay."""
     held_out: float | None = None
     """Images that are held out and measured during training: their number, or below 1 their share. None: one in twenty,
     at most 256. Of data with a test split, this many of its images are measured, or 256."""
+
+    @property
+    def exposing(self) -> Exposure:
+        """The exposure."""
+        return EXPOSURES[self.exposure]
 
     @property
     def varied(self) -> bool:
@@ -74,6 +83,9 @@ def preparation_from(table: object) -> Preparation:
             (1 <= made.size <= 65536, "size is from 1 to 65536"),
             (made.channels in COLORS, "channels is 1, 3 or 4"),
             (made.crop in CROPS, f"crop is one of {', '.join(CROPS)}"),
+            (made.exposure in EXPOSURES, f"exposure is one of {', '.join(EXPOSURES)}"),
+            (made.exposure == "absolute" or made.channels < 4, "relative exposure requires images without alpha"),
+            (made.exposure == "absolute" or not made.binary, "binary images have no relative exposure"),
             (made.often in OFTEN, f"often is one of {', '.join(OFTEN)}"),
             (made.binary in BINARY, "binary is dynamic, static or empty"),
             (

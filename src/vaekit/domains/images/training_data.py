@@ -119,7 +119,8 @@ def in_memory(train: LazyImages) -> Tensors:
     """All images as one tensor: bytes if they need no preparation, otherwise prepared."""
     assert isinstance(train.images, Arrays)
     values, preparation = train.images.values, train.preparation
-    if values.dtype.name == "uint8" and values.shape[2:] == (preparation.size, preparation.channels):
+    as_they_are = not preparation.exposing.is_relative and values.dtype.name == "uint8"
+    if as_they_are and values.shape[2:] == (preparation.size, preparation.channels):
         images = torch.from_numpy(values)[train.chosen].permute(0, 3, 1, 2).contiguous()
     else:
         images = train.as_is().once().contiguous()
