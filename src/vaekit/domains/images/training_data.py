@@ -26,6 +26,8 @@ from vaekit.training.seeds import generator_for
 
 IN_MEMORY = 2**31
 """The maximum size in bytes of prepared images in memory; larger arrays are prepared lazily."""
+WHOLE_IN_MEMORY = 2**28
+"""The same for whole images in files, which are all prepared before the first step."""
 
 
 def image_training_data(splits: Splits, preparation: Preparation, seed: int, skipped: SkipLog) -> TrainingData:
@@ -107,27 +109,42 @@ def held_out_images(held_out: LazyImages, seed: int) -> Tensor | None:
 
 
 def fits(train: LazyImages) -> bool:
-    """Whether the images are in memory, always cropped in the same way, and small enough once prepared."""
+    """Whether the images are always cropped in the same way, and small enough once prepared."""
     images, preparation = train.images, train.preparation
-    if not isinstance(images, Arrays) or not images.in_memory or preparation.varied:
+    size = 4 * len(train) * preparation.channels * preparation.size**2
+    if preparation.varied:
+        return False
+    if preparation.crop == "whole":
+        return size <= WHOLE_IN_MEMORY and not preparation.binary
+    if not isinstance(images, Arrays) or not images.in_memory:
         return False
     height, width = images.values.shape[1:3]
-    return height == width and 4 * len(train) * preparation.channels * preparation.size**2 <= IN_MEMORY
+    return height == width and size <= IN_MEMORY
 
 
 def in_memory(train: LazyImages) -> Tensors:
     """All images as one tensor: bytes if they need no preparation, otherwise prepared."""
-    assert isinstance(train.images, Arrays)
-    values, preparation = train.images.values, train.preparation
-    as_they_are = not preparation.exposing.is_relative and values.dtype.name == "uint8"
-    if as_they_are and values.shape[2:] == (preparation.size, preparation.channels):
-        images = torch.from_numpy(values)[train.chosen].permute(0, 3, 1, 2).contiguous()
-    else:
+    images, preparation = bytes_in_memory(train), train.preparation
+    if images is None:
         images = train.as_is().once().contiguous()
     if preparation.binary == "static":
         images = binarized(shades(images), generator_for(train.seed, "binary", 0))
         preparation = replace(preparation, binary="")
     return Tensors(images, Preparing(preparation))
+
+
+def bytes_in_memory(train: LazyImages) -> Tensor | None:
+    """The images as bytes, (b, c, size, size); None if they need preparation."""
+    arrays, preparation = train.images, train.preparation
+    if not isinstance(arrays, Arrays) or not arrays.in_memory or preparation.exposing.is_relative:
+        return None
+    if arrays.values.dtype.name != "uint8" or arrays.values.shape[1:] != (
+        preparation.size,
+        preparation.size,
+        preparation.channels,
+    ):
+        return None
+    return torch.from_numpy(arrays.values)[train.chosen].permute(0, 3, 1, 2).contiguous()
 
 
 @dataclass(frozen=True)
