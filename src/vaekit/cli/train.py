@@ -1,6 +1,7 @@
 """`vaekit train`: train a VAE from a recipe."""
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,6 +55,16 @@ def train(
     ] = None,
     seed: options.Seed = 0,
     changes: options.Overrides = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="NAME=KIND",
+            help="Tables: the kind of a column: real, normal, positive, count, ordinal, date, binary, categorical, "
+            "constant or ignored; may be repeated.",
+            show_default="inferred",
+        ),
+    ] = None,
     device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
@@ -69,7 +80,9 @@ def train(
 
     if samples and minutes:
         raise typer.BadParameter("give --samples or --minutes, not both", param_hint="--minutes")
-    wanted = TrainOptions(recipe, data, out, samples, minutes, seed, tuple(changes or ()), device)
+    wanted = TrainOptions(
+        recipe, data, out, samples, minutes, seed, tuple(changes or ()), device, kinds_of(columns or ())
+    )
     with stop_on_signal() as stop, training_progress() as (tell, bar):
         result = train_vae(wanted, TrainCallbacks(tell, log, stop, bar, bar))
     if not result.first:
@@ -83,3 +96,19 @@ def train(
         print_table(f"{found.measured} held-out {result.items}", COLUMNS, rows, left=2)
         say_missing(found)
     log(f"Written to {out}")
+
+
+def kinds_of(columns: Sequence[str]) -> dict[str, str]:
+    """Column to kind.
+
+    >>> kinds_of(["size=ordinal:S,M,L"])
+    {'size': 'ordinal:S,M,L'}
+
+    Raises:
+        typer.BadParameter: an entry has no kind.
+    """
+    pairs = [column.rpartition("=") for column in columns]
+    wrong = next((column for column, (name, _, kind) in zip(columns, pairs, strict=True) if not name or not kind), None)
+    if wrong is not None:
+        raise typer.BadParameter(f"{wrong!r} is not NAME=KIND.", param_hint="--column")
+    return {name: kind for name, _, kind in pairs}

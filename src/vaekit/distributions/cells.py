@@ -34,7 +34,7 @@ class StudentT:
         device = self.location.device if generator is None else generator.device
         normal = torch.randn(self.location.shape, generator=generator, device=device, dtype=torch.float64)
         degrees = self.degrees.to(device, torch.float64).expand(self.location.shape)
-        gamma = torch._standard_gamma(degrees / 2, generator=generator)  # type: ignore[attr-defined]  # takes a generator, unlike torch.distributions
+        gamma = torch._standard_gamma(degrees / 2, generator=generator)
         noise = normal / (2 * gamma / degrees).clamp(min=torch.finfo(torch.float64).tiny).sqrt()
         return self.location + self.scale * noise.to(self.location)
 
@@ -77,8 +77,9 @@ class LogisticSteps:
 
 @dataclass(frozen=True)
 class LogisticCounts:
-    """p(x|z) for counts c, given as x = (log(1 + c) - center) / spread: the mass of Logistic(location, scale) between
-    the values of c - 1/2 and c + 1/2, with all mass below 1/2 at 0."""
+    """p(x|z) for counts c, given as x = (f(c) - center) / spread with f(c) = sign(c) log(1 + |c|): the mass of
+    Logistic(location, scale) between the values of c - 1/2 and c + 1/2, with all mass below 1/2 at 0. A negative number
+    is no count; it has the mass around it, and is improbable."""
 
     location: Tensor
     scale: Tensor | float
@@ -96,23 +97,23 @@ class LogisticCounts:
     def sample(self, generator: Generator | None = None) -> Tensor:
         """Rounded to counts."""
         x = self.location + self.scale * logistic_noise(self.location, generator)
-        return self._value(self._count(x))
+        return self._value(self._count(x).clamp(min=0))
 
     def log_prob(self, x: Tensor) -> PerItem:
         return sum_items(self.log_factors(x))
 
     def log_factors(self, x: Tensor) -> Tensor:
         count = self._count(x)
-        lower, upper = self._value((count - 0.5).clamp(min=-0.5)), self._value(count + 0.5)
+        lower, upper = self._value(count - 0.5), self._value(count + 0.5)
         middle, reach = (upper + lower) / 2, (upper - lower) / 2
-        return log_interval((middle - self.location) / self.scale, reach / self.scale, count < 0.5, False)
+        return log_interval((middle - self.location) / self.scale, reach / self.scale, count == 0, False)
 
     def _count(self, x: Tensor) -> Tensor:
-        # The largest count is finite in fp32.
-        return torch.expm1((x * self.spread + self.center).clamp(max=80)).round().clamp(min=0)
+        logarithm = (x * self.spread + self.center).clamp(-80, 80)  # its exponential is finite in fp32
+        return (logarithm.sign() * torch.expm1(logarithm.abs())).round()
 
     def _value(self, count: Tensor) -> Tensor:
-        return (torch.log1p(count) - self.center) / self.spread
+        return (count.sign() * torch.log1p(count.abs()) - self.center) / self.spread
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.attribution import Attribution, Explanation, Reason
 from vaekit.domains.domain import (
     EvaluationItems,
+    ItemStream,
     LoadedItems,
     MeasureOptions,
     Schema,
@@ -28,6 +29,8 @@ from vaekit.domains.domain import (
     TermSettings,
 )
 from vaekit.domains.files import ItemFiles
+from vaekit.domains.imputation import Imputer
+from vaekit.domains.item_batches import item_stream
 from vaekit.domains.record_files import RecordFiles
 from vaekit.errors import (
     BadCheckpoint,
@@ -53,6 +56,8 @@ from vaekit.training.data import Tensors, TrainingData, describe_data
 from vaekit.training.recipe import Recipe
 from vaekit.vae import VAE
 
+AT_ONCE = 1024
+"""Items that are converted together."""
 NLL_SAMPLES = 64
 """The default number of samples of the posterior for ELBO and NLL."""
 NO_PRIOR = "The encoder of this VAE gives a point and no distribution."
@@ -184,6 +189,9 @@ class InMemoryDomain(ABC):
         missing = dict.fromkeys(("features", "distance"), f"There are no features of {self.items}.")
         return Perception(metric=schema.example().is_floating_point(), missing=missing)
 
+    def imputer(self, vae: VAE, schema: Schema) -> Imputer | None:
+        return None
+
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         return loaded_items(path, self.open(path, SkipLog()).train, schema, self.original)
 
@@ -200,6 +208,11 @@ class InMemoryDomain(ABC):
         names = [name for file in files for name in file.names]
         originals = [original for file in files for original in file.originals]
         return LoadedItems(names, torch.cat([file.x for file in files]), originals=originals)
+
+    def batches(
+        self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
+    ) -> ItemStream:
+        return item_stream(self.open(path, log), schema, size, label, train)
 
     def write_many(self, items: Iterable[Any], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
         """One file."""
@@ -278,12 +291,21 @@ def training_tensors(splits: Splits, schema: Schema, held_out: float | None, ite
 def tensor_of(dataset: Dataset, numbers: NDArray[np.int64], schema: Schema, log: SkipLog) -> Tensor:
     """The items of these numbers that can be read, (n, ...)."""
     parts = [schema.example()[:0]]
-    for number in map(int, numbers):
-        try:
-            parts.append(schema.to_tensor([dataset.read(number)]))
-        except (BadItem, NotFound) as error:
-            log.note(dataset.key(number), str(error))
+    for start in range(0, len(numbers), AT_ONCE):
+        parts += batch_of(dataset, numbers[start : start + AT_ONCE].tolist(), schema, log)
     return torch.cat(parts)
+
+
+def batch_of(dataset: Dataset, numbers: Sequence[int], schema: Schema, log: SkipLog) -> list[Tensor]:
+    """The items of these numbers that can be read, as tensors (b, ...): converted together, or, if one of them cannot
+    be read, one by one."""
+    try:
+        return [schema.to_tensor([dataset.read(number) for number in numbers])]
+    except (BadItem, NotFound) as error:
+        if len(numbers) == 1:
+            log.note(dataset.key(numbers[0]), str(error))
+            return []
+    return [part for number in numbers for part in batch_of(dataset, [number], schema, log)]
 
 
 def evaluation_records(dataset: Dataset, schema: Schema) -> EvaluationItems:

@@ -1,6 +1,6 @@
 """Train a VAE with a recipe on data of any domain, and evaluate the result on held-out items."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -47,6 +47,8 @@ class TrainOptions:
     changes: Sequence[str] = ()
     """Overrides of single values of the recipe: "schedule.learning_rate=5e-4"."""
     device: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Tables: the kinds of columns that are not to be inferred, such as {"amount": "positive"}."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def train(options: TrainOptions, callbacks: TrainCallbacks = TrainCallbacks()) -
 
     def recipe_for(samples: int | None) -> Recipe:
         changes = [*options.changes, *([f"schedule.samples={samples}"] if samples else [])]
-        return recipe(options.recipe, changes)
+        chosen = recipe(options.recipe, changes)
+        return chosen.with_data({"columns": dict(options.columns)}) if options.columns else chosen
 
     prepared = prepare_run(recipe_for(options.samples), options.data, options.out, options.seed, device, processes, say)
     if options.minutes:

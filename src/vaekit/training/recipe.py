@@ -73,6 +73,10 @@ class Recipe:
             raise self._bad("its [data] has no domain")
         return name
 
+    def with_data(self, entries: Mapping[str, Any]) -> "Recipe":
+        """The same recipe with entries of its [data] replaced."""
+        return Recipe(self.name, {**self.table, "data": {**self.data, **entries}})
+
     def with_defaults(self, settings: Mapping[str, Any]) -> "Recipe":
         """The recipe with defaults for [vae] that follow from the data.
 

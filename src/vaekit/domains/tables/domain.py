@@ -1,20 +1,24 @@
-"""Tables as a domain: rows of numbers and two-valued columns, from and to CSV."""
+"""Tables as a domain: rows with columns of several kinds."""
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from vaekit.atomic import atomic_file
-from vaekit.datasets.csv_rows import SUFFIXES
 from vaekit.datasets.dataset import Record, RecordFormat, Row
+from vaekit.datasets.open import ROW_SUFFIXES
 from vaekit.domains.domain import Schema
+from vaekit.domains.imputation import Imputer
 from vaekit.domains.in_memory import InMemoryDomain
+from vaekit.domains.tables.columns import NORMAL, STUDENT
+from vaekit.domains.tables.csv_files import write_csv
+from vaekit.domains.tables.impute import impute, write_values
 from vaekit.domains.tables.measures import row_errors
-from vaekit.domains.tables.schema import TableSchema, fit, schema_from
+from vaekit.domains.tables.schema import MAX_ROWS_TO_FIT, TableSchema, fit, schema_from
 from vaekit.evaluation.measures import ItemMeasure
+from vaekit.vae import VAE
 
 
 @dataclass(frozen=True)
@@ -23,16 +27,31 @@ class TableSettings:
 
     held_out: float | None = None
     """Rows that are never trained on: how many, or below 1 which share. None: one in twenty, at most 256."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Column to kind, such as `amount = "positive"`, for columns that are not to be inferred; see `fit.OVERRIDES`."""
+    real: str = STUDENT
+    """The likelihood of real numbers: student or normal."""
+
+    def __post_init__(self) -> None:
+        if self.real not in (STUDENT, NORMAL):
+            raise ValueError(f"real is {self.real!r} instead of {STUDENT} or {NORMAL}")
+        if not all(isinstance(kind, str) for kind in self.columns.values()):
+            raise ValueError('columns is a table of kinds, such as { amount = "positive" }')
 
 
 class Tables(InMemoryDomain):
     """Rows of CSV files."""
 
     def fit(self, settings: TableSettings, records: Iterator[Record]) -> TableSchema:
-        return fit(records)
+        rows = [record for record in islice(records, MAX_ROWS_TO_FIT) if isinstance(record, Row)]
+        return fit(rows, settings.columns, settings.real)
 
     def read_schema(self, plain: Mapping[str, Any]) -> TableSchema:
         return schema_from(plain)
+
+    def imputer(self, vae: VAE, schema: Schema) -> Imputer:
+        assert isinstance(schema, TableSchema)
+        return Imputer(partial(impute, schema, vae), write_values)
 
     def original(self, record: Record) -> Mapping[str, str]:
         assert isinstance(record, Row)
@@ -66,16 +85,4 @@ class Tables(InMemoryDomain):
         write_csv(path, [header, *rows])
 
 
-def write_csv(path: Path, rows: Iterable[Sequence[str]]) -> None:
-    """Write rows of text, the first of which is the header.
-
-    Raises:
-        CannotWrite: the disk is full, or the like.
-    """
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    with atomic_file(path) as part:
-        part.write_text(text.getvalue(), "utf-8")
-
-
-TABLES = Tables("tables", "row", "rows", RecordFormat("rows", (Row,), SUFFIXES), ".csv", TableSettings)
+TABLES = Tables("tables", "row", "rows", RecordFormat("rows", (Row,), ROW_SUFFIXES), ".csv", TableSettings)

@@ -1,89 +1,38 @@
-"""The columns of a table: numbers, which are standardized, and columns with two values, which become 0 and 1."""
+"""The schema of a table: its columns, and the place of each in the tensors that a VAE takes."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from vaekit.datasets.csv_rows import is_number
 from vaekit.datasets.dataset import Record, Row
+from vaekit.datasets.row_chunks import RowChunk, chunk_of
+from vaekit.domains.tables.cells import texts
+from vaekit.domains.tables.columns import (
+    BERNOULLI,
+    BINARY,
+    COUNTS,
+    LIKELIHOODS,
+    NORMAL,
+    ONE_HOT,
+    REAL,
+    STEPS,
+    STUDENT,
+    Column,
+    as_plain,
+)
+from vaekit.domains.tables.fit import fit_columns
 from vaekit.errors import BadItem, NoTrainingData, printable
 from vaekit.records import from_dict
 
-NORMAL, BINARY = "normal", "bernoulli"
-"""Kinds of columns, as the likelihood `columns` calls them."""
-RESOLUTION = 4
-"""Digits that are written below the standard deviation of a column."""
-LEAST_DIGITS, MOST_DIGITS = 6, 17
-"""Significant digits of the numbers that are written."""
-SMALLEST_STD = 1e-150
-"""A column whose standard deviation is smaller counts as constant."""
-LARGEST = 1e15
-"""Of a value in standard deviations: its square is still finite in fp32."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column."""
-
-    name: str
-    kind: str
-    mean: float = 0.0
-    """Of the numbers of a normal column."""
-    std: float = 1.0
-    """Their standard deviation; 1 where it is 0."""
-    values: tuple[str, ...] = ()
-    """Of a bernoulli column: what 0 and 1 stand for."""
-
-    def __post_init__(self) -> None:
-        fits = {
-            NORMAL: self.std > SMALLEST_STD and math.isfinite(self.std + self.mean),
-            BINARY: len(self.values) == len(set(self.values)) == 2,
-        }
-        "".join((self.name, *self.values)).encode()  # a UnicodeEncodeError is a ValueError
-        if not fits.get(self.kind, False):
-            raise ValueError(f"the column {printable(self.name)} is neither numbers nor two values")
-
-    def number(self, text: str, key: str) -> float:
-        """A value of a row -> what the VAE sees.
-
-        Raises:
-            BadItem: it is no value of this column.
-        """
-        value = text.strip()
-        if self.kind == BINARY:
-            if value not in self.values:
-                raise BadItem(
-                    f"{printable(key)} has {printable(repr(value))} in the column {printable(self.name)}.",
-                    f"Expected {' or '.join(printable(repr(each)) for each in self.values)}.",
-                    "",
-                )
-            return float(self.values.index(value))
-        if not is_finite(value):
-            raise BadItem(
-                f"{printable(key)} has {printable(repr(value))} in the column {printable(self.name)}.",
-                "Expected a number.",
-                "",
-            )
-        standardized = (float(value) - self.mean) / self.std
-        if abs(standardized) > LARGEST:
-            raise BadItem(
-                f"{printable(key)} has {printable(repr(value))} in the column {printable(self.name)}.",
-                f"Expected at most {LARGEST:g} standard deviations of {self.std:.6g} from the mean.",
-                "",
-            )
-        return standardized
-
-    def text(self, number: float) -> str:
-        """The inverse of `number`."""
-        if self.kind == BINARY:
-            return self.values[int(number > 0.5)]
-        value = number * self.std + self.mean
-        digits = RESOLUTION + math.ceil(math.log10(max(abs(value) / self.std, 1)))
-        return f"{value:.{min(max(digits, LEAST_DIGITS), MOST_DIGITS)}g}"
+MAX_ROWS_TO_FIT = 200_000
+"""Rows that the columns are inferred from; more do not change them."""
+NUMBER_FIELDS = ("center", "scale", "unit", "low", "high", "step")
+"""Fields of columns that may be larger than the numbers of a recipe."""
 
 
 @dataclass(frozen=True)
@@ -91,102 +40,121 @@ class TableSchema:
     """The columns that a VAE takes."""
 
     columns: tuple[Column, ...]
-    """In the order of the file. Tensors have the normal columns first."""
+    """In the order of the file."""
+    unseen: float = 0.0
+    """The probability of a value that training never saw, in binary, categorical and constant columns."""
+    ordered: tuple[Column, ...] = field(init=False, repr=False, compare=False)
+    """In the order of their values in tensors: by likelihood, then as in the file."""
 
     def __post_init__(self) -> None:
         if len({column.name for column in self.columns}) < len(self.columns):
             raise ValueError("two columns have one name")
+        if not 0 <= self.unseen < 1:
+            raise ValueError("unseen is no probability")
+        ordered = sorted(self.columns, key=lambda column: LIKELIHOODS.index(column.likelihood))
+        object.__setattr__(self, "ordered", tuple(ordered))
 
     @property
-    def ordered(self) -> list[Column]:
-        """In the order of tensors."""
-        return sorted(self.columns, key=lambda column: column.kind != NORMAL)
+    def width(self) -> int:
+        """The number of values of a row in a tensor."""
+        return sum(column.width for column in self.columns)
 
-    def count(self, kind: str) -> int:
-        """The number of columns of a kind."""
-        return sum(column.kind == kind for column in self.columns)
+    def slots(self) -> dict[str, slice]:
+        """The values of each column in a row of a tensor, in the order of the factors of its likelihood."""
+        ends = np.cumsum([column.width for column in self.ordered]).tolist()
+        return {c.name: slice(end - c.width, end) for c, end in zip(self.ordered, ends, strict=True)}
 
     def as_plain(self) -> dict[str, Any]:
-        return {"columns": [asdict(column) | {"values": list(column.values)} for column in self.columns]}
+        return {"columns": [as_plain(column) for column in self.columns], "unseen": self.unseen}
 
     def vae_settings(self) -> dict[str, Any]:
-        kinds = [f"{kind}:{self.count(kind)}" for kind in (NORMAL, BINARY) if self.count(kind)]
-        return {"net": {"data_shape": [len(self.columns)]}, "likelihood": {"columns": kinds}}
+        kinds = [column.likelihood for column in self.ordered]
+        return {
+            "net": {"data_shape": [self.width]},
+            "likelihood": {
+                "columns": [f"{kind}:{kinds.count(kind)}" for kind in dict.fromkeys(kinds)],
+                "half_steps": [column.step / column.scale / 2 for column in self.ordered if column.likelihood == STEPS],
+                "centers": [column.center for column in self.ordered if column.likelihood == COUNTS],
+                "spreads": [column.scale for column in self.ordered if column.likelihood == COUNTS],
+                "choices": [column.width for column in self.ordered if column.likelihood == ONE_HOT],
+                "unseen": self.unseen,
+            },
+        }
 
     def example(self) -> Tensor:
-        return torch.zeros(1, len(self.columns))
+        return torch.zeros(1, self.width)
 
     def to_tensor(self, records: Sequence[Record]) -> Tensor:
-        """Rows (b, n): standard deviations from the mean, and 0 or 1."""
-        return torch.tensor([self._numbers(record) for record in records], dtype=torch.float32).reshape(
-            -1, len(self.columns)
-        )
+        """Rows (b, n): standardized numbers, 0 or 1 for two values, one-hot categories; NaN for missing cells."""
+        rows: list[Row] = []
+        for record in records:
+            if not isinstance(record, Row):
+                raise BadItem(
+                    f"A {type(record).__name__} is no row of a table.", "", "Name a table, such as a CSV file."
+                )
+            rows.append(record)
+        x, problems = self.values(chunk_of(rows))
+        if problems:
+            raise BadItem(problems[min(problems)], "", "")
+        return x
 
     def to_small_tensor(self, records: Sequence[Record], side: int) -> Tensor:
         return self.to_tensor(records)
 
-    def _numbers(self, record: Record) -> list[float]:
-        if not isinstance(record, Row):
-            raise BadItem(f"A {type(record).__name__} is no row of a table.", "", "Name a CSV file.")
-        missing = next((column.name for column in self.columns if column.name not in record.values), None)
-        if missing is not None:
+    def values(self, chunk: RowChunk) -> tuple[Tensor, dict[int, str]]:
+        """Rows as the VAE takes them (b, n), and by position why some cannot be taken: all values of these are NaN.
+
+        Raises:
+            BadItem: a column is missing.
+        """
+        if not len(chunk):
+            return torch.empty(0, self.width), {}
+        self._check_names(chunk)
+        problems = dict(chunk.problems)
+        parts: list[NDArray[np.float64]] = []
+        for column in self.ordered:
+            cells = chunk.columns[column.name]
+            values, bad = column.encode(cells)
+            for row in np.flatnonzero(bad).tolist():
+                cell = printable(repr(texts(cells[row : row + 1])[0]))
+                found = f"{printable(chunk.names[row])} has {cell} in the column {printable(column.name)}."
+                problems.setdefault(row, f"{found} {column.expected()}")
+            parts.append(values)
+        x = torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
+        x[sorted(problems)] = torch.nan
+        return x, problems
+
+    def _check_names(self, chunk: RowChunk) -> None:
+        missing = [column.name for column in self.columns if column.name not in chunk.columns]
+        if missing:
             raise BadItem(
-                f"{printable(record.name)} has no column {printable(repr(missing))}.",
+                f"{printable(chunk.names[0])} has no column {printable(repr(missing[0]))}.",
                 f"Expected the columns {printable(', '.join(column.name for column in self.columns), 300)}.",
                 "Give a table with the columns that the VAE was trained on.",
             )
-        return [column.number(record.values[column.name], record.name) for column in self.ordered]
 
     def to_items(self, x: Tensor) -> list[dict[str, str]]:
-        """Column to value, in the order of the file and in its units."""
-        order = self.ordered
-        rows = (
-            {column.name: column.text(value) for column, value in zip(order, row, strict=True)} for row in x.tolist()
-        )
-        return [{column.name: row[column.name] for column in self.columns} for row in rows]
+        """Column to cell, in the order of the file and in its units; empty for NaN."""
+        values, slots = x.double().numpy(force=True), self.slots()
+        cells = {column.name: column.decode(values[:, slots[column.name]]) for column in self.columns}
+        return [{name: cells[name][row] for name in cells} for row in range(len(x))]
 
 
-def is_finite(text: str) -> bool:
-    """Whether a value is written as a finite number."""
-    return is_number(text) and math.isfinite(float(text))
-
-
-def fit(records: Iterable[Record]) -> TableSchema:
-    """The schema of the rows to train on.
+def fit(records: Sequence[Row], overrides: Mapping[str, str] = {}, real: str = STUDENT) -> TableSchema:
+    """The schema of the rows to train on; see `fit_columns`.
 
     Raises:
-        NoTrainingData: there are none, or a column holds neither numbers nor two values.
+        NoTrainingData: there are none, or a column is of no kind.
+        BadRecipe: a declared column or kind does not exist.
     """
-    rows = [record for record in records if isinstance(record, Row)]
-    if not rows:
+    if not records:
         raise NoTrainingData("The table has no row that can be read.", "", "Give more rows.")
-    return TableSchema(tuple(column_of(name, rows) for name in rows[0].values))
+    return fit_chunk(chunk_of(records), overrides, real)
 
 
-def column_of(name: str, rows: Sequence[Row]) -> Column:
-    """A column as its values are.
-
-    Raises:
-        NoTrainingData: they are neither numbers nor two values.
-    """
-    texts = [row.values[name].strip() for row in rows]
-    distinct = sorted(set(texts))
-    if len(distinct) == 2 and "" not in distinct:
-        numbers = sorted(distinct, key=float) if all(map(is_finite, distinct)) else distinct
-        return Column(name, BINARY, values=tuple(numbers))
-    wrong = next((row for row, text in zip(rows, texts, strict=True) if not is_finite(text)), None)
-    if wrong is not None:
-        raise NoTrainingData(
-            f"The column {printable(name)} has {printable(repr(wrong.values[name]))} in {printable(wrong.name)}.",
-            "Expected a number in every row, or two different values in all.",
-            "Remove the column or the rows, or write its values as numbers.",
-        )
-    values = torch.tensor([float(text) for text in texts], dtype=torch.float64)
-    std = float(values.std(correction=0))
-    mean = float(values.mean())
-    if not math.isfinite(mean):
-        raise NoTrainingData(f"The values of the column {printable(name)} are too large.", "", "Scale them.")
-    return Column(name, NORMAL, mean, std if SMALLEST_STD < std < math.inf else 1.0)
+def fit_chunk(chunk: RowChunk, overrides: Mapping[str, str] = {}, real: str = STUDENT) -> TableSchema:
+    """The same for rows by column."""
+    return TableSchema(fit_columns(chunk, overrides, real), unseen=1 / (len(chunk) + 2))
 
 
 def schema_from(plain: Mapping[str, Any]) -> TableSchema:
@@ -195,22 +163,50 @@ def schema_from(plain: Mapping[str, Any]) -> TableSchema:
     Raises:
         ValueError: it is damaged.
     """
-    columns = plain.get("columns")
-    if not isinstance(columns, list) or not columns:
+    columns, unseen = plain.get("columns"), plain.get("unseen", 0.0)
+    if not isinstance(columns, list) or not columns or type(unseen) not in (int, float):
         raise ValueError("it has no columns")
-    return TableSchema(tuple(map(column_from, columns)))
+    return TableSchema(tuple(map(column_from, columns)), float(unseen))
 
 
 def column_from(values: Any) -> Column:
-    """A column as a file holds it. Its mean and standard deviation may be larger than the numbers of a recipe.
+    """A column as a file holds it, also one of the first edition.
 
     Raises:
         ValueError: it is damaged.
     """
     if not isinstance(values, dict):
         raise ValueError("a column is no table")
-    numbers = {name: values[name] for name in ("mean", "std") if name in values}
+    current = values if "likelihood" in values else of_first_edition(values)
+    numbers = {name: current.get(name, Column.__dataclass_fields__[name].default) for name in NUMBER_FIELDS}
     if not all(type(number) in (int, float) for number in numbers.values()):
-        raise ValueError("a mean or a standard deviation is not a number")
-    column = from_dict(Column, {name: value for name, value in values.items() if name not in numbers})
-    return replace(column, mean=float(numbers.get("mean", 0)), std=float(numbers.get("std", 1)))
+        raise ValueError("a number of a column is not a number")
+    checked = from_dict(ColumnFields, {name: value for name, value in current.items() if name not in numbers})
+    return Column(
+        checked.name,
+        checked.kind,
+        checked.likelihood,
+        **{name: float(number) for name, number in numbers.items()},
+        decimals=checked.decimals,
+        values=checked.values,
+    )
+
+
+@dataclass(frozen=True)
+class ColumnFields:
+    """The other fields."""
+
+    name: str
+    kind: str
+    likelihood: str
+    decimals: int | None = None
+    values: tuple[str, ...] = ()
+
+
+def of_first_edition(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A column of the first edition, which knew `normal` and `bernoulli` ones."""
+    kinds = {NORMAL: (REAL, NORMAL), BERNOULLI: (BINARY, BERNOULLI)}
+    kind, likelihood = kinds.get(str(values.get("kind")), ("", ""))
+    names = {"mean": "center", "std": "scale"}
+    renamed = {names.get(name, name): value for name, value in values.items()}
+    return {**renamed, "kind": kind, "likelihood": likelihood}
