@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vaekit.datasets.dataset import Record, Splits
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.imputation import Imputer
 from vaekit.evaluation.evaluate import Measures
@@ -356,6 +357,19 @@ class Domain(Protocol):
         Raises:
             CannotWrite: there is no such format, or the domain has no animations.
             MissingPackage: it needs a package that is not installed.
+        """
+
+    def explain(self, found: Attribution, schema: Schema, folder: Path | None) -> Explanation:
+        """The parts of an item that contribute most to its improbability, as people of the domain look at them.
+
+        Args:
+            found: the contributions of all elements.
+            schema: of the items.
+            folder: for files such as heat maps; None to write none.
+
+        Raises:
+            CannotWrite: the disk is full, or the like.
+            BadItem, NotFound: the file of the item cannot be read any more.
         """
 
     def preview(self, items: Sequence[Any]) -> Tensor | None:
