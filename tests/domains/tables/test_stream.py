@@ -44,7 +44,7 @@ def test_rows_that_cannot_be_taken_stay_in_place(tmp_path: Path, schema: TableSc
     names = [name for batch in batches for name in batch.names]
     assert names == [row.name for row in rows(TABLE)]
     problems = {batch.names[place]: why for batch in batches for place, why in batch.problems.items()}
-    assert list(problems) == ["t.csv:4", "t.csv:6"]
+    assert sorted(problems) == ["t.csv:4", "t.csv:6"]
     assert "size" in problems["t.csv:4"] and "large" in problems["t.csv:4"]
 
 
