@@ -73,7 +73,7 @@ def test_a_schema_of_another_network_is_refused() -> None:
             check_config(schema, config)
 
 
-@pytest.mark.parametrize("content", [b"a,b\r1,red\r", b"x" * 200_000 + b"\n1\n"])
+@pytest.mark.parametrize("content", [b'a,b\n"1"x,red\n', b"x" * 200_000 + b"\n1\n"])
 def test_what_csv_cannot_read_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.csv").write_bytes(content)
     with pytest.raises(NoTrainingData):

@@ -1,24 +1,49 @@
-"""Tables in CSV files: UTF-8, with a header, delimited by commas, semicolons or tabs."""
+"""Tables in CSV files, in memory: with a header, delimited by commas, semicolons, tabs or bars."""
 
-import csv
-import io
-from collections import Counter
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from vaekit.datasets.cell_texts import may_have_comma, with_point
+from vaekit.datasets.csv_columns import CsvColumns
+from vaekit.datasets.csv_format import EXPECTED, nul_character, wrong_count
+from vaekit.datasets.csv_lines import CsvRow, open_pieces, values_of
 from vaekit.datasets.dataset import RecordFormat, Row, Splits
 from vaekit.datasets.label_columns import label_text, name_columns
 from vaekit.datasets.listing import Listed
-from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.row_chunks import RowChunk, joined, line_names
+from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.datasets.source import Source
-from vaekit.datasets.text_files import is_text, joint_digest, read_text
-from vaekit.errors import BadItem, NoTrainingData, counted, printable
+from vaekit.datasets.text_blocks import GZIP, TextBlocks, encoding_of
+from vaekit.datasets.text_files import is_text, joint_digest
+from vaekit.errors import BadItem, NoTrainingData
+from vaekit.reading import TABLE
 
-DELIMITERS = (",", ";", "\t")
 SUFFIXES = frozenset({".csv", ".tsv"})
-EXPECTED = "Expected CSV: a header with the names of the columns, then one row per line."
-MAX_COLUMNS = 2**14
+
+
+@dataclass(frozen=True, eq=False)
+class CsvFile:
+    """The rows of a table, in memory."""
+
+    name: str
+    """In keys of rows."""
+    columns: tuple[str, ...]
+    delimiter: str
+    rows: Sequence[CsvRow]
+    lines: NDArray[np.int64]
+    """The number of the first line of each row."""
+    digest: str
+
+    def values(self, row: int) -> list[str]:
+        """The values of a row; perhaps too few or too many."""
+        return values_of(self.rows[row], self.delimiter)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,29 +51,43 @@ class CsvRows:
     """The rows of one or more tables with equal columns, in memory."""
 
     columns: tuple[str, ...]
-    rows: Sequence[tuple[str, int, Sequence[str]]]
-    """(file name, line, values)."""
+    files: Sequence[CsvFile]
     digest: str
+    decimals: frozenset[int] = frozenset()
+    """The indices of columns with decimal commas. They are read as points."""
     kind = "csv"
 
+    @cached_property
+    def starts(self) -> list[int]:
+        """The index of the first row of each file, and the number of all rows."""
+        return list(accumulate((len(file.rows) for file in self.files), initial=0))
+
     def __len__(self) -> int:
-        return len(self.rows)
+        return self.starts[-1]
 
     def key(self, item: int) -> str:
-        file, line, _ = self.rows[item]
-        return f"{file}:{line}"
+        file, row = self._located(item)
+        return f"{file.name}:{file.lines[row]}"
 
     def read(self, item: int) -> Row:
-        values, key = self.rows[item][2], self.key(item)
+        file, row = self._located(item)
+        values, key = file.values(row), self.key(item)
         if len(values) != len(self.columns):
-            raise BadItem(
-                f"{printable(key)} has {counted(len(values), 'value')}.",
-                f"The header has {counted(len(self.columns), 'column')}.",
-                "",
-            )
+            raise BadItem(*wrong_count(key, len(values), len(self.columns)))
         if any("\0" in value for value in values):
-            raise BadItem(f"{printable(key)} contains a NUL character.", "", "Remove it, or save the table again.")
+            raise BadItem(*nul_character(key))
+        for place in self.decimals:
+            values[place] = with_point(values[place])
         return Row(key, dict(zip(self.columns, values, strict=True)))
+
+    def chunk(self, start: int, stop: int) -> RowChunk:
+        chunks: list[RowChunk] = []
+        for file, first in zip(self.files, self.starts, strict=False):
+            part = slice(max(start - first, 0), max(stop - first, 0))
+            if len(file.rows[part]):
+                names = line_names(file.name, file.lines[part])
+                chunks.append(CsvColumns(self.columns, file.delimiter, self.decimals).chunk(file.rows[part], names))
+        return joined(chunks, self.columns)
 
     def label_names(self) -> Sequence[str]:
         return list(dict.fromkeys([*self.columns, *self._name_columns()]))
@@ -57,80 +96,58 @@ class CsvRows:
         if name not in self.columns:
             return self._name_columns()[name]
         column = self.columns.index(name)
-        return [label_text(values[column]) if column < len(values) else None for _, _, values in self.rows]
+        rows = (file.values(row) for file in self.files for row in range(len(file.rows)))
+        return [label_text(values[column]) if column < len(values) else None for values in rows]
 
     def _name_columns(self) -> dict[str, list[str | None]]:
-        return name_columns([file for file, _, _ in self.rows], contents=True)
+        return name_columns([file.name for file in self.files for _ in file.rows], contents=True)
+
+    def _located(self, item: int) -> tuple[CsvFile, int]:
+        """A row's file, and its index there."""
+        file = bisect_right(self.starts, item) - 1
+        return self.files[file], item - self.starts[file]
 
 
-def read_csv(path: Path, title: str) -> tuple[tuple[str, ...], list[tuple[str, int, Sequence[str]]], str]:
-    """Read a table: columns, rows (title, line number, values) and digest. Rows of any length are kept.
+def read_csv(path: Path, name: str, say: Callable[[str], None] = silent) -> CsvFile:
+    """Read a table. Rows of any length are kept.
 
     Args:
         path: the file.
-        title: its name in keys of records.
+        name: its name in keys of rows.
+        say: called with a message if the file is not UTF-8.
 
     Raises:
-        NoTrainingData: the file is not CSV, or has no header.
+        NoTrainingData: the file is not CSV, has no header, or is too large.
     """
-    text, digest = read_text(path)
-    rows: list[tuple[str, int, Sequence[str]]] = []
-    header: tuple[str, ...] | None = None
-    line = 1
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
-        for values in reader:
-            if any(values) and header is None:
-                header = checked_header(values, path)
-            elif any(values):
-                rows.append((title, line, values))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise NoTrainingData(
-            f"{path} cannot be read at line {line:,}: {printable(str(error))}.", EXPECTED, "Save the table again."
-        ) from error
-    if header is None:
-        raise NoTrainingData(f"{path} is empty.", EXPECTED, "Give another file.")
-    return header, rows, digest
+    with TextBlocks(path, say, EXPECTED, hashed=True, limit=TABLE) as blocks:
+        table = open_pieces(blocks)
+        pieces = list(table.pieces)
+        digest = blocks.digest
+    rows = [row for piece in pieces for row in piece.rows]
+    lines = np.concatenate([np.empty(0, np.int64), *(piece.lines for piece in pieces)])
+    return CsvFile(name, table.columns, table.delimiter, rows, lines, digest)
 
 
-def delimiter_of(text: str) -> str:
-    """The delimiter that splits the header into the most columns."""
-    header = text.lstrip("\r\n").partition("\n")[0]
-    counts = {each: len(next(csv.reader([header], delimiter=each), [])) for each in DELIMITERS} if header else {}
-    return max(counts, key=lambda each: counts[each], default=",")
+def decimal_columns(files: Sequence[CsvFile]) -> frozenset[int]:
+    """The columns in which some values have decimal commas, and all others may have them."""
+    possible, seen = set(range(len(files[0].columns))), set[int]()
+    for file in files:
+        if file.delimiter == ",":
+            return frozenset()
+        for row in range(len(file.rows)):
+            values = file.values(row)
+            if len(values) == len(file.columns):
+                texts = {place: values[place].strip() for place in possible}
+                possible = {place for place, text in texts.items() if may_have_comma(text)}
+                seen |= {place for place in possible if "," in texts[place]}
+            if not possible:
+                return frozenset()
+    return frozenset(possible & seen)
 
 
-def checked_header(values: Sequence[str], path: Path) -> tuple[str, ...]:
-    """The names of the columns.
-
-    Raises:
-        NoTrainingData: names are missing or not unique, or all are numbers, so that the file has no header.
-    """
-    names = tuple(value.strip() for value in values)
-    if all(is_number(name) for name in names):
-        raise NoTrainingData(
-            f"The first line of {path} has numbers only.", EXPECTED, "Add a header with the names of the columns."
-        )
-    if len(names) > MAX_COLUMNS:
-        raise NoTrainingData(f"{path} has {len(names):,} columns.", f"Expected at most {MAX_COLUMNS:,}.", "")
-    counts = Counter(names)
-    repeated = next((name for name in names if counts[name] > 1), None)
-    if repeated is not None:
-        problem = f"two columns named {printable(repr(repeated))}" if repeated else "columns without a name"
-        raise NoTrainingData(f"{path} has {problem}.", EXPECTED, "Give every column a unique name.")
-    if "" in names:
-        raise NoTrainingData(f"{path} has a column without a name.", EXPECTED, "Give every column a unique name.")
-    return names
-
-
-def is_number(text: str) -> bool:
-    """Whether a text is a number."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def has_commas(file: CsvFile) -> bool:
+    """Whether some value contains a comma."""
+    return file.delimiter != "," and any("," in (row if isinstance(row, str) else "".join(row)) for row in file.rows)
 
 
 def gather_csv(root: Path, files: Sequence[Listed], title: str, wanted: RecordFormat, log: SkipLog) -> CsvRows:
@@ -139,22 +156,17 @@ def gather_csv(root: Path, files: Sequence[Listed], title: str, wanted: RecordFo
     Raises:
         NoTrainingData: a table cannot be read, or the columns differ.
     """
-    del title, wanted, log
-    rows: list[tuple[str, int, Sequence[str]]] = []
-    digests: list[str] = []
-    columns: tuple[str, ...] | None = None
-    for name, _ in files:
-        header, more, digest = read_csv(root / name, name)
-        if columns is not None and header != columns:
+    del title, wanted
+    tables = [read_csv(root / name, name, log.say) for name, _ in files]
+    for table in tables:
+        if table.columns != tables[0].columns:
             raise NoTrainingData(
-                f"{root / name} and {root / files[0][0]} have different columns.",
+                f"{root / table.name} and {root / tables[0].name} have different columns.",
                 "",
                 "Give one of them instead of the folder.",
             )
-        columns = header
-        rows += more
-        digests.append(digest)
-    return CsvRows(columns or (), rows, joint_digest(digests))
+    decimals = decimal_columns(tables) if any(map(has_commas, tables)) else frozenset()
+    return CsvRows(tables[0].columns, tables, joint_digest([table.digest for table in tables]), decimals)
 
 
 def open_csv(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
@@ -162,10 +174,17 @@ def open_csv(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
     return Splits(gather_csv(path.parent, [(path.name, 0)], path.name, wanted, log))
 
 
+def is_csv(path: Path, start: bytes) -> bool:
+    """Whether a file with this beginning may be a table."""
+    return (
+        path.suffix.lower() in SUFFIXES or is_text(start) or start.startswith(GZIP) or encoding_of(start)[0] != "utf-8"
+    )
+
+
 CSV = Source(
     about="a CSV file, or a folder of them",
     yields=Row,
-    claims=lambda path, start: not path.is_dir() and (path.suffix.lower() in SUFFIXES or is_text(start)),
+    claims=lambda path, start: not path.is_dir() and is_csv(path, start),
     open=open_csv,
     plural="tables",
     suffixes=lambda _: SUFFIXES,

@@ -41,7 +41,8 @@ def read_metadata(path: Path) -> dict[str, dict[str, str | None]]:
     Raises:
         NoTrainingData: it cannot be read, or has no column of the names of files.
     """
-    header, rows, _ = read_csv(path, path.name)
+    table = read_csv(path, path.name)
+    header = table.columns
     if FILE_NAME not in header:
         raise NoTrainingData(
             f"{path} has the columns {printable(', '.join(header), 300)}.",
@@ -49,7 +50,7 @@ def read_metadata(path: Path) -> dict[str, dict[str, str | None]]:
             "Rename the column, or the table if it is not about these files.",
         )
     place = header.index(FILE_NAME)
-    complete = [values for _, _, values in rows if len(values) == len(header)]
+    complete = [values for row in range(len(table.rows)) if len(values := table.values(row)) == len(header)]
     return {
         column: {values[place]: label_text(values[i]) for values in complete}
         for i, column in enumerate(header)

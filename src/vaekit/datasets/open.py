@@ -8,10 +8,12 @@ from pathlib import Path
 
 from vaekit.datasets.arrays import IDX_FILE, IDX_FOLDER, NPY, NPZ
 from vaekit.datasets.arrow import TABLES
+from vaekit.datasets.arrow_rows import ARROW_ROWS
 from vaekit.datasets.csv_rows import CSV
-from vaekit.datasets.dataset import RecordFormat, Splits
+from vaekit.datasets.dataset import RecordFormat, Row, Splits
 from vaekit.datasets.mixed_folders import open_folder
-from vaekit.datasets.saved import SAVED
+from vaekit.datasets.row_arrays import NPY_ROWS, NPZ_ROWS
+from vaekit.datasets.saved import SAVED, SAVED_ROWS
 from vaekit.datasets.single_files import FILES
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
@@ -20,7 +22,11 @@ from vaekit.datasets.text_lines import TEXT_LINES
 from vaekit.errors import NotFound, NoTrainingData, reason_of, remedy_for
 from vaekit.reading import open_file
 
-SOURCES = (SAVED, IDX_FOLDER, NPZ, NPY, TABLES, PACKED_TAR, IDX_FILE, TARS, CSV, TEXT_LINES, FILES)
+ROW_SOURCES = (SAVED_ROWS, NPZ_ROWS, NPY_ROWS, ARROW_ROWS, CSV)
+"""Sources of rows of tables."""
+ROW_SUFFIXES = frozenset().union(*(source.suffixes(RecordFormat("rows", (Row,))) for source in ROW_SOURCES))
+"""Suffixes of their files."""
+SOURCES = (SAVED, IDX_FOLDER, NPZ, NPY, TABLES, PACKED_TAR, IDX_FILE, TARS, *ROW_SOURCES, TEXT_LINES, FILES)
 """All sources, in order of precedence."""
 Opener = Callable[[Path, RecordFormat, SkipLog], Splits]
 START = 512

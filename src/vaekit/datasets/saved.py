@@ -1,10 +1,14 @@
 """Folders written by `save_to_disk` of Hugging Face `datasets`: a data set, or several splits."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vaekit.datasets.arrow import dataset_of
-from vaekit.datasets.dataset import BytesRecord, RecordFormat, Splits
+from vaekit.datasets.arrow_rows import rows_of_files
+from vaekit.datasets.dataset import BytesRecord, Dataset, RecordFormat, Row, Splits
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
 from vaekit.errors import NoTrainingData, printable, reason_of
@@ -15,14 +19,18 @@ TEST_SPLITS = ("test", "validation", "val")
 """Names of test splits, in order of precedence."""
 
 
-def open_saved(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
+Open = Callable[[Sequence[Path], str, RecordFormat, Callable[[str], None]], Dataset]
+"""Opens Arrow files; see `dataset_of`."""
+
+
+def open_saved(path: Path, wanted: RecordFormat, log: SkipLog, open_files: Open = dataset_of) -> Splits:
     """Open a saved data set.
 
     Raises:
         NoTrainingData: files are missing or damaged.
     """
     if (path / STATE).is_file():
-        return Splits(dataset_of(shards(path), path.name, wanted, log.say))
+        return Splits(open_files(shards(path), path.name, wanted, log.say))
     splits = [each for each in read_object(path / SPLIT_NAMES).get("splits", []) if isinstance(each, str)]
     train = "train" if "train" in splits else splits[0] if splits else ""
     if not (path / train / STATE).is_file():
@@ -31,8 +39,8 @@ def open_saved(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
         )
     test = next((each for each in TEST_SPLITS if each in splits and each != train), None)
     return Splits(
-        dataset_of(shards(path / train), f"{path.name}/{train}", wanted, log.say),
-        None if test is None else dataset_of(shards(path / test), f"{path.name}/{test}", wanted, log.say),
+        open_files(shards(path / train), f"{path.name}/{train}", wanted, log.say),
+        None if test is None else open_files(shards(path / test), f"{path.name}/{test}", wanted, log.say),
     )
 
 
@@ -71,3 +79,4 @@ SAVED = Source(
     claims=lambda path, _: path.is_dir() and ((path / SPLIT_NAMES).is_file() or (path / STATE).is_file()),
     open=open_saved,
 )
+SAVED_ROWS = replace(SAVED, yields=Row, open=partial(open_saved, open_files=rows_of_files))

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.atomic import atomic_file
-from vaekit.datasets.csv_rows import SUFFIXES
 from vaekit.datasets.dataset import Record, RecordFormat, Row
+from vaekit.datasets.open import ROW_SUFFIXES
 from vaekit.domains.domain import Schema
 from vaekit.domains.in_memory import InMemoryDomain
 from vaekit.domains.tables.columns import NORMAL, STUDENT
@@ -91,4 +91,4 @@ def write_csv(path: Path, rows: Iterable[Sequence[str]]) -> None:
         part.write_text(text.getvalue(), "utf-8")
 
 
-TABLES = Tables("tables", "row", "rows", RecordFormat("rows", (Row,), SUFFIXES), ".csv", TableSettings)
+TABLES = Tables("tables", "row", "rows", RecordFormat("rows", (Row,), ROW_SUFFIXES), ".csv", TableSettings)
