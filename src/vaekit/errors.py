@@ -10,6 +10,7 @@
     ├── BadLatent                 a latent file that is damaged or not a latent file
     ├── BadDirection              a file of a latent direction that is damaged or something else
     ├── BadCorrection             a color correction that is damaged or belongs to another VAE
+    ├── BadReference              statistics of normal data that are damaged or belong to another VAE
     ├── LatentMismatch            latents or a checkpoint of another latent space than the VAE's
     ├── UnknownNormalization      a latent normalization is required but neither known nor given
     ├── NoPrior                   samples were requested of a VAE without a prior that can be sampled
@@ -124,6 +125,10 @@ class BadDirection(VaekitError):
 
 class BadCorrection(VaekitError):
     """A color correction file that is damaged, of another type, or made for another VAE."""
+
+
+class BadReference(VaekitError):
+    """Statistics of normal data that are damaged, of another type, or made with another VAE."""
 
 
 class LatentMismatch(VaekitError):

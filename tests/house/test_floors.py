@@ -27,7 +27,7 @@ FLOORS = [
     {"identification"},
     {"datasets", "library"},
     {"checkpoints", "pretrained", "runtime"},
-    {"doctor", "evaluation", "interop", "retrieval", "training"},
+    {"anomaly", "doctor", "evaluation", "interop", "retrieval", "training"},
     {"domains"},
     {"comparison"},
     {"report"},

@@ -31,6 +31,7 @@ from vaekit.cli.output import accept_any_text, finish_output, open_closed_stream
 from vaekit.cli.push import push
 from vaekit.cli.reconstruct import reconstruct
 from vaekit.cli.sample import sample
+from vaekit.cli.score import score
 from vaekit.cli.search import search
 from vaekit.cli.train import WithRecipes, train
 from vaekit.cli.traverse import traverse
@@ -47,8 +48,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    *(reconstruct, encode, decode, sample, interpolate, traverse, direction, edit, index, search, compare, doctor),
-    *(evaluate, train, finetune, push, get, inspect, diff, convert, extract, bake),
+    *(reconstruct, encode, decode, sample, interpolate, traverse, direction, edit, index, search, score, compare),
+    *(doctor, evaluate, train, finetune, push, get, inspect, diff, convert, extract, bake),
 )
 for verb in VERBS:
     app.command(no_args_is_help=True, cls=WithRecipes if verb is train else None)(verb)

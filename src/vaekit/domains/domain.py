@@ -1,6 +1,6 @@
 """The interface of a domain: find items of one kind, convert them to tensors and back, write and measure them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -72,6 +72,31 @@ class LoadedItems:
     """The items as the file has them, before they became tensors, where the domain keeps them."""
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Item name -> how the item was changed, for the user."""
+
+
+@dataclass(frozen=True, eq=False)
+class ItemBatch:
+    """Consecutive items of a data set."""
+
+    names: Sequence[str]
+    """Of all of them."""
+    x: Tensor
+    """(b, ...), as the VAE takes them; of items with problems, any values."""
+    problems: Mapping[int, str] = field(default_factory=dict)
+    """Reasons, by position, for items that cannot be read."""
+    labels: Sequence[str | None] | None = None
+    """Of all of them, if they were requested."""
+
+
+@dataclass(frozen=True, eq=False)
+class ItemStream:
+    """The items of a data set, batch by batch."""
+
+    batches: Iterator[ItemBatch]
+    total: int | None = None
+    """The number of items, if it is known in advance."""
+    labels: frozenset[str] = frozenset()
+    """The distinct labels, if they were requested and are known in advance."""
 
 
 @dataclass(frozen=True)
@@ -251,6 +276,23 @@ class Domain(Protocol):
 
         Raises:
             NotFound, BadItem: one of them cannot be read.
+        """
+
+    def batches(
+        self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
+    ) -> ItemStream:
+        """All items of a data set in order, in memory for one batch where the container allows it.
+
+        Args:
+            path: the data set.
+            schema: of the items.
+            size: items of a batch.
+            log: for messages about the data.
+            label: the column of labels to read, too.
+            train: leave out the test split, if there is one.
+
+        Raises:
+            NotFound, NoTrainingData: there are no items, no labels, or no such column.
         """
 
     def write(self, items: Sequence[Any], path: Path, schema: Schema) -> None:

@@ -19,6 +19,7 @@ from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.domain import (
     EvaluationItems,
+    ItemStream,
     LoadedItems,
     MeasureOptions,
     Schema,
@@ -27,6 +28,7 @@ from vaekit.domains.domain import (
     TermSettings,
 )
 from vaekit.domains.files import ItemFiles
+from vaekit.domains.item_batches import item_stream
 from vaekit.domains.record_files import RecordFiles
 from vaekit.errors import (
     BadCheckpoint,
@@ -201,6 +203,11 @@ class InMemoryDomain(ABC):
         names = [name for file in files for name in file.names]
         originals = [original for file in files for original in file.originals]
         return LoadedItems(names, torch.cat([file.x for file in files]), originals=originals)
+
+    def batches(
+        self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
+    ) -> ItemStream:
+        return item_stream(self.open(path, log), schema, size, label, train)
 
     def write_many(self, items: Iterable[Any], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
         """One file."""

@@ -5,6 +5,17 @@ from pathlib import Path, PurePath
 DIFFUSERS_WEIGHTS, DIFFUSERS_SETTINGS = "diffusion_pytorch_model.safetensors", "config.json"
 """The files of a diffusers folder."""
 WEIGHTS_ENDINGS = (".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin", ".gguf")
+REFERENCE = "anomaly.safetensors"
+"""The end of the name of a file with statistics of normal data beside a VAE, which holds no weights."""
+
+
+def holds_weights(name: str) -> bool:
+    """Whether a file holds weights, by its name.
+
+    >>> holds_weights("vae.safetensors"), holds_weights("vae.safetensors.anomaly.safetensors")
+    (True, False)
+    """
+    return PurePath(name).suffix.lower() in WEIGHTS_ENDINGS and not name.endswith(REFERENCE)
 
 
 def missing_target(path: Path) -> str:

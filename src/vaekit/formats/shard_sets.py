@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from vaekit.errors import BadCheckpoint, counted, printable, reason_of, shorten
-from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference
+from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, holds_weights
 from vaekit.json import without_duplicates
 from vaekit.reading import read_text, real_path
 
@@ -275,7 +275,7 @@ def weights_entries(folder: Path, names: Iterable[str]) -> list[WeightsEntry]:
         folder: their folder.
         names: the files in it; all but weights and indexes are ignored.
     """
-    files = sorted(folder / name for name in names if is_index(name) or Path(name).suffix.lower() in WEIGHTS_ENDINGS)
+    files = sorted(folder / name for name in names if is_index(name) or holds_weights(name))
     entries: list[WeightsEntry] = []
     listed: set[str] = set()
     for index in (file for file in files if is_index(file.name)):

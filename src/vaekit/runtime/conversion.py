@@ -44,3 +44,9 @@ def check_range(name: str, weight: Tensor, dtype: torch.dtype) -> None:
             f"{str(dtype).removeprefix('torch.')} represents values up to {torch.finfo(dtype).max:.3g}.",
             "Use bf16 or fp32 (--dtype).",
         )
+
+
+def in_double(vae: VAE, device: torch.device) -> VAE:
+    """A copy of a VAE in double precision on a device, heads included: for small nets, whose results then do not depend
+    on the size of a batch."""
+    return copy.deepcopy(vae).to(device, torch.float64).requires_grad_(False).eval()

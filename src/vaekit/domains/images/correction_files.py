@@ -17,18 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.atomic import atomic_file
-from vaekit.catalog.entries import entry_named
 from vaekit.domains.images.correction import Correction
 from vaekit.errors import BadCorrection, CannotWrite, NotFound, counted, printable, reason_of, remedy_for
 from vaekit.identification.fingerprint import fingerprint
+from vaekit.library.beside import beside
 from vaekit.library.folders import folder_for_new, models_folders
-from vaekit.library.names import locate_vae
 from vaekit.reading import Unreadable, read_bytes
 from vaekit.vae import VAE
 
 VERSION = 2
 """Version 1, of the first edition, has "pictures" in the place of "images"."""
 KEY = "vaekit.correction"
+BESIDE = "correction.json"
+"""The name beside the weights."""
 LARGEST = 64 * 1024
 """Bytes; such a file has about one thousand."""
 STRONGEST = 8.0
@@ -182,19 +183,6 @@ def _whole(value: Any) -> int:
     return value
 
 
-def beside(name: str, models: Sequence[Path] | None) -> Path | None:
-    """Where the correction of a VAE lies that is called so on the command line; None for one inside the package.
-
-    Raises:
-        NotFound, AmbiguousName: there is no such VAE.
-    """
-    card = entry_named(name)
-    if card is not None and card.packaged:
-        return None
-    with locate_vae(name, models) as path:
-        return path / "correction.json" if path.is_dir() else path.with_name(f"{path.name}.correction.json")
-
-
 def in_models_folder(folder: Path, vae: str) -> Path:
     """Where it lies if it cannot lie beside the VAE."""
     return folder / "corrections" / f"{vae[:16]}.json"
@@ -206,7 +194,7 @@ def save_correction(saved: SavedCorrection, name: str, models: Sequence[Path] | 
     Raises:
         CannotWrite: neither beside it nor in a models folder.
     """
-    place = beside(name, models)
+    place = beside(name, BESIDE, models)
     if place is not None:
         try:
             return _written(saved, place)
@@ -229,7 +217,7 @@ def find_correction(name: str, vae: VAE, models: Sequence[Path] | None = None) -
         BadCorrection: there is a file that is none, or that was fitted for another VAE.
     """
     mine = fingerprint(vae)
-    own = beside(name, models)
+    own = beside(name, BESIDE, models)
     others = [in_models_folder(folder, mine) for folder in models_folders(models)]
     for path in (*((own,) if own is not None else ()), *others):
         if path.is_file():

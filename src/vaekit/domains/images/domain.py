@@ -15,6 +15,7 @@ from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.domain import (
     EvaluationItems,
+    ItemStream,
     LoadedItems,
     MeasureOptions,
     Schema,
@@ -42,6 +43,7 @@ from vaekit.domains.images.records import IMAGE_RECORDS
 from vaekit.domains.images.sequences import DEFAULT_ANIMATION, resized, sequence_writer, write_grid, write_many
 from vaekit.domains.images.training_data import image_training_data
 from vaekit.domains.images.write import PAIR, side_by_side, write_image
+from vaekit.domains.item_batches import item_stream
 from vaekit.errors import BadCheckpoint, BadRecipe
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.perception import Perception
@@ -173,6 +175,12 @@ class Images:
         names = [path.name for path in paths]
         notes = {name: made for name, (_, made) in zip(names, given, strict=True)}
         return LoadedItems(names, torch.cat([pixels for pixels, _ in given]), notes=notes)
+
+    def batches(
+        self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
+    ) -> ItemStream:
+        """Images in the size of the schema, the middle square of each."""
+        return item_stream(self.open(path, log), schema, size, label, train)
 
     def write(self, items: Sequence[Tensor], path: Path, schema: Schema) -> None:
         """The first of the images (1, c, h, w)."""

@@ -1,0 +1,1 @@
+"""Scores of how normal items are, their reasons, statistics of normal data, and thresholds."""

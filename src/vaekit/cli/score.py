@@ -1,0 +1,164 @@
+"""`vaekit score`: how normal items are, and which are anomalies."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vaekit.cli import options
+from vaekit.cli.output import Lines, log, print_facts, print_json, progress_bar, spinner
+from vaekit.tasks.options import EngineOptions, ModelOptions
+
+if TYPE_CHECKING:
+    from vaekit.anomaly.thresholds import Threshold
+    from vaekit.tasks.score import ScoreResult
+
+
+class Score(StrEnum):
+    """Scores of items."""
+
+    LIKELIHOOD = "likelihood"
+    ELBO = "elbo"
+    RECONSTRUCTION = "reconstruction"
+    KL = "kl"
+    MAHALANOBIS = "mahalanobis"
+    NEIGHBORS = "neighbors"
+    ENSEMBLE = "ensemble"
+
+
+@options.with_records
+def score(
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="Items of the VAE's kind: a folder, tar, Parquet, npz, CSV, text file."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The CSV file to write.")] = Path(
+        "scores.csv"
+    ),
+    *,
+    source: ModelOptions,
+    name: Annotated[
+        Score,
+        typer.Option(
+            "--score",
+            help="likelihood: log p(x) by importance weighting; elbo, and its parts reconstruction and kl; mahalanobis "
+            "and neighbors: distances of latents from those of the reference; ensemble of likelihood and neighbors.",
+        ),
+    ] = Score.LIKELIHOOD,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference",
+            metavar="DATA",
+            help="Normal data, whose statistics and threshold are computed and kept beside the VAE.",
+            show_default="those that were kept before",
+        ),
+    ] = None,
+    contamination: Annotated[
+        float | None,
+        typer.Option(
+            "--contamination",
+            metavar="SHARE",
+            min=0,
+            max=0.5,
+            help="Share of the reference that is flagged.",
+            show_default="0.05",
+        ),
+    ] = None,
+    false_positive_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--false-positive-rate",
+            metavar="SHARE",
+            min=0,
+            max=0.5,
+            help="Share of new normal items that may be flagged; the reference must not be the training data.",
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            metavar="COLUMN",
+            help="Column of labels: of DATA, to print AUROC and average precision; of the reference, to flag at the "
+            "highest F1. `folder` for class folders.",
+        ),
+    ] = None,
+    normal: Annotated[
+        str | None,
+        typer.Option("--normal", metavar="LABEL", help="Label of normal items.", show_default="0, good, normal, ..."),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", metavar="N", min=1, help="Score the first N items only.", show_default="all"),
+    ] = None,
+    engine: EngineOptions,
+    as_json: options.Json = False,
+) -> None:
+    """Score how normal items are, and flag anomalies.
+
+    Writes a CSV file with a line for each item, in order: item, score (higher is more normal), flagged (1 or 0, where a
+    threshold is known), and a reason for an item that cannot be scored. Scores are deterministic and independent of the
+    other items. With --reference, statistics of normal data are computed first and kept for later calls.
+    """
+    from vaekit.tasks.model import open_model
+    from vaekit.tasks.reference import ThresholdOptions
+    from vaekit.tasks.score import ScoreOptions
+    from vaekit.tasks.score import score as run
+
+    if contamination is not None and false_positive_rate is not None:
+        raise typer.BadParameter("it excludes --false-positive-rate.", param_hint="--contamination")
+    with spinner("loading the VAE"):
+        model = open_model(source, engine)
+    threshold = ThresholdOptions(contamination, false_positive_rate)
+    wanted = ScoreOptions(source.vae, source.models, name.value, reference, threshold, labels, normal, limit)
+    with progress_bar(model.domain.items, "opening the data") as progress:
+        result = run(model, data, out, wanted, progress, log)
+    for note in result.notes:
+        log(note)
+    for item, reason in result.reasons.items():
+        log(f"vaekit: not scored: {reason}" if item in reason else f"vaekit: not scored: {item}: {reason}")
+    if result.not_scored > len(result.reasons):
+        log(f"vaekit: {result.not_scored - len(result.reasons):,} more were not scored; {out} has the reasons.")
+    if as_json:
+        print_json({"vae": source.vae, **vars(result), "rate": result.rate})
+        return
+    show(result, model.domain.items)
+    log(f"Written to {out}")
+
+
+def show(result: "ScoreResult", items: str) -> None:
+    """Print what was scored."""
+    facts: dict[str, Lines] = {items: f"{result.items:,}"}
+    if result.not_scored:
+        facts["not scored"] = f"{result.not_scored:,}"
+    facts["score"] = f"{result.score} (higher is more normal)"
+    if result.threshold is not None:
+        scored = result.items - result.not_scored
+        facts["flagged"] = f"{result.flagged:,} ({result.flagged / max(1, scored):.1%})"
+        facts["threshold"] = threshold_text(result.threshold, items)
+    if result.detection is not None:
+        found = result.detection
+        facts["AUROC"] = f"{found.auroc:.4f} ({found.normal:,} normal, {found.anomalies:,} anomalous)"
+        facts["average precision"] = f"{found.average_precision:.4f}"
+    if result.reference is not None:
+        verb = "written to" if result.fitted else "from"
+        facts["reference"] = f"{result.reference_items:,} {items}, {verb} {result.reference}"
+    facts["time"] = f"{result.seconds:.1f} s, {result.rate:,.0f} {items}/s"
+    print_facts(f"{result.out}: scores", facts)
+
+
+def threshold_text(threshold: "Threshold", items: str) -> str:
+    """A threshold and its rule as text."""
+    rules = {
+        "contamination": "contamination",
+        "false_positive_rate": "false-positive rate",
+        "f1": "highest F1",
+        "youden": "highest Youden's J",
+    }
+    wanted = "" if threshold.wanted is None else f" {threshold.wanted:g}"
+    quality = (
+        "" if threshold.recall is None else f", precision {threshold.precision:.3f}, recall {threshold.recall:.3f}"
+    )
+    return f"{threshold.value:.6g}: {rules[threshold.rule]}{wanted} of {threshold.items:,} {items}{quality}"

@@ -1,0 +1,369 @@
+"""Score the items of a data set by how normal they are, and flag anomalies."""
+
+import csv
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.anomaly.labels import normal_label, plain_label
+from vaekit.anomaly.reference import RELATIVE_SCORES, SCORES, Reference
+from vaekit.anomaly.reference_files import find_reference, load_reference, save_beside
+from vaekit.anomaly.scores import DRAWS, LIKELIHOOD, Scorer, check_has_prior
+from vaekit.anomaly.thresholds import Threshold
+from vaekit.atomic import atomic_file
+from vaekit.domains.domain import ItemBatch
+from vaekit.errors import BadItem, BadPlan, CannotWrite, NotFound, did_you_mean, printable
+from vaekit.metrics.detection import auroc, average_precision
+from vaekit.tasks.batch import Progress, no_progress
+from vaekit.tasks.model import OpenModel
+from vaekit.tasks.record import write_record
+from vaekit.tasks.reference import FittedReference, ThresholdOptions, fit_reference, labelled_stream
+from vaekit.tasks.scorer import scorer_of
+
+HEADER = ("item", "score", "flagged", "reason")
+LABEL = "label"
+"""The last column, if there are labels."""
+DIGITS = 9
+"""Significant digits of written scores."""
+MOST_REASONS = 20
+"""Items without a score that a result lists."""
+NOT_FINITE = "Its score is not a number."
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How items are scored and flagged."""
+
+    vae: str = "builtin"
+    """The name or path of the VAE, beside which statistics of normal data are kept."""
+    models: Sequence[Path] | None = None
+    """The models folders; None for the user's own."""
+    score: str = LIKELIHOOD
+    """One of `SCORES`."""
+    reference: Path | None = None
+    """Normal data, whose statistics and thresholds are computed and kept; None for those that were kept before."""
+    threshold: ThresholdOptions = field(default_factory=ThresholdOptions)
+    labels: str | None = None
+    """The column of labels, of the items or of the reference."""
+    normal: str | None = None
+    """The label of normal items; None for a usual one."""
+    limit: int | None = None
+    """The maximum number of items; None for all."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """How well the score separates labelled items."""
+
+    auroc: float
+    average_precision: float
+    normal: int
+    anomalies: int
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreResult:
+    """What was scored."""
+
+    out: Path
+    items: int
+    score: str
+    not_scored: int
+    reasons: dict[str, str]
+    """By item, for the first ones that were not scored."""
+    threshold: Threshold | None
+    flagged: int
+    seconds: float
+    detection: Detection | None = None
+    """None without labels of both kinds."""
+    reference: Path | None = None
+    """The file of the statistics of normal data."""
+    reference_items: int = 0
+    fitted: bool = False
+    """Whether they were computed by this call."""
+    notes: Sequence[str] = ()
+
+    @property
+    def rate(self) -> float:
+        """Items per second."""
+        return self.items / max(self.seconds, 1e-9)
+
+
+def score(
+    model: OpenModel,
+    data: Path,
+    out: Path,
+    options: ScoreOptions = ScoreOptions(),
+    progress: Progress = no_progress,
+    say: Callable[[str], None] = lambda _: None,
+) -> ScoreResult:
+    """Write a CSV file with a line for each item: name, score (higher is more normal), whether it is flagged, and the
+    reason why it has no score; and a record of the call beside it.
+
+    Args:
+        model: the VAE.
+        data: the items.
+        out: the CSV file.
+        options: which score, and how thresholds are chosen.
+        progress: called with the number of finished items and of all.
+        say: called with a sentence before a long step.
+
+    Raises:
+        BadPlan: there is no such score, or the VAE has none of this name.
+        NoPrior: the score needs a prior.
+        NotFound, NoTrainingData: there are no items, or no such labels; or the score needs statistics of normal data.
+        BadReference: these are damaged, or of another VAE.
+        BadItem: no item can be scored, or the reference has fewer than two.
+        HalfMissing: the VAE lacks a half.
+        CannotWrite: the disk is full, or the output is the input.
+    """
+    check_score(options.score)
+    check_output(out, [data, *([] if options.reference is None else [options.reference])])
+    scorer = scorer_of(model)
+    check_has_prior(options.score, scorer.prior)
+    notes: list[str] = []
+    if options.reference is not None:
+        say(f"Computing statistics of {options.reference}.")
+        fitted = fit_reference(
+            model, scorer, options.reference, options.threshold, options.labels, options.normal, progress
+        )
+        path = save_beside(fitted.reference, options.vae, model.origin.fingerprint, options.models)
+        notes += notes_on(fitted, model.domain.items)
+        reference: Reference | None = fitted.reference
+    else:
+        path, reference = kept_reference(model, data, options)
+    if reference is not None and reference.draws != scorer.draws:
+        scorer = scorer_of(model, reference.draws, reference.seed)
+    threshold = chosen_threshold(reference, options)
+    totals = Totals()
+    start = time.monotonic()
+    with atomic_file(out) as part, part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        write_scores(file, model, scorer, reference, threshold, data, options, totals, progress)
+    seconds = time.monotonic() - start
+    result = ScoreResult(
+        out,
+        totals.items,
+        options.score,
+        totals.not_scored,
+        totals.reasons,
+        threshold,
+        totals.flagged,
+        seconds,
+        totals.detection(options.normal),
+        path,
+        0 if reference is None else reference.items,
+        options.reference is not None,
+        (*notes, *model.notes),
+    )
+    write_record(out.with_name(f"{out.name}.json"), record_of(result, model, data, options))
+    return result
+
+
+def check_score(name: str) -> None:
+    """Check the name of a score.
+
+    Raises:
+        BadPlan: there is none of this name.
+    """
+    if name not in SCORES:
+        raise BadPlan(
+            f"There is no score {printable(name)!r}.",
+            f"Expected one of {', '.join(SCORES)}.",
+            did_you_mean(name, SCORES),
+        )
+
+
+def check_output(out: Path, inputs: Sequence[Path]) -> None:
+    """Check that the output overwrites no input.
+
+    Raises:
+        CannotWrite: it would.
+    """
+    if os.path.realpath(out) in {os.path.realpath(path) for path in inputs}:
+        raise CannotWrite(f"The output {out} would overwrite an input.", "", "Choose another file.")
+
+
+def kept_reference(model: OpenModel, data: Path, options: ScoreOptions) -> tuple[Path | None, Reference | None]:
+    """The statistics of normal data that were kept beside the VAE, and their file.
+
+    Raises:
+        NotFound: there are none, and they are needed.
+        BadReference: they are damaged, or of another VAE.
+    """
+    fingerprint = model.origin.fingerprint
+    path = find_reference(options.vae, fingerprint, options.models)
+    if path is not None:
+        return path, load_reference(path, fingerprint)
+    if options.score in RELATIVE_SCORES or options.threshold.wanted:
+        need = f"The score {options.score} needs" if options.score in RELATIVE_SCORES else "A threshold needs"
+        vae = printable(options.vae, 300)
+        raise NotFound(
+            f"{need} statistics of normal data, and none were computed for {vae}.",
+            "They are computed once from normal data and kept beside the VAE.",
+            f"Compute them: `vaekit score {printable(str(data), 300)} --vae {vae} --reference NORMAL_DATA`.",
+        )
+    return None, None
+
+
+def chosen_threshold(reference: Reference | None, options: ScoreOptions) -> Threshold | None:
+    """The threshold: that of the reference, or by another rule for this call only."""
+    if reference is None:
+        return None
+    if options.reference is None and options.threshold.wanted and options.score in reference.scores:
+        return options.threshold.threshold(reference.scores[options.score])
+    return reference.thresholds.get(options.score)
+
+
+class Totals:
+    """What was written so far."""
+
+    def __init__(self) -> None:
+        self.items = self.not_scored = self.flagged = 0
+        self.reasons: dict[str, str] = {}
+        self.labels: list[str | None] = []
+        self.scores: list[Tensor] = []
+        """Of labelled data only."""
+
+    def not_scored_because(self, name: str, reason: str) -> None:
+        """Count an item without a score."""
+        self.not_scored += 1
+        if len(self.reasons) < MOST_REASONS:
+            self.reasons.setdefault(name, reason)
+
+    def detection(self, normal: str | None) -> Detection | None:
+        """How well the scores separate the labelled items; None unless there are both kinds.
+
+        Raises:
+            NoTrainingData: the label of normal items is not known.
+        """
+        if not any(label is not None for label in self.labels):
+            return None
+        known = normal_label(self.labels, normal)
+        values = torch.cat(self.scores).numpy()
+        scored = np.array([label is not None for label in self.labels]) & ~np.isnan(values)
+        anomalous = np.array([label is not None and plain_label(label) != known for label in self.labels])[scored]
+        if anomalous.all() or not anomalous.any():
+            return None
+        abnormality = -values[scored]
+        counts = int((~anomalous).sum()), int(anomalous.sum())
+        return Detection(auroc(abnormality, anomalous), average_precision(abnormality, anomalous), *counts)
+
+
+def write_scores(
+    file: IO[str],
+    model: OpenModel,
+    scorer: Scorer,
+    reference: Reference | None,
+    threshold: Threshold | None,
+    data: Path,
+    options: ScoreOptions,
+    totals: Totals,
+    progress: Progress,
+) -> None:
+    """Score items batch by batch, and write their lines.
+
+    Raises:
+        BadItem: none can be scored.
+    """
+    stream = labelled_stream(model, data, options.labels)
+    total = stream.total if options.limit is None or stream.total is None else min(stream.total, options.limit)
+    writer = csv.writer(file, lineterminator="\n")
+    header = False
+    for batch in stream.batches:
+        count = len(batch.names) if options.limit is None else min(len(batch.names), options.limit - totals.items)
+        values = scores_in(batch, count, scorer, reference, options.score)
+        if not header:
+            writer.writerow([*HEADER, *([] if batch.labels is None else [LABEL])])
+            header = True
+        writer.writerows(lines_of(batch, values, threshold, totals))
+        if batch.labels is not None:
+            totals.labels += batch.labels[:count]
+            totals.scores.append(values)
+        totals.items += count
+        progress(totals.items, totals.items if total is None else total)
+        if totals.items == options.limit:
+            break
+    if totals.not_scored == totals.items:
+        raise BadItem(
+            f"None of {totals.items:,} {model.domain.items} can be scored.",
+            next(iter(totals.reasons.values()), ""),
+            f"Give {model.domain.items} that the VAE was trained on.",
+        )
+
+
+def scores_in(batch: ItemBatch, count: int, scorer: Scorer, reference: Reference | None, name: str) -> Tensor:
+    """The scores of the first items of a batch, (count,), float64; NaN for items with problems."""
+    usable = torch.tensor([place for place in range(count) if place not in batch.problems], dtype=torch.long)
+    values = torch.full((count,), torch.nan, dtype=torch.float64)
+    if len(usable):
+        values[usable] = score_named(name, batch.x[usable], scorer, reference)
+    return values
+
+
+def score_named(name: str, x: Tensor, scorer: Scorer, reference: Reference | None) -> Tensor:
+    """A score of items (b, ...), (b,), float64.
+
+    Raises:
+        BadItem: the items differ in size from the reference items.
+    """
+    if name not in RELATIVE_SCORES:
+        return scorer.evidence(x).scores[name]
+    assert reference is not None
+    if name != "ensemble":
+        return reference.relative_scores(scorer.latents(x), {}, [name])[name]
+    evidence = scorer.evidence(x)
+    return reference.relative_scores(evidence.latents, evidence.scores, [name])[name]
+
+
+def lines_of(batch: ItemBatch, values: Tensor, threshold: Threshold | None, totals: Totals) -> list[list[str]]:
+    """The lines of the first items of a batch."""
+    flags = None if threshold is None else threshold.flags(values.numpy())
+    lines = []
+    for place, value in enumerate(values.tolist()):
+        name, reason = batch.names[place], batch.problems.get(place, "")
+        scored = value == value
+        if not scored:
+            reason = reason or NOT_FINITE
+            totals.not_scored_because(name, reason)
+        flag = "" if flags is None or not scored else str(int(flags[place]))
+        totals.flagged += flag == "1"
+        label = [] if batch.labels is None else [batch.labels[place] or ""]
+        lines.append([name, f"{value:.{DIGITS}g}" if scored else "", flag, reason, *label])
+    return lines
+
+
+def notes_on(fitted: FittedReference, items: str) -> list[str]:
+    """What the user should know about the reference."""
+    notes = []
+    if fitted.anomalies:
+        notes.append(f"{fitted.anomalies:,} anomalous {items} of the reference are not part of its statistics")
+    if fitted.unread:
+        notes.append(f"{fitted.unread:,} {items} of the reference cannot be used")
+    if fitted.unlabelled:
+        notes.append(f"{fitted.unlabelled:,} {items} of the reference have no label and were left out")
+    return notes
+
+
+def record_of(result: ScoreResult, model: OpenModel, data: Path, options: ScoreOptions) -> dict[str, object]:
+    """The record of a call."""
+    return {
+        "vae": {"name": options.vae, **model.identity},
+        "data": str(data),
+        "score": options.score,
+        "draws": DRAWS,
+        "items": result.items,
+        "not_scored": result.not_scored,
+        "flagged": result.flagged,
+        "threshold": None if result.threshold is None else asdict(result.threshold),
+        "reference": None if result.reference is None else str(result.reference),
+        "reference_items": result.reference_items,
+        "detection": None if result.detection is None else asdict(result.detection),
+        "seconds": result.seconds,
+    }
