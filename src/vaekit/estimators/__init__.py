@@ -1,0 +1,1 @@
+"""Estimators for scikit-learn: outlier detection in tables, and latents of rows."""
