@@ -93,7 +93,9 @@ def test_arrays_that_are_no_rows(tmp_path: Path, values: Any, facts: list[str]) 
             rows_of(tmp_path / name)
 
 
-@pytest.mark.parametrize("names", [np.array(["a"]), np.array(["a", "a"]), np.array(["a", ""]), np.array([{}, None], object)])
+@pytest.mark.parametrize(
+    "names", [np.array(["a"]), np.array(["a", "a"]), np.array(["a", ""]), np.array([{}, None], object)]
+)
 def test_names_that_do_not_fit(tmp_path: Path, names: Any) -> None:
     np.savez(tmp_path / "t.npz", x=np.zeros((2, 2)), columns=names)
     with refuses(NoTrainingData, "t.npz"):

@@ -16,12 +16,12 @@ from vaekit.domains.tables.domain import TABLES
 from vaekit.domains.tables.schema import MAX_ROWS_TO_FIT, TableSchema, fit_chunk
 from vaekit.errors import BadRecipe, NoTrainingData
 from vaekit.estimators.table_input import selected
+from vaekit.tasks.train import check_round_trip
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.initialize import initializer_for
 from vaekit.training.loop import Schedule
 from vaekit.training.recipe import Recipe
 from vaekit.training.run import Run, train_in_memory
-from vaekit.tasks.train import check_round_trip
 from vaekit.vae import VAE
 
 EPOCHS = 200
@@ -111,7 +111,9 @@ def recipe_for(rows: int, settings: FitSettings) -> Recipe:
     base = recipe(settings.recipe)
     if base.domain != TABLES.name:
         raise BadRecipe(
-            f"The recipe {base.name} is for {base.domain}.", f"Expected one for {TABLES.name}.", "Use the recipe tables."
+            f"The recipe {base.name} is for {base.domain}.",
+            f"Expected one for {TABLES.name}.",
+            "Use the recipe tables.",
         )
     own = budget(rows, base.schedule(), settings.samples)
     changes = [f"schedule.{name}={value}" for name, value in own.items()]

@@ -18,21 +18,6 @@ from vaekit.runtime.conversion import in_double
 from vaekit.vae import VAE, Origin
 
 CPU = torch.device("cpu")
-PARAMETERS = """
-    Args:
-        columns: kinds of columns that are not to be inferred, by name; columns of arrays are x0, x1, .... A kind is
-            real, normal, positive, count, ordinal, ordinal:low,medium,high, date, binary, categorical, constant or
-            ignored.
-        latent_channels: the number of latent values.
-        hidden: the widths of the hidden layers of the encoder; the decoder has them in reverse order.
-        samples: the number of rows that are trained on, with repetitions; None for a number that follows from the size
-            of the table.
-        learning_rate: its peak.
-        recipe: the name of a recipe for tables, or the path of a file. It determines every parameter that is None.
-        overrides: of single values of the recipe, such as "objective.terms.kl.weight=0.5".
-        random_state: an integer for reproducible results; None for others each time. The global random generators of
-            NumPy and torch are not changed.
-"""
 
 
 class TableEstimator(BaseEstimator):  # type: ignore[misc]
@@ -72,7 +57,6 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
-        tags.non_deterministic = self.random_state is None
         return tags
 
     def _fit_vae(self, data: Any) -> tuple[RowChunk, FittedVAE, int]:
@@ -165,5 +149,9 @@ def check_share(name: str, value: Any, most: float) -> None:
     Raises:
         InvalidInput: it is something else.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not 0 < value <= most:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | np.integer | np.floating)
+        or not 0 < value <= most
+    ):
         raise InvalidInput(f"{name} is {value!r}.", f"Expected a number above 0, at most {most:g}.", "")

@@ -72,9 +72,7 @@ def checked_rows(estimator: BaseEstimator, data: Any, *, fitting: bool) -> RowCh
 
 def checked_array(estimator: BaseEstimator, data: Any, least: int, fitting: bool) -> RowChunk:
     """The same for what is no frame."""
-    array = validate_data(
-        estimator, data, reset=fitting, dtype=None, ensure_all_finite=False, ensure_min_samples=least
-    )
+    array = validate_data(estimator, data, reset=fitting, dtype=None, ensure_all_finite=False, ensure_min_samples=least)
     try:
         return rows_of(check_array(array, ensure_all_finite="allow-nan", input_name=TITLE, estimator=estimator))
     except (ValueError, TypeError):

@@ -29,12 +29,14 @@ def frame_of(columns: Mapping[str, NDArray[Any]], library: str, index: Any = Non
         The frame; for another library the values as an array (n, columns).
     """
     package = sys.modules.get(library)
+    # Objects of a list are inspected, those of an array keep the type object.
+    cells = {name: values.tolist() if values.dtype == object else values for name, values in columns.items()}
     if library == PANDAS and package is not None:
-        return package.DataFrame(dict(columns), index=index)
+        return package.DataFrame(cells, index=index)
     if library == POLARS and package is not None:
-        return package.DataFrame(dict(columns))
+        return package.DataFrame(cells)
     if library == ARROW and package is not None:
-        return package.table(dict(columns))
+        return package.table(cells)
     return array_of(columns)
 
 
@@ -58,7 +60,11 @@ def decoded_column(column: Column, values: NDArray[np.float64]) -> NDArray[Any]:
     """Values (n, width) of a column as cells."""
     if column.kind in NUMERIC and not column.values:
         plain = column.numbers(values[:, 0])
-        return np.round(plain).astype(np.int64).astype("datetime64[s]") if column.kind == DATE else plain
+        return (
+            np.round(plain).astype(np.int64).astype("datetime64[s]").astype("datetime64[ms]")
+            if column.kind == DATE
+            else plain
+        )
     cells = column.decode(values)
     if set(column.values) <= TRUTHS.keys():
         return np.array([TRUTHS[cell] for cell in cells], bool)
