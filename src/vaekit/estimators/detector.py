@@ -1,6 +1,6 @@
 """A scikit-learn outlier detector for tables: scores of rows by a VAE, thresholds, and reasons."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +19,8 @@ from vaekit.anomaly.scores import DRAWS, LIKELIHOOD, Scorer, check_has_prior
 from vaekit.anomaly.thresholds import F1, Threshold, by_contamination, by_false_positive_rate, by_labels
 from vaekit.errors import NotFound
 from vaekit.estimators.estimator_files import loaded, save_folder
-from vaekit.estimators.table_estimator import CPU, TableEstimator, check_share, check_whole
+from vaekit.estimators.parameters import positive, text, whole
+from vaekit.estimators.table_estimator import CPU, TableEstimator
 from vaekit.estimators.table_input import InvalidInput, is_frame, library_of, value_errors
 from vaekit.estimators.table_output import frame_of
 from vaekit.evaluation.vae_pass import DirectRunner
@@ -79,16 +80,16 @@ class VAEDetector(OutlierMixin, TableEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        score_type: str = LIKELIHOOD,
-        contamination: float = DEFAULT_CONTAMINATION,
-        draws: int = DRAWS,
-        columns: Mapping[str, str] | None = None,
-        latent_channels: int | None = None,
-        hidden: Sequence[int] | None = None,
-        samples: int | None = None,
-        learning_rate: float | None = None,
-        recipe: str = "tables",
-        overrides: Sequence[str] = (),
+        score_type: Any = LIKELIHOOD,
+        contamination: Any = DEFAULT_CONTAMINATION,
+        draws: Any = DRAWS,
+        columns: Any = None,
+        latent_channels: Any = None,
+        hidden: Any = None,
+        samples: Any = None,
+        learning_rate: Any = None,
+        recipe: Any = "tables",
+        overrides: Any = (),
         random_state: Any = None,
     ) -> None:
         super().__init__(
@@ -195,12 +196,9 @@ class VAEDetector(OutlierMixin, TableEstimator):  # type: ignore[misc]
         if y is not None:
             threshold = labelled_threshold(scores, y, rule)
         elif contamination is not None:
-            check_share("contamination", contamination, MOST_CONTAMINATION)
-            threshold = by_contamination(scores, contamination)
+            threshold = by_contamination(scores, positive("contamination", contamination, MOST_CONTAMINATION))
         else:
-            check_share("false_positive_rate", false_positive_rate, 1.0)
-            assert false_positive_rate is not None
-            threshold = by_false_positive_rate(scores, false_positive_rate)
+            threshold = by_false_positive_rate(scores, positive("false_positive_rate", false_positive_rate, 1.0))
         self.reference_ = self.reference_.with_thresholds({**self.reference_.thresholds, self.score_type: threshold})
         return self
 
@@ -265,10 +263,10 @@ class VAEDetector(OutlierMixin, TableEstimator):  # type: ignore[misc]
         Raises:
             InvalidInput: one of them is invalid.
         """
-        check_share("contamination", self.contamination, MOST_CONTAMINATION)
-        check_whole("draws", self.draws)
+        positive("contamination", self.contamination, MOST_CONTAMINATION)
+        whole("draws", self.draws)
         with value_errors():
-            check_score(self.score_type)
+            check_score(text("score_type", self.score_type))
 
     def _fit_reference(self, x: Tensor, names: Sequence[str], seed: int) -> None:
         """Statistics of at most `MOST_LATENTS` of the rows, and thresholds for all scores.

@@ -1,9 +1,8 @@
 """What the estimators have in common: a VAE of table rows with the parameters of its training."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
@@ -13,26 +12,32 @@ from vaekit.datasets.row_chunks import RowChunk
 from vaekit.domains.tables.domain import TABLES
 from vaekit.domains.tables.schema import TableSchema
 from vaekit.estimators.fitting import FitSettings, FittedVAE, fit_vae, seed_from
+from vaekit.estimators.parameters import positive, text, text_by_name, texts, whole, wholes
 from vaekit.estimators.table_input import InvalidInput, checked_rows, library_of, value_errors, with_names
+from vaekit.json import dumps
 from vaekit.runtime.conversion import in_double
 from vaekit.vae import VAE, Origin
 
+Parameter = TypeVar("Parameter")
 CPU = torch.device("cpu")
 
 
 class TableEstimator(BaseEstimator):  # type: ignore[misc]
-    """A VAE of table rows. Scores and latents are computed in double precision on the CPU."""
+    """A VAE of table rows. Scores and latents are computed in double precision on the CPU.
+
+    As scikit-learn demands, parameters of any type are accepted at first, and checked by `fit`.
+    """
 
     def __init__(
         self,
         *,
-        columns: Mapping[str, str] | None = None,
-        latent_channels: int | None = None,
-        hidden: Sequence[int] | None = None,
-        samples: int | None = None,
-        learning_rate: float | None = None,
-        recipe: str = "tables",
-        overrides: Sequence[str] = (),
+        columns: Any = None,
+        latent_channels: Any = None,
+        hidden: Any = None,
+        samples: Any = None,
+        learning_rate: Any = None,
+        recipe: Any = "tables",
+        overrides: Any = (),
         random_state: Any = None,
     ) -> None:
         self.columns = columns
@@ -85,17 +90,18 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         Raises:
             InvalidInput: one of them is invalid.
         """
-        check_whole("samples", self.samples)
-        check_whole("latent_channels", self.latent_channels)
-        for width in self.hidden or ():
-            check_whole("hidden", width)
         values = {
-            "vae.net.latent_channels": self.latent_channels,
-            "vae.net.hidden": None if self.hidden is None else [int(width) for width in self.hidden],
-            "schedule.learning_rate": None if self.learning_rate is None else float(self.learning_rate),
+            "vae.net.latent_channels": given(whole, "latent_channels", self.latent_channels),
+            "vae.net.hidden": given(wholes, "hidden", self.hidden),
+            "schedule.learning_rate": given(positive, "learning_rate", self.learning_rate),
         }
-        changes = [f"{name}={value}" for name, value in values.items() if value is not None]
-        return FitSettings(self.recipe, (*changes, *self.overrides), self.samples, self.columns)
+        changes = [f"{name}={dumps(value, None)}" for name, value in values.items() if value is not None]
+        return FitSettings(
+            text("recipe", self.recipe),
+            (*changes, *texts("overrides", self.overrides)),
+            given(whole, "samples", self.samples),
+            given(text_by_name, "columns", self.columns),
+        )
 
     def _rows(self, data: Any) -> RowChunk:
         """Rows with the columns that the estimator was fitted with.
@@ -131,27 +137,6 @@ def no_makers(_: int) -> str:
     return ""
 
 
-def check_whole(name: str, value: Any) -> None:
-    """Check a parameter that is a positive whole number, or None.
-
-    Raises:
-        InvalidInput: it is something else.
-    """
-    if value is None:
-        return
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise InvalidInput(f"{name} is {value!r}.", "Expected a whole number of at least 1.", "")
-
-
-def check_share(name: str, value: Any, most: float) -> None:
-    """Check a parameter that is a share above 0.
-
-    Raises:
-        InvalidInput: it is something else.
-    """
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float | np.integer | np.floating)
-        or not 0 < value <= most
-    ):
-        raise InvalidInput(f"{name} is {value!r}.", f"Expected a number above 0, at most {most:g}.", "")
+def given(check: Callable[[str, Any], Parameter], name: str, value: Any) -> Parameter | None:
+    """A checked parameter that may be None."""
+    return None if value is None else check(name, value)
