@@ -19,6 +19,7 @@ FLOORS = [
         "reading",
         "records",
         "run_folder",
+        "user_functions",
     },
     {"distributions"},
     {"latents", "metrics", "nets", "testcards", "vae"},

@@ -71,7 +71,7 @@ def rows_of(facts: Any) -> dict[str, Lines]:
         "layout": f"{facts.layout}, {facts.format}" + (f", prefix {facts.prefix!r}" if facts.prefix else ""),
         "parts": " and ".join(facts.halves),
         "domain": facts.domain or "not stated",
-        "schema": facts.schema,
+        "schema": tuple(facts.schema_records) or facts.schema,
         "latents": latents(facts),
         "normalization": normalization,
         "padding": padding(facts),

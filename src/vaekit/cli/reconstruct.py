@@ -27,6 +27,13 @@ def reconstruct(
     side_by_side: Annotated[
         bool, typer.Option("--side-by-side", help="Also write original and reconstruction next to each other.")
     ] = False,
+    only_missing: Annotated[
+        bool,
+        typer.Option(
+            "--only-missing",
+            help="Tables: fill in missing cells only, with 90 % intervals, and leave all others as they are.",
+        ),
+    ] = False,
     engine: EngineOptions,
     correct: options.Correct = False,
     explain: Annotated[
@@ -39,7 +46,8 @@ def reconstruct(
     Images become upright PNG files in sRGB; transparency is copied unchanged. PSNR and SSIM compare the 8-bit result
     with the 8-bit original. The shift is the mean difference of red, green and blue, in levels of 255. With --correct,
     all of them are measured on the corrected image. Tables become CSV files, and text becomes text files; measures are
-    means over their items. The time is that of encoding and decoding.
+    means over their items. The time is that of encoding and decoding. --only-missing writes NAME.csv, in which empty
+    cells are filled in by what the others say, and NAME.imputed.csv with their intervals and probabilities.
     """
     from vaekit.tasks import reconstruct as tasks
     from vaekit.tasks.model import open_model
@@ -50,7 +58,10 @@ def reconstruct(
     if plans and not as_json:
         print_plans(plans)
     with progress_bar(model.items.files) as progress:
-        batch = tasks.reconstruct(model, items, out, side_by_side, progress)
+        if only_missing:
+            batch = tasks.impute(model, items, out, progress=progress)
+        else:
+            batch = tasks.reconstruct(model, items, out, side_by_side, progress)
     facts: dict[str, Any] = {"vae": source.vae} | ({"plans": [plan_facts(plan) for plan in plans]} if explain else {})
     if model.items.correction is not None:
         facts["correction"] = model.items.correction.as_json()

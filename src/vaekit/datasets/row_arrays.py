@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vaekit.datasets.array_files import UNREADABLE_ZIP, array_in, item_names, read_npy, read_npz
 from vaekit.datasets.array_labels import KIND, NpzLabels
-from vaekit.datasets.cell_objects import CONVERTIBLE, column_of_array
+from vaekit.datasets.cell_objects import column_of_array, is_convertible
 from vaekit.datasets.column_rows import ColumnRows, ColumnTable, default_names, named_columns
 from vaekit.datasets.csv_format import checked_names
 from vaekit.datasets.dataset import Labelled, RecordFormat, Row, Splits
@@ -68,13 +68,12 @@ def checked_columns(
         NoTrainingData: it is not an array of rows, or has another number of columns than names.
     """
     if dtype.names is not None:
-        kinds, count, fits = {dtype[name].kind for name in dtype.names}, len(dtype.names), len(shape) == 1
-        fits = fits and all(dtype[name].shape == () for name in dtype.names)
+        types, count, fits = [dtype[name] for name in dtype.names], len(dtype.names), len(shape) == 1
         names = dtype.names
     else:
-        kinds, fits = {dtype.kind}, len(shape) == 2
+        types, fits = [dtype], len(shape) == 2
         count = shape[1] if fits else 0
-    if not fits or not kinds <= set(CONVERTIBLE):
+    if not fits or not all(map(is_convertible, types)):
         raise NoTrainingData(
             f"The array in {title} has the shape {tuple(shape)} and the type {dtype}.", EXPECTED, "Save such an array."
         )

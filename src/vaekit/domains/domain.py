@@ -10,7 +10,9 @@ from torch import Tensor
 
 from vaekit.datasets.dataset import Record, Splits
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.files import ItemFiles
+from vaekit.domains.imputation import Imputer
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.perception import Perception
 from vaekit.evaluation.vae_pass import VAERunner
@@ -97,6 +99,15 @@ class ItemStream:
     """The number of items, if it is known in advance."""
     labels: frozenset[str] = frozenset()
     """The distinct labels, if they were requested and are known in advance."""
+    fraction: Callable[[], float] | None = None
+    """The share of the data that has been read, from 0 to 1, if `total` is not known."""
+
+    def expected_total(self, done: int) -> int:
+        """The number of items, known or estimated after `done` items."""
+        if self.total is not None:
+            return self.total
+        fraction = 1.0 if self.fraction is None else self.fraction()
+        return max(done, round(done / fraction)) if fraction > 0 else done
 
 
 @dataclass(frozen=True)
@@ -138,6 +149,14 @@ class Schema(Protocol):
 
     def to_items(self, x: Tensor) -> Sequence[Any]:
         """The inverse: items of the domain, one for each in the batch (b, ...)."""
+
+    def property_named(self, name: str) -> Callable[[Tensor], Tensor]:
+        """What a named property of items is: a differentiable function from items (b, ...), or from what is expected of
+        them (see `vaekit.distributions.expectation`), to values (b,).
+
+        Raises:
+            NotFound: items have no such property.
+        """
 
 
 @runtime_checkable
@@ -256,6 +275,9 @@ class Domain(Protocol):
             NotFound, BadCheckpoint: a file of weights is not there, or is something else.
         """
 
+    def imputer(self, vae: VAE, schema: Schema) -> Imputer | None:
+        """What fills in the missing values of items; None where items have none."""
+
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         """The items of a file that a user names.
 
@@ -281,7 +303,7 @@ class Domain(Protocol):
     def batches(
         self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
     ) -> ItemStream:
-        """All items of a data set in order, in memory for one batch where the container allows it.
+        """The items of a data set in order, in memory for one batch where the container allows it.
 
         Args:
             path: the data set.
@@ -289,7 +311,7 @@ class Domain(Protocol):
             size: items of a batch.
             log: for messages about the data.
             label: the column of labels to read, too.
-            train: leave out the test split, if there is one.
+            train: of data with a test split, take the training split; otherwise the test split is taken.
 
         Raises:
             NotFound, NoTrainingData: there are no items, no labels, or no such column.
@@ -335,6 +357,19 @@ class Domain(Protocol):
         Raises:
             CannotWrite: there is no such format, or the domain has no animations.
             MissingPackage: it needs a package that is not installed.
+        """
+
+    def explain(self, found: Attribution, schema: Schema, folder: Path | None) -> Explanation:
+        """The parts of an item that contribute most to its improbability, as people of the domain look at them.
+
+        Args:
+            found: the contributions of all elements.
+            schema: of the items.
+            folder: for files such as heat maps; None to write none.
+
+        Raises:
+            CannotWrite: the disk is full, or the like.
+            BadItem, NotFound: the file of the item cannot be read any more.
         """
 
     def preview(self, items: Sequence[Any]) -> Tensor | None:

@@ -17,6 +17,7 @@ from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Dataset, Record, RecordFormat, Splits
 from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.attribution import Attribution, Explanation, Reason
 from vaekit.domains.domain import (
     EvaluationItems,
     ItemStream,
@@ -28,6 +29,7 @@ from vaekit.domains.domain import (
     TermSettings,
 )
 from vaekit.domains.files import ItemFiles
+from vaekit.domains.imputation import Imputer
 from vaekit.domains.item_batches import item_stream
 from vaekit.domains.record_files import RecordFiles
 from vaekit.errors import (
@@ -187,6 +189,9 @@ class InMemoryDomain(ABC):
         missing = dict.fromkeys(("features", "distance"), f"There are no features of {self.items}.")
         return Perception(metric=schema.example().is_floating_point(), missing=missing)
 
+    def imputer(self, vae: VAE, schema: Schema) -> Imputer | None:
+        return None
+
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         return loaded_items(path, self.open(path, SkipLog()).train, schema, self.original)
 
@@ -234,6 +239,17 @@ class InMemoryDomain(ABC):
                 "Omit --animation.",
             )
         return lambda items, folder, name: self.write_many(items, folder, name, schema)
+
+    def explain(self, found: Attribution, schema: Schema, folder: Path | None) -> Explanation:
+        """Elements by number; domains whose elements have names override it."""
+        del schema, folder
+        values = [each.float().flatten().tolist() for each in (found.x, found.likelihood.mode, found.nats)]
+        reasons = [
+            Reason(f"value {number}", f"{value:.4g}", f"{expected:.4g}", nats)
+            for number, (value, expected, nats) in enumerate(zip(*values, strict=True))
+        ]
+        ordered = sorted(reasons, key=lambda reason: -reason.nats)
+        return Explanation(found.name, float(found.nats.double().sum()), ordered)
 
     def preview(self, items: Sequence[Any]) -> Tensor | None:
         return None

@@ -156,7 +156,7 @@ class RecordFiles:
             pairs = side_by_side_path(target) if side_by_side else None
             if pairs is not None:
                 self.domain.write_pairs(loaded.originals, items, pairs, self.schema)
-            values = {name: float(each.mean()) for name, each in self.measure.compute(passed).items()}
+            values = {name: float(each.nanmean()) for name, each in self.measure.compute(passed).items()}
             return ReconstructedFile(
                 file=path,
                 output=target,

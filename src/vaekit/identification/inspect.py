@@ -101,6 +101,8 @@ class Inspection:
     """The kind of data that it takes: "images", "tables"; None if its file does not state it and it takes no images."""
     schema: str = ""
     """What its file states about the items: "3 columns: age, height, smoker"; empty if it states nothing."""
+    schema_records: tuple[str, ...] = ()
+    """The records of the schema, one line each: "age: real, center 40"."""
 
 
 def inspect_path(path: Path, *, hash: bool = True, measure: bool = True, weights: str | None = None) -> Inspection:

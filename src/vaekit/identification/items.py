@@ -14,6 +14,8 @@ IMAGES = "images"
 IMAGE_AXES = 2
 LONGEST = 300
 """Characters of a schema or of one value."""
+MOST_RECORDS = 100
+MOST_VALUES = 8
 DEEPEST = 4
 """Levels of a schema that are compared one by one; files of vaekit have three."""
 
@@ -55,6 +57,35 @@ def entry_text(name: str, value: Any) -> str:
         return f"{name} {value}"
     names = [str(each["name"]) for each in value if isinstance(each, dict) and "name" in each]
     return f"{len(value):,} {name}" + (f": {', '.join(names)}" if names else "")
+
+
+def schema_records(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """The records of a schema, such as the columns of a table, one line each; not more than `MOST_RECORDS`.
+
+    >>> schema_records({"columns": [{"name": "age", "kind": "real", "center": 40.0}, {"name": "id"}]})
+    ('age: real, center 40', 'id')
+    """
+    lists = [value for value in schema.values() if isinstance(value, list)]
+    records = [each for value in lists for each in value if isinstance(each, dict) and "name" in each]
+    lines = tuple(record_text(each) for each in records[:MOST_RECORDS])
+    return (*lines, f"and {len(records) - MOST_RECORDS:,} more") if len(records) > MOST_RECORDS else lines
+
+
+def record_text(record: Mapping[str, Any]) -> str:
+    """A record on one line: its name and kind, then the other entries."""
+    others = (f"{key} {record_value(value)}" for key, value in record.items() if key not in ("name", "kind"))
+    kind = (record_value(record["kind"]),) if "kind" in record else ()
+    return printable(f"{record['name']}: {', '.join((*kind, *others))}".removesuffix(": "), LONGEST)
+
+
+def record_value(value: Any) -> str:
+    """A value of a record: numbers with six digits, lists with their first entries."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        more = " ..." if len(value) > MOST_VALUES else ""
+        return " ".join(map(str, value[:MOST_VALUES])) + more
+    return str(value)
 
 
 def schema_differences(one: StatedItems, other: StatedItems) -> tuple[str, ...]:

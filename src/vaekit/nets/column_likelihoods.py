@@ -151,10 +151,6 @@ def runs_of(config: ColumnsPart) -> list[Run]:
 class ColumnsHead(nn.Module):
     """Parameters (b, k n) -> the likelihood of rows (b, n)."""
 
-    half_steps: Tensor
-    centers: Tensor
-    spreads: Tensor
-
     def __init__(self, config: ColumnsPart) -> None:
         super().__init__()
         self.config, self.runs = config, runs_of(config)
@@ -164,8 +160,6 @@ class ColumnsHead(nn.Module):
                 self.add_module(kind, ColumnScale(config, counts[kind]))
         if counts["student"]:
             self.log_degrees = nn.Parameter(torch.full((counts["student"],), math.log(DEGREES - LEAST_DEGREES)))
-        for name in ("half_steps", "centers", "spreads"):
-            self.register_buffer(name, torch.tensor(getattr(config, name)), persistent=False)
 
     def forward(self, parameters: Tensor) -> Columns:
         exact = parameters.to(torch.promote_types(parameters.dtype, torch.float32))
@@ -187,8 +181,9 @@ class ColumnsHead(nn.Module):
         if run.kind == "student":
             return StudentT(location, scale, LEAST_DEGREES + self.log_degrees[own].exp())
         if run.kind == "steps":
-            return LogisticSteps(location, scale, self.half_steps[own])
-        return LogisticCounts(location, scale, self.centers[own], self.spreads[own])
+            return LogisticSteps(location, scale, location.new_tensor(self.config.half_steps[own]))
+        constants = (location.new_tensor(values[own]) for values in (self.config.centers, self.config.spreads))
+        return LogisticCounts(location, scale, *constants)
 
 
 class ColumnScale(nn.Module):

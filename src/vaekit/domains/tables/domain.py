@@ -1,22 +1,26 @@
 """Tables as a domain: rows with columns of several kinds."""
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from vaekit.atomic import atomic_file
 from vaekit.datasets.dataset import Record, RecordFormat, Row
 from vaekit.datasets.open import ROW_SUFFIXES
-from vaekit.domains.domain import Schema
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.domain import ItemStream, Schema
+from vaekit.domains.imputation import Imputer
 from vaekit.domains.in_memory import InMemoryDomain
 from vaekit.domains.tables.columns import NORMAL, STUDENT
+from vaekit.domains.tables.csv_files import write_csv
+from vaekit.domains.tables.impute import impute, write_values
 from vaekit.domains.tables.measures import row_errors
 from vaekit.domains.tables.schema import MAX_ROWS_TO_FIT, TableSchema, fit, schema_from
+from vaekit.domains.tables.stream import has_splits, row_batches
 from vaekit.evaluation.measures import ItemMeasure
+from vaekit.vae import VAE
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,18 @@ class Tables(InMemoryDomain):
 
     def read_schema(self, plain: Mapping[str, Any]) -> TableSchema:
         return schema_from(plain)
+
+    def imputer(self, vae: VAE, schema: Schema) -> Imputer:
+        assert isinstance(schema, TableSchema)
+        return Imputer(partial(impute, schema, vae), write_values)
+
+    def batches(
+        self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
+    ) -> ItemStream:
+        """Rows of a single file are streamed."""
+        assert isinstance(schema, TableSchema)
+        stream = row_batches(path, schema, size, log, label) if path.is_file() and not has_splits(path) else None
+        return stream or super().batches(path, schema, size, log, label, train)
 
     def original(self, record: Record) -> Mapping[str, str]:
         assert isinstance(record, Row)
@@ -77,18 +93,6 @@ class Tables(InMemoryDomain):
             for original, result in zip(originals, results, strict=True)
         )
         write_csv(path, [header, *rows])
-
-
-def write_csv(path: Path, rows: Iterable[Sequence[str]]) -> None:
-    """Write rows of text, the first of which is the header.
-
-    Raises:
-        CannotWrite: the disk is full, or the like.
-    """
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    with atomic_file(path) as part:
-        part.write_text(text.getvalue(), "utf-8")
 
 
 TABLES = Tables("tables", "row", "rows", RecordFormat("rows", (Row,), ROW_SUFFIXES), ".csv", TableSettings)
