@@ -21,6 +21,7 @@ from vaekit.domains.find import domain_of
 from vaekit.domains.tables.schema import TableSchema
 from vaekit.errors import BadCheckpoint, UnknownDomain, printable, reason_of, system_errors
 from vaekit.estimators.table_estimator import TableEstimator
+from vaekit.estimators.table_output import LIBRARIES
 from vaekit.formats.paths import REFERENCE
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.json import dumps
@@ -122,6 +123,8 @@ def read_record(path: Path, made_with: str, schema: TableSchema) -> EstimatorRec
             raise ValueError(f"its version is {record.version}")
         if record.vae != made_with:
             raise ValueError("it belongs to another VAE")
+        if record.library not in ("", *LIBRARIES):
+            raise ValueError(f"there are no frames of {printable(record.library)!r}")
         missing = {column.name for column in schema.columns} - set(record.features)
         if missing or len(set(record.features)) < len(record.features):
             raise ValueError("its columns are not those of the VAE")

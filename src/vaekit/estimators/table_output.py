@@ -1,7 +1,7 @@
 """Results of estimators as arrays, or as frames of the library that the input is of."""
 
-import sys
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,11 @@ from vaekit.datasets.row_chunks import texts_array
 from vaekit.domains.tables.cells import numbers
 from vaekit.domains.tables.columns import DATE, NUMERIC, Column
 from vaekit.domains.tables.schema import TableSchema
+from vaekit.errors import MissingPackage
 
 PANDAS, POLARS, ARROW = "pandas", "polars", "pyarrow"
+LIBRARIES = (PANDAS, POLARS, ARROW)
+"""Of frames that estimators return."""
 TRUTHS = {"True": True, "False": False}
 
 
@@ -27,17 +30,34 @@ def frame_of(columns: Mapping[str, NDArray[Any]], library: str, index: Any = Non
 
     Returns:
         The frame; for another library the values as an array (n, columns).
+
+    Raises:
+        MissingPackage: the library is not installed.
     """
-    package = sys.modules.get(library)
-    # Objects of a list are inspected, those of an array keep the type object.
+    if library not in LIBRARIES:
+        return array_of(columns)
+    package = imported(library)
+    # Objects of a list are inspected; those of an array keep the type object.
     cells = {name: values.tolist() if values.dtype == object else values for name, values in columns.items()}
-    if library == PANDAS and package is not None:
-        return package.DataFrame(cells, index=index)
-    if library == POLARS and package is not None:
-        return package.DataFrame(cells)
-    if library == ARROW and package is not None:
+    if library == ARROW:
         return package.table(cells)
-    return array_of(columns)
+    return package.DataFrame(cells, index=index) if library == PANDAS else package.DataFrame(cells)
+
+
+def imported(library: str) -> Any:
+    """The package of frames.
+
+    Raises:
+        MissingPackage: it is not installed.
+    """
+    try:
+        return import_module(library)
+    except ImportError as error:
+        raise MissingPackage(
+            f"The package {library} is not installed.",
+            "It is needed to return rows as in the frame that the estimator was fitted with.",
+            f"Run: pip install {library}",
+        ) from error
 
 
 def array_of(columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
