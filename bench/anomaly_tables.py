@@ -100,7 +100,7 @@ def results_of_vae(a: Array, b: Array, seed: int, overrides: Sequence[str]) -> I
     start = time.perf_counter()
     detector = VAEDetector(random_state=seed, overrides=overrides).fit(a)
     for score in SCORES:
-        yield score, -detector.set_params(score=score).score_samples(b), time.perf_counter() - start
+        yield score, -detector.set_params(score_type=score).score_samples(b), time.perf_counter() - start
         start = time.perf_counter()
 
 
