@@ -171,7 +171,10 @@ def two_sample_auroc(real: ArrayLike, synthetic: ArrayLike, seed: int = 0) -> fl
     selection = require("sklearn.model_selection", "compare samples with data", "analysis")
     trees = ensemble.HistGradientBoostingClassifier(max_iter=100, random_state=seed % 2**32)
     folds = selection.StratifiedKFold(FOLDS, shuffle=True, random_state=seed % 2**32)
-    scores = selection.cross_val_predict(trees, rows, kinds, cv=folds, method="predict_proba")[:, 1]
+    pools = require("threadpoolctl", "compare samples with data", "analysis")
+    # On a busy machine, the threads of OpenMP wait for each other a hundred times as long as one takes alone.
+    with pools.threadpool_limits(limits=1, user_api="openmp"):
+        scores = selection.cross_val_predict(trees, rows, kinds, cv=folds, method="predict_proba")[:, 1]
     return auroc(scores, kinds)
 
 
