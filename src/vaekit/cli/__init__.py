@@ -20,6 +20,7 @@ from vaekit.cli.doctor import doctor
 from vaekit.cli.edit import edit
 from vaekit.cli.encode import encode
 from vaekit.cli.evaluate import evaluate
+from vaekit.cli.explain import explain
 from vaekit.cli.extract import extract
 from vaekit.cli.finetune import finetune
 from vaekit.cli.get import get
@@ -48,7 +49,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    *(reconstruct, encode, decode, sample, interpolate, traverse, direction, edit, index, search, score, compare),
+    *(
+        reconstruct,
+        encode,
+        decode,
+        sample,
+        interpolate,
+        traverse,
+        direction,
+        edit,
+        index,
+        search,
+        score,
+        explain,
+        compare,
+    ),
     *(doctor, evaluate, train, finetune, push, get, inspect, diff, convert, extract, bake),
 )
 for verb in VERBS:

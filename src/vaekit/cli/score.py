@@ -22,6 +22,7 @@ class Score(StrEnum):
     ELBO = "elbo"
     RECONSTRUCTION = "reconstruction"
     KL = "kl"
+    LOCAL = "local"
     MAHALANOBIS = "mahalanobis"
     NEIGHBORS = "neighbors"
     ENSEMBLE = "ensemble"
@@ -42,8 +43,9 @@ def score(
         Score,
         typer.Option(
             "--score",
-            help="likelihood: log p(x) by importance weighting; elbo, and its parts reconstruction and kl; mahalanobis "
-            "and neighbors: distances of latents from those of the reference; ensemble of likelihood and neighbors.",
+            help="likelihood: log p(x) by importance weighting; elbo, and its parts reconstruction and kl; local: the "
+            "least probable places of images; mahalanobis and neighbors: distances of latents from those of the "
+            "reference; ensemble of likelihood and neighbors.",
         ),
     ] = Score.LIKELIHOOD,
     reference: Annotated[

@@ -286,7 +286,8 @@ class Domain(Protocol):
     def batches(
         self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
     ) -> ItemStream:
-        """All items of a data set in order, in memory for one batch where the container allows it.
+        """The items of a data set in order, in memory for one batch where the container allows it: those of its test
+        split, if it has one.
 
         Args:
             path: the data set.
@@ -294,7 +295,7 @@ class Domain(Protocol):
             size: items of a batch.
             log: for messages about the data.
             label: the column of labels to read, too.
-            train: leave out the test split, if there is one.
+            train: those of the training split instead.
 
         Raises:
             NotFound, NoTrainingData: there are no items, no labels, or no such column.

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from vaekit.anomaly.hash_sample import HashSample
-from vaekit.anomaly.labels import normal_label, plain_label
+from vaekit.anomaly.labels import has_usual_label, normal_label, plain_label
 from vaekit.anomaly.reference import MOST_LATENTS, Reference, ReferenceFit
 from vaekit.anomaly.scores import Evidence, Scorer
 from vaekit.anomaly.thresholds import Threshold, by_contamination, by_false_positive_rate, by_labels
+from vaekit.datasets.label_columns import FOLDER
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.domain import ItemStream
 from vaekit.errors import NotFound
@@ -116,15 +117,17 @@ def fit_reference(
 
 
 def labelled_stream(model: OpenModel, path: Path, labels: str | None, train: bool = False) -> ItemStream:
-    """The items of a data set, with labels where it has such a column.
+    """The items of a data set, with labels where it has such a column. If none is named, folders are labels where one
+    of them has a usual name of normal items, as in MVTec's layout.
 
     Raises:
         NotFound, NoTrainingData: there are no items.
     """
     size, log = batch_size(model), SkipLog()
-    if labels is not None:
-        with suppress(NotFound):
-            return model.domain.batches(path, model.schema, size, log, labels, train)
+    with suppress(NotFound):
+        stream = model.domain.batches(path, model.schema, size, log, labels or FOLDER, train)
+        if labels is not None or has_usual_label(stream.labels):
+            return stream
     return model.domain.batches(path, model.schema, size, log, None, train)
 
 

@@ -9,11 +9,13 @@ from typing import Any
 
 from vaekit.datasets.dataset import Record, RecordFormat, Row
 from vaekit.datasets.open import ROW_SUFFIXES
+from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.domain import Schema
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.in_memory import InMemoryDomain
 from vaekit.domains.tables.columns import NORMAL, STUDENT
 from vaekit.domains.tables.csv_files import write_csv
+from vaekit.domains.tables.explain import explain_row
 from vaekit.domains.tables.impute import impute, write_values
 from vaekit.domains.tables.measures import row_errors
 from vaekit.domains.tables.schema import MAX_ROWS_TO_FIT, TableSchema, fit, schema_from
@@ -52,6 +54,12 @@ class Tables(InMemoryDomain):
     def imputer(self, vae: VAE, schema: Schema) -> Imputer:
         assert isinstance(schema, TableSchema)
         return Imputer(partial(impute, schema, vae), write_values)
+
+    def explain(self, found: Attribution, schema: Schema, folder: Path | None) -> Explanation:
+        """Columns with their expected values."""
+        del folder
+        assert isinstance(schema, TableSchema)
+        return explain_row(found, schema)
 
     def original(self, record: Record) -> Mapping[str, str]:
         assert isinstance(record, Row)
