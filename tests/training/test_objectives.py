@@ -1,5 +1,8 @@
 """Objectives: weighted sums of terms over one pass."""
 
+import pickle
+from dataclasses import replace
+
 import pytest
 import torch
 from passes import gaussian_pass, random_pass, seeded
@@ -66,6 +69,62 @@ def test_gradients_flow_through_the_total_and_not_through_the_parts() -> None:
     x = seen.x.clone().requires_grad_()
     losses = Objective({"kl": kl()}, weights(kl=1.0))(seen.vae, x, 0, seeded())
     assert losses.total.requires_grad and not losses.parts["kl"].requires_grad
+
+
+def squares(forward: Pass) -> Tensor:
+    return forward.x.square().sum(dim=1)
+
+
+def first_value(forward: Pass) -> Tensor:
+    return forward.x[:, 0]
+
+
+TRIMMED = Objective(
+    {"a": Term(squares, nats=False), "b": Term(first_value, nats=False, latents_only=True)},
+    weights(a=2.0, b=-1.0),
+    trim=0.25,
+)
+
+
+def test_the_items_with_the_largest_losses_do_not_count() -> None:
+    seen = random_pass((3,), count=8)
+    x = seen.x.clone().requires_grad_()
+    losses = TRIMMED(seen.vae, x, 0, seeded())
+    kept = (2 * x.square().sum(dim=1) - x[:, 0]).argsort()[:6]
+    alone = x.detach()[kept].requires_grad_()
+    expected = TRIMMED.untrimmed(seen.vae, alone, 0, seeded())
+    torch.testing.assert_close(losses.total, expected.total)
+    torch.testing.assert_close(losses.fidelity, expected.fidelity)
+    torch.testing.assert_close(losses.parts, expected.parts)
+    losses.total.backward()
+    expected.total.backward()
+    assert x.grad is not None and alone.grad is not None
+    torch.testing.assert_close(x.grad[kept], alone.grad)
+    assert x.grad.any(dim=1).sum() == 6, "trimmed items have no gradient"
+
+
+@pytest.mark.parametrize(("trim", "items", "counted"), [(0.29, 100, 71), (0.05, 39, 38), (0.05, 40, 38), (0.99, 7, 1)])
+def test_shares_are_rounded_down(trim: float, items: int, counted: int) -> None:
+    seen = random_pass((3,), count=items)
+    x = seen.x.clone().requires_grad_()
+    replace(TRIMMED, trim=trim)(seen.vae, x, 0, seeded()).total.backward()
+    assert x.grad is not None and x.grad.any(dim=1).sum() == counted
+
+
+def test_a_term_with_one_value_for_the_batch_counts_as_it_is() -> None:
+    seen = random_pass((3,))
+    terms = {"a": Term(squares, nats=False), "all": Term(lambda forward: forward.x.sum(), nats=False)}
+    losses = Objective(terms, weights(a=1.0, all=1.0), trim=0.5)(seen.vae, seen.x, 0, seeded())
+    assert losses.parts["all"] == seen.x.sum()
+    assert losses.parts["a"] == squares(seen).sort().values[:4].mean()
+    with refuses(BadRecipe, "0.5", "nll"):
+        Objective({"all": terms["all"]}, weights(all=1.0), trim=0.5)(seen.vae, seen.x, 0, seeded())
+
+
+def test_trimming_needs_batches_of_which_an_item_is_trimmed() -> None:
+    assert TRIMMED.min_items == 4 and TRIMMED.untrimmed.min_items == 1
+    assert replace(TRIMMED, trim=0.07).min_items == 15
+    assert pickle.loads(pickle.dumps(TRIMMED)).trim == 0.25
 
 
 def test_the_most_items_that_a_term_needs_are_needed() -> None:

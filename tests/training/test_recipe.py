@@ -1,5 +1,6 @@
 """Recipes: read, with_overrides and refused; their VAE, schedule and objective."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,18 @@ def test_recipes_of_the_first_edition_are_upgraded() -> None:
         "data": {"domain": "images", "size": 16, "crop": "center"},
         "vae": {"net": {"image_size": 16}},
     }
+
+
+@pytest.mark.parametrize(("trim", "share"), [(0, 0.0), (0.05, 0.05), (None, 0.0)])
+def test_a_share_of_each_batch_may_be_trimmed(trim: float | None, share: float) -> None:
+    objective = {"terms": {"l1": 1.0}, **({} if trim is None else {"trim": trim})}
+    assert Recipe("x", {"objective": objective}).objective().trim == share
+
+
+@pytest.mark.parametrize("trim", [1, 1.5, -0.1, "5%", True, math.nan, [0.05]])
+def test_what_cannot_be_trimmed_is_refused(trim: object) -> None:
+    with refuses(BadRecipe, "trim"):
+        Recipe("x", {"objective": {"terms": {"l1": 1.0}, "trim": trim}}).objective()
 
 
 @pytest.mark.parametrize("data", [None, 3, {}, {"domain": 3}])

@@ -104,6 +104,20 @@ def test_a_run_that_was_cut_ends_with_the_same_bits(
         assert a.read_bytes() == b.read_bytes()
 
 
+def test_a_trimmed_run_ends_with_the_same_bits_and_is_another_run(
+    small_recipe: Recipe, stream: Stream, tmp_path: Path
+) -> None:
+    table = {**small_recipe.table, "schedule": {**small_recipe.table["schedule"], "samples": 120}}
+    trimmed = Recipe("small", {**table, "objective": {**table["objective"], "trim": 0.25}})
+    run_training(run_of(trimmed, stream, tmp_path / "whole"))
+    with pytest.raises(Cut):
+        run_training(run_of(trimmed, stream, tmp_path / "cut"), cut_after(80))
+    with refuses(RecipeChanged, "trim"):
+        run_training(run_of(Recipe("small", table), stream, tmp_path / "cut"))
+    run_training(run_of(trimmed, stream, tmp_path / "cut"))
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+
+
 def test_the_normalization_is_measured_in_sight_and_can_be_stopped(
     small_recipe: Recipe, stream: Stream, tmp_path: Path
 ) -> None:

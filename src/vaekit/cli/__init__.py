@@ -28,6 +28,7 @@ from vaekit.cli.index import index
 from vaekit.cli.inspect import inspect
 from vaekit.cli.interpolate import interpolate
 from vaekit.cli.list import list_models
+from vaekit.cli.optimise import optimise
 from vaekit.cli.output import accept_any_text, finish_output, open_closed_streams, show_error, show_usage_error
 from vaekit.cli.push import push
 from vaekit.cli.reconstruct import reconstruct
@@ -49,22 +50,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    *(
-        reconstruct,
-        encode,
-        decode,
-        sample,
-        interpolate,
-        traverse,
-        direction,
-        edit,
-        index,
-        search,
-        score,
-        explain,
-        compare,
-    ),
-    *(doctor, evaluate, train, finetune, push, get, inspect, diff, convert, extract, bake),
+    *(reconstruct, encode, decode, sample, interpolate, traverse, direction, edit, optimise, index, search, score),
+    *(explain, compare, doctor, evaluate, train, finetune, push, get, inspect, diff, convert, extract, bake),
 )
 for verb in VERBS:
     app.command(no_args_is_help=True, cls=WithRecipes if verb is train else None)(verb)

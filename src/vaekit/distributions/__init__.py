@@ -1,6 +1,6 @@
 """Probability distributions: posteriors, likelihoods and priors, independent of networks, files and images."""
 
-from vaekit.distributions.base import Factorized, Likelihood, Posterior, Prior, SampledPrior, ToPrior
+from vaekit.distributions.base import Factorized, Likelihood, Posterior, Prior, SampledPrior, ToPrior, expectation
 from vaekit.distributions.cells import LogisticCounts, LogisticSteps, OneHot, StudentT, TwoValued
 from vaekit.distributions.coded import Choices, Signs
 from vaekit.distributions.columns import Columns, Group
@@ -45,4 +45,5 @@ __all__ = [
     "Transformed",
     "TwoValued",
     "UniformCodes",
+    "expectation",
 ]

@@ -79,6 +79,20 @@ class Factorized(Likelihood, Protocol):
         """log p(x_i|z) in nats of each element, (b, ...); of rows, of each column, (b, columns). Sums to `log_prob`."""
 
 
+@runtime_checkable
+class HasExpectation(Protocol):
+    """A likelihood of discrete data, whose mode has no gradient."""
+
+    @property
+    def expectation(self) -> Tensor:
+        """Differentiable values in the place of the mode, (b, ...): probabilities instead of 0 and 1."""
+
+
+def expectation(likelihood: Likelihood) -> Tensor:
+    """The mode, or for discrete data probabilities in its place, which have gradients."""
+    return likelihood.expectation if isinstance(likelihood, HasExpectation) else likelihood.mode
+
+
 ToPrior = Callable[[Callable[[Tensor], Posterior]], Prior]
 """A function from a VAE's `encode` to its prior: learned priors may depend on posteriors."""
 AnyPosterior = TypeVar("AnyPosterior", bound=Posterior)

@@ -128,6 +128,11 @@ class TwoValued:
     def mode(self) -> Tensor:
         return (self.logits > 0).to(self.logits.dtype)
 
+    @property
+    def expectation(self) -> Tensor:
+        """The probabilities of ones."""
+        return self.logits.sigmoid()
+
     @torch.no_grad()
     def sample(self, generator: Generator | None = None) -> Tensor:
         """0 or 1."""
@@ -156,6 +161,11 @@ class OneHot:
     @property
     def mode(self) -> Tensor:
         return self._as_values(self._split(self.logits).argmax(dim=-1))
+
+    @property
+    def expectation(self) -> Tensor:
+        """The probabilities of the categories."""
+        return self._split(self.logits).softmax(dim=-1).flatten(1)
 
     @torch.no_grad()
     def sample(self, generator: Generator | None = None) -> Tensor:

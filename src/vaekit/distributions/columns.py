@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from vaekit.distributions.base import Factorized, sum_items
+from vaekit.distributions.base import Factorized, expectation, sum_items
 from vaekit.shapes import PerItem
 
 
@@ -39,6 +39,11 @@ class Columns:
     @property
     def mode(self) -> Tensor:
         return torch.cat([group.likelihood.mode for group in self.groups], dim=1)
+
+    @property
+    def expectation(self) -> Tensor:
+        """The mode, with probabilities as the values of two-valued and categorical columns."""
+        return torch.cat([expectation(group.likelihood) for group in self.groups], dim=1)
 
     def sample(self, generator: Generator | None = None) -> Tensor:
         return torch.cat([group.likelihood.sample(generator) for group in self.groups], dim=1)

@@ -13,6 +13,7 @@ from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.imputation import Imputer
+from vaekit.domains.sample_quality import CompareSamples
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.perception import Perception
 from vaekit.evaluation.vae_pass import VAERunner
@@ -99,6 +100,15 @@ class ItemStream:
     """The number of items, if it is known in advance."""
     labels: frozenset[str] = frozenset()
     """The distinct labels, if they were requested and are known in advance."""
+    fraction: Callable[[], float] | None = None
+    """The share of the data that has been read, from 0 to 1, if `total` is not known."""
+
+    def expected_total(self, done: int) -> int:
+        """The number of items, known or estimated after `done` items."""
+        if self.total is not None:
+            return self.total
+        fraction = 1.0 if self.fraction is None else self.fraction()
+        return max(done, round(done / fraction)) if fraction > 0 else done
 
 
 @dataclass(frozen=True)
@@ -141,6 +151,14 @@ class Schema(Protocol):
     def to_items(self, x: Tensor) -> Sequence[Any]:
         """The inverse: items of the domain, one for each in the batch (b, ...)."""
 
+    def property_named(self, name: str) -> Callable[[Tensor], Tensor]:
+        """What a named property of items is: a differentiable function from items (b, ...), or from what is expected of
+        them (see `vaekit.distributions.expectation`), to values (b,).
+
+        Raises:
+            NotFound: items have no such property.
+        """
+
 
 @runtime_checkable
 class Domain(Protocol):
@@ -173,6 +191,11 @@ class Domain(Protocol):
     @property
     def batch_size(self) -> int:
         """Items that an engine runs at once by default."""
+
+    @property
+    def samples_vary(self) -> bool:
+        """Whether the values of samples are drawn from p(x|z), as those of data vary; else the mode is taken, as noise
+        in pixels is nothing to look at."""
 
     def check_table(self, table: Mapping[str, Any]) -> None:
         """Check the recipe's [data], without the domain, before data are opened.
@@ -261,6 +284,13 @@ class Domain(Protocol):
     def imputer(self, vae: VAE, schema: Schema) -> Imputer | None:
         """What fills in the missing values of items; None where items have none."""
 
+    def sample_comparison(self, path: Path, schema: Schema) -> CompareSamples | None:
+        """What compares samples with the data at a path, which are read at once; None where there are no measures.
+
+        Raises:
+            NotFound, NoTrainingData: the data cannot be read.
+        """
+
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         """The items of a file that a user names.
 
@@ -286,8 +316,7 @@ class Domain(Protocol):
     def batches(
         self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
     ) -> ItemStream:
-        """The items of a data set in order, in memory for one batch where the container allows it: those of its test
-        split, if it has one.
+        """The items of a data set in order, in memory for one batch where the container allows it.
 
         Args:
             path: the data set.
@@ -295,7 +324,7 @@ class Domain(Protocol):
             size: items of a batch.
             log: for messages about the data.
             label: the column of labels to read, too.
-            train: those of the training split instead.
+            train: of data with a test split, take the training split; otherwise the test split is taken.
 
         Raises:
             NotFound, NoTrainingData: there are no items, no labels, or no such column.

@@ -121,11 +121,12 @@ def validate(
     Args:
         vae: in evaluation mode.
         x: the items, (b, ...).
-        objective: the training objective.
+        objective: the training objective; of items that are measured, none is trimmed.
         samples: the number of samples so far.
         size: the batch size, as in training: a device may not hold all items at once.
         generator: the source of all randomness.
     """
+    objective = objective.untrimmed
     totals: dict[str, float] = {}
     counted = 0
     posteriors = []

@@ -316,9 +316,9 @@ def in_precision(device: torch.device, precision: str) -> AbstractContextManager
 
 
 def too_few(size: int, minimum: int) -> BadRecipe:
-    """The error for batches that are too small for a term."""
+    """The error for batches that are too small for a term, or for a share of their items."""
     return BadRecipe(
-        f"The micro-batch has {size} items, but a term of this objective needs at least {minimum}.",
+        f"The micro-batch has {size} items, but a term of this objective, or its trim, needs at least {minimum}.",
         "",
         "Increase schedule.batch_size or schedule.micro_batch.",
     )

@@ -5,8 +5,9 @@ so that a run can be sent to other processes: the functions of their terms are f
 bound by `functools.partial`.
 """
 
+import math
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
@@ -21,6 +22,8 @@ from vaekit.training.weights import Weight
 from vaekit.vae import VAE
 
 Shared = TypeVar("Shared")
+ROUNDING = 1e-9
+"""A share of items may be too small by this: 0.29 of 100 are 29."""
 
 
 @dataclass(eq=False)
@@ -104,7 +107,7 @@ class Losses:
 
     total: Tensor
     parts: Mapping[str, Tensor]
-    """The values of the terms, without weights and without division by the dimensions."""
+    """The values of the terms, without weights and without division by the dimensions; of the items that count."""
     forward: Pass
     fidelity: Tensor
     """The total without the terms on latents only: what the decoder is trained on. An adaptive adversarial weight is
@@ -121,11 +124,21 @@ class Objective:
     per_dimension: bool = False
     """Whether terms in nats are divided by the number of values of an item, as is usual for losses of images. The
     ratio of KL and log-probability, and with it the meaning of the weights, stays the same."""
+    trim: float = 0.0
+    """The share of the items of each batch with the largest losses that do not count, rounded down: the trimmed
+    likelihood (Hadi & Luceno 1997, doi 10.1016/S0167-9473(97)00011-X), which tolerates as many contaminated data. Terms
+    that are one value for the batch, such as a KL with free nats, count as they are."""
 
     @property
     def min_items(self) -> int:
-        """The minimum batch size of all terms."""
-        return max((term.min_items for term in self.terms.values()), default=1)
+        """The minimum batch size of all terms, and of a batch in which an item is trimmed."""
+        least = math.ceil(1 / self.trim) if self.trim else 1
+        return max((least, *(term.min_items for term in self.terms.values())))
+
+    @property
+    def untrimmed(self) -> "Objective":
+        """The same objective of all items, for measurements."""
+        return replace(self, trim=0.0)
 
     def has_final_weights(self, samples: int) -> bool:
         """Whether all weights are constant after `samples` samples."""
@@ -134,15 +147,36 @@ class Objective:
     def __call__(self, vae: VAE, x: Tensor, samples: int, generator: Generator) -> Losses:
         """The losses of a batch x (b, ...) after `samples` samples. Terms with a weight of zero are not computed."""
         forward = Pass(vae, x, samples, generator)
-        parts: dict[str, Tensor] = {}
-        total, fidelity = torch.zeros((), device=x.device), torch.zeros((), device=x.device)
+        values: dict[str, Tensor] = {}
+        scales: dict[str, float] = {}
         for name, term in self.terms.items():
             weight = self.weights[name].at(samples)
-            if not weight:
-                continue
-            parts[name] = term.compute(forward).float().mean()
-            scale = weight / x[0].numel() if self.per_dimension and term.nats else weight
-            total = total + scale * parts[name]
-            if not term.latents_only:
-                fidelity = fidelity + scale * parts[name]
+            if weight:
+                values[name] = term.compute(forward).float()
+                scales[name] = weight / x[0].numel() if self.per_dimension and term.nats else weight
+        if self.trim:
+            counted = self._counted(values, scales, len(x))
+            values = {name: value[counted] if value.dim() else value for name, value in values.items()}
+        parts = {name: value.mean() for name, value in values.items()}
+        total, fidelity = torch.zeros((), device=x.device), torch.zeros((), device=x.device)
+        for name, part in parts.items():
+            total = total + scales[name] * part
+            if not self.terms[name].latents_only:
+                fidelity = fidelity + scales[name] * part
         return Losses(total, {name: part.detach() for name, part in parts.items()}, forward, fidelity)
+
+    def _counted(self, values: Mapping[str, Tensor], scales: Mapping[str, float], items: int) -> Tensor:
+        """The indices of the items that count.
+
+        Raises:
+            BadRecipe: no term has a value for each item.
+        """
+        each = [scales[name] * value.detach() for name, value in values.items() if value.dim()]
+        if not each:
+            raise BadRecipe(
+                f"trim is {self.trim:g}, but no term of the objective has a value for each item.",
+                "Expected a term such as nll, by which items are compared.",
+                "Set objective.trim=0, or add such a term.",
+            )
+        trimmed = int(self.trim * items * (1 + ROUNDING))
+        return torch.stack(each).sum(dim=0).argsort(stable=True)[: items - trimmed]

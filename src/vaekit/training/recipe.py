@@ -159,9 +159,14 @@ class Recipe:
         if not terms:
             raise self._bad("it has no [objective.terms]")
         per_dimension = table.pop("per_dimension", False)
+        trim = table.pop("trim", 0.0)
+        if type(trim) not in (int, float) or not 0 <= trim < 1:
+            raise self._bad(f"objective.trim is {printable(repr(trim), 60)}; it is a share, from 0 to below 1")
         if table or not isinstance(per_dimension, bool):
-            raise self._bad(f"[objective] accepts per_dimension = true or false, and terms; not {', '.join(table)}")
-        return Objective(terms, weights, per_dimension)
+            raise self._bad(
+                f"[objective] accepts per_dimension = true or false, trim, and terms; not {', '.join(table)}"
+            )
+        return Objective(terms, weights, per_dimension, float(trim))
 
     def kinds_of_terms(self) -> dict[str, str]:
         """The kind of each term of the objective, by name."""

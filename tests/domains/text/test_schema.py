@@ -10,7 +10,7 @@ from vaekit.datasets.dataset import Line, Row
 from vaekit.domains.find import domain_named
 from vaekit.domains.text.measures import matches
 from vaekit.domains.text.schema import END, UNKNOWN, TextSchema, fit, schema_from
-from vaekit.errors import BadCheckpoint, BadItem, NoTrainingData
+from vaekit.errors import BadCheckpoint, BadItem, NotFound, NoTrainingData
 from vaekit.evaluation.vae_pass import VAEPass
 
 SENTENCES = ["the cat sleeps", "the dog eats", "a cat"]
@@ -92,3 +92,8 @@ def test_accuracy_counts_tokens_up_to_the_end() -> None:
     found = matches(seen)
     assert found["token_accuracy"].tolist() == pytest.approx([1, 1, 1 / 3])
     assert found["exact_match"].tolist() == [1, 1, 0]
+
+
+def test_sentences_have_no_property_but_functions() -> None:
+    with refuses(NotFound, "length"):
+        fit(lines(*SENTENCES), "words", 10, 5).property_named("length")

@@ -41,6 +41,7 @@ from vaekit.domains.images.ground_truth import without_masks
 from vaekit.domains.images.perception import image_perception
 from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.preparation import Preparation, check_fit, cut, preparation_from, put, whole
+from vaekit.domains.images.properties import image_property
 from vaekit.domains.images.read import IMAGE_ENDINGS, check_takes_images, for_vae, read_image, with_channels
 from vaekit.domains.images.records import IMAGE_RECORDS
 from vaekit.domains.images.sequences import DEFAULT_ANIMATION, resized, sequence_writer, write_grid, write_many
@@ -97,6 +98,9 @@ class ImageSchema:
         """Images (1, c, h, w) in [-1, 1], of a middle exposure where the VAE's is relative."""
         return self.preparation.exposing.undo(x).clamp(-1, 1).split(1)
 
+    def property_named(self, name: str) -> Callable[[Tensor], Tensor]:
+        return image_property(name)
+
 
 @dataclass(frozen=True)
 class Images:
@@ -109,6 +113,7 @@ class Images:
     computing: tuple[str, ...] = COMPUTING
     ending: str = ".png"
     batch_size: int = 1
+    samples_vary: bool = False
 
     def check_table(self, table: Mapping[str, Any]) -> None:
         preparation_from(table)
@@ -167,6 +172,9 @@ class Images:
 
     def imputer(self, vae: VAE, schema: Schema) -> None:
         """Images have no missing values."""
+
+    def sample_comparison(self, path: Path, schema: Schema) -> None:
+        """`vaekit evaluate --latent` measures the Frechet distance of samples."""
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         """One image, in the size that it has."""

@@ -1,6 +1,6 @@
 """The schema of a table: its columns, and the place of each in the tensors that a VAE takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from vaekit.domains.tables.columns import (
     as_plain,
 )
 from vaekit.domains.tables.fit import fit_columns
+from vaekit.domains.tables.properties import column_property
 from vaekit.errors import BadItem, NoTrainingData, printable
 from vaekit.records import from_dict
 
@@ -138,6 +139,10 @@ class TableSchema:
         values, slots = x.double().numpy(force=True), self.slots()
         cells = {column.name: column.decode(values[:, slots[column.name]]) for column in self.columns}
         return [{name: cells[name][row] for name in cells} for row in range(len(x))]
+
+    def property_named(self, name: str) -> Callable[[Tensor], Tensor]:
+        """A column; see `column_property`."""
+        return column_property(self.ordered, name)
 
 
 def fit(records: Sequence[Row], overrides: Mapping[str, str] = {}, real: str = STUDENT) -> TableSchema:

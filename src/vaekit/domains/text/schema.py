@@ -1,7 +1,7 @@
 """The vocabulary of sentences: characters, or words between white space."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaekit.datasets.dataset import Line, Record
-from vaekit.errors import BadItem, NoTrainingData, printable
+from vaekit.errors import BadItem, NotFound, NoTrainingData, printable
 
 UNITS = {"characters": "", "words": " "}
 """The kinds of tokens, with the separator between two of them."""
@@ -76,6 +76,18 @@ class TextSchema:
     def to_items(self, x: Tensor) -> list[str]:
         """Sentences, each up to the first end."""
         return [self._sentence(row) for row in x.tolist()]
+
+    def property_named(self, name: str) -> Callable[[Tensor], Tensor]:
+        """Sentences have no numeric properties of their own.
+
+        Raises:
+            NotFound: always.
+        """
+        raise NotFound(
+            f"Sentences have no property {printable(repr(name))}.",
+            "Expected a Python function of sentences, as module:function.",
+            "Write one that returns a number for each sentence of a list.",
+        )
 
     def _sentence(self, numbers: Sequence[int]) -> str:
         end = numbers.index(END) if END in numbers else len(numbers)

@@ -1,0 +1,161 @@
+"""`vaekit optimise`: more or less of a property, within bounds."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vaekit.cli import options
+from vaekit.cli.output import (
+    failures_json,
+    log,
+    log_failures,
+    log_notes,
+    print_json,
+    print_table,
+    progress_bar,
+    spinner,
+)
+from vaekit.tasks.options import EngineOptions, ModelOptions
+
+if TYPE_CHECKING:
+    from vaekit.tasks.optimise import Optimised, OptimisedItem
+
+SHOWN = 20
+"""Items of a file in the table; --json has all."""
+
+
+@options.with_records
+def optimise(
+    items: options.Items,
+    wanted: Annotated[
+        str,
+        typer.Option(
+            "--property",
+            metavar="P",
+            help="What to increase: a column, or column=value for its probability; brightness, contrast, saturation, "
+            "warmth or detail of images; or a Python function of items, as module:function. -P decreases it.",
+        ),
+    ],
+    *,
+    source: ModelOptions,
+    out: options.Out = Path("optimised"),
+    minimise: Annotated[bool, typer.Option("--minimise", help="Decrease the property.")] = False,
+    target: Annotated[
+        float | None,
+        typer.Option("--target", metavar="VALUE", help="Come close to this value instead.", show_default="none"),
+    ] = None,
+    within: Annotated[
+        float,
+        typer.Option(
+            "--within",
+            metavar="D",
+            help="Maximum distance from the item in latent space, in standard deviations of the latents.",
+        ),
+    ] = 3.0,
+    density: Annotated[
+        float,
+        typer.Option(
+            "--density",
+            metavar="Q",
+            help="Minimum density of the latents, as a quantile of the densities of samples; 0 for none.",
+        ),
+    ] = 0.01,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="PATH",
+            help="Data whose latents define standard deviations and densities.",
+            show_default="the prior of the VAE",
+        ),
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", metavar="METHOD", help="gradient, cma-es, or auto: gradients where the property has them."
+        ),
+    ] = "auto",
+    steps: Annotated[
+        int, typer.Option("--steps", metavar="N", min=1, help="Gradient steps, or generations of CMA-ES.")
+    ] = 200,
+    path: Annotated[
+        int | None,
+        typer.Option(
+            "--path", metavar="N", min=0, help="Also write N items between each item and its result, as a sequence."
+        ),
+    ] = None,
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="Also write original and result next to each other.")
+    ] = False,
+    seed: options.Seed = 0,
+    engine: EngineOptions,
+    as_json: options.Json = False,
+) -> None:
+    """Change items so that a property increases, within bounds.
+
+    Encodes each item, walks in latent space towards more of the property, and decodes the end. The walk does not go
+    farther than --within, nor to latents that are less dense than --density, where decoders make nothing that is like
+    the data. Results are written as `vaekit reconstruct` writes them. The property is measured of what was written, and
+    of the same after it was encoded and decoded once more.
+    """
+    from vaekit.tasks.model import open_model
+    from vaekit.tasks.optimise import OptimiseOptions
+    from vaekit.tasks.optimise import optimise as run
+
+    with spinner("loading the VAE"):
+        model = open_model(source, engine)
+    chosen = OptimiseOptions(wanted, minimise, target, within, density, method, steps, seed, data, path)
+    with progress_bar("steps") as progress:
+        result = run(model, items, out, chosen, side_by_side, progress)
+    log_failures(result.batch)
+    for file in result.batch.results:
+        log_notes(file.source, file.notes)
+    for note in model.notes:
+        log(f"{source.vae}: {note}")
+    if as_json:
+        print_result_json(source.vae, result, model.items.files)
+    else:
+        print_results(source.vae, result)
+        log(f"Written to {out}")
+    if not result.batch.complete:
+        raise typer.Exit(1)
+
+
+def print_result_json(vae: str, result: "Optimised", files: str) -> None:
+    """One JSON object on stdout."""
+    from dataclasses import asdict
+
+    facts = {"property": result.property, "goal": result.goal, "method": result.method, "record": str(result.record)}
+    results = [asdict(file) for file in result.batch.results]
+    print_json({"vae": vae, **facts, files: results, "failures": failures_json(result.batch)})
+
+
+def print_results(vae: str, result: "Optimised") -> None:
+    """A table for each file."""
+    columns = ("item", "before", "reconstruction", "after", "after encoding again", "moved", "bound reached")
+    for file in result.batch.results:
+        rows = [row_of(item) for item in file.items[:SHOWN]]
+        more = len(file.items) - SHOWN
+        if len(file.items) > 1:
+            rows.append(mean_row(file.items))
+        shown = f" (the first {SHOWN} of {len(file.items):,})" if more > 0 else ""
+        title = f"{vae}: {result.property} {result.goal}, by {result.method}{shown}"
+        print_table(title, columns, rows)
+
+
+def row_of(item: "OptimisedItem") -> list[str]:
+    """One row of the table."""
+    values = (item.before, item.reconstruction, item.after, item.confirmed)
+    return [item.name, *(f"{each:.5g}" for each in values), f"{item.moved:.2f} std", ", ".join(item.active) or "none"]
+
+
+def mean_row(items: "tuple[OptimisedItem, ...]") -> list[str]:
+    """The means over items whose values are finite."""
+    from math import isfinite
+
+    values = [(each.before, each.reconstruction, each.after, each.confirmed) for each in items]
+    known = [each for each in values if all(map(isfinite, each))]
+    means = [f"{sum(each) / len(known):.5g}" for each in zip(*known, strict=True)] or [""] * 4
+    moved = sum(item.moved for item in items) / len(items)
+    return ["mean", *means, f"{moved:.2f} std", f"{sum(bool(item.active) for item in items):,} of {len(items):,}"]
