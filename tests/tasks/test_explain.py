@@ -2,27 +2,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import torch
-from PIL import Image
+from gray_images import fill_with_dents, save_gray_vae
 from refusals import refuses
 from small_tables import columns, save_table_vae, write_table
 
-from vaekit.checkpoints.save import save
-from vaekit.domains.images.domain import ImageSchema
-from vaekit.domains.images.preparation import Preparation
 from vaekit.domains.tables.explain import UNKNOWN
 from vaekit.errors import BadItem, NotFound
-from vaekit.families import PARTS, assemble
-from vaekit.families.parts.net import GaussianPart, PartsConfig
-from vaekit.identification.metadata import domain_notes
-from vaekit.nets.likelihoods import NormalPart
-from vaekit.nets.residual import ResidualConfig
 from vaekit.tasks.explain import ExplainOptions, explain
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
 from vaekit.tasks.score import ScoreOptions, score
-
-SIDE = 16
 
 
 def opened(path: Path) -> OpenModel:
@@ -31,31 +20,12 @@ def opened(path: Path) -> OpenModel:
 
 @pytest.fixture
 def image_vae(tmp_path: Path) -> Path:
-    """An untrained VAE of whole gray images, which expects gray."""
-    torch.manual_seed(0)
-    vae = assemble(PARTS, PartsConfig(ResidualConfig(1, SIDE, 2, (4,), 0), GaussianPart(), NormalPart(0.1)))  # type: ignore[arg-type]
-    for weights in vae.decoder.parameters():  # type: ignore[union-attr]
-        torch.nn.init.zeros_(weights)
-    schema = ImageSchema(Preparation(SIDE, 1, crop="whole"))
-    path = tmp_path / "gray.safetensors"
-    save(vae.eval(), path, notes=domain_notes("images", schema.as_plain()))
-    return path
+    return save_gray_vae(tmp_path / "gray.safetensors")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """MVTec's layout: good gray images, and one with a white corner."""
-    for name in ("train/good/0.png", "train/good/1.png", "test/good/0.png", "test/good/1.png", "test/dent/2.png"):
-        path = tmp_path / "data" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image = Image.effect_noise((2 * SIDE, SIDE), 8)
-        if "dent" in name:
-            image.paste(255, (2 * SIDE - 8, 0, 2 * SIDE, 4))
-        image.save(path)
-    mask = tmp_path / "data" / "ground_truth" / "dent" / "2_mask.png"
-    mask.parent.mkdir(parents=True)
-    Image.new("L", (2 * SIDE, SIDE)).save(mask)
-    return tmp_path / "data"
+    return fill_with_dents(tmp_path / "data")
 
 
 def test_a_dent_is_found_and_shown(image_vae: Path, folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Explain why items are improbable: the elements that contribute most, as people of the domain look at them."""
 
 import heapq
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,10 +86,7 @@ def explain(
         HalfMissing: the VAE lacks a half.
         CannotWrite: the disk is full, or the like.
     """
-    fingerprint = model.origin.fingerprint
-    path = find_reference(options.vae, fingerprint, options.models)
-    reference = None if path is None else load_reference(path, fingerprint)
-    scorer = scorer_of(model) if reference is None else scorer_of(model, reference.draws, reference.seed)
+    scorer, reference, path = scorer_and_reference(model, options)
     not_scored: dict[str, str] = {}
     count = Counter(progress)
     chosen = most_improbable(scored_items(model, scorer, paths, not_scored, count), options.most)
@@ -100,6 +98,38 @@ def explain(
         )
     explanations = [explained(model, scorer, reference, each, out) for each in chosen]
     return ExplainResult(explanations, [each.score for each in chosen], count.done, not_scored, path)
+
+
+def explain_named(
+    model: OpenModel, data: Path, names: Sequence[str], out: Path | None, options: ExplainOptions = ExplainOptions()
+) -> list[Explanation]:
+    """Explain the items of these names, in the order of the data; see `explain`. The first of several of one name."""
+    scorer, reference, _ = scorer_and_reference(model, options)
+    wanted, found = set(names), []
+    for batch in model.domain.batches(data, model.schema, batch_size(model), SkipLog()).batches:
+        for place, name in enumerate(batch.names):
+            if name in wanted and place not in batch.problems:
+                wanted.remove(name)
+                item = Chosen(name, batch.x[place : place + 1], math.nan, source_of(data, name))
+                found.append(explained(model, scorer, reference, item, out))
+        if not wanted:
+            break
+    return found
+
+
+def scorer_and_reference(model: OpenModel, options: ExplainOptions) -> tuple[Scorer, Reference | None, Path | None]:
+    """The scorer of a VAE, and the statistics of normal data beside it with their file, if there are any.
+
+    Raises:
+        BadReference: they are damaged, or of another VAE.
+        HalfMissing: the VAE lacks a half.
+    """
+    fingerprint = model.origin.fingerprint
+    path = find_reference(options.vae, fingerprint, options.models)
+    if path is None:
+        return scorer_of(model), None, None
+    reference = load_reference(path, fingerprint)
+    return scorer_of(model, reference.draws, reference.seed), reference, path
 
 
 class Counter:
