@@ -21,7 +21,7 @@ import argparse
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,8 @@ from vaekit.tasks.train import TrainCallbacks, TrainOptions, train
 
 SIDE = 128
 """Of maps and masks for the AUROC of pixels."""
+TOGETHER = 100
+"""Digits that are computed together."""
 GOOD = "good"
 FEW_EXPOSURES = "exposures 1, 2"
 OWN = ("likelihood", "elbo", "reconstruction", "kl", "local")
@@ -110,7 +112,7 @@ def mnist(data: Path, work: Path, draws: int, digits: Sequence[int], changes: Se
         path = work / f"digit-{digit}.npz"
         np.savez(path, x=images[labels == digit])
         model = trained("anomaly-digits", path, work / f"digit-{digit}", changes)
-        scorer = scorer_of(model, draws)
+        scorer = replace(scorer_of(model, draws), together=TOGETHER)
         own = torch.from_numpy(images[labels == digit][:500]).unsqueeze(1) / 127.5 - 1
         x = torch.from_numpy(test).unsqueeze(1) / 127.5 - 1
         reference = fitted(scorer, iter([([str(i) for i in range(len(own))], own)]))

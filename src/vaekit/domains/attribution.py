@@ -22,9 +22,9 @@ class Attribution:
     """-log p(x_i|z) of each element minus its mean over normal items, (1, ...); of rows, of each column."""
     sample: Callable[[int], Tensor]
     """A number k -> k samples of p(x|z), (k, ...)."""
-    top: float | None = None
-    """The upper end of the scale of maps: three standard deviations of the contribution of an element of normal items.
-    None if that is not known."""
+    unit: float | None = None
+    """The unit of the scale of maps, which few normal elements reach: three standard deviations of the contribution of
+    an element of normal items. None if that is not known."""
     source: Path | None = None
     """The file of the item, if it has its own."""
 

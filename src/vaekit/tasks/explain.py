@@ -197,11 +197,11 @@ def explained(
         return many.sample(Generator().manual_seed(scorer.seed)).cpu()
 
     likelihood = scorer.halves.likelihood(z, x)
-    found = Attribution(item.name, item.x, likelihood, nats.cpu(), sample, top_of(reference), item.source)
+    found = Attribution(item.name, item.x, likelihood, nats.cpu(), sample, unit_of(reference), item.source)
     return model.domain.explain(found, model.schema, out)
 
 
-def top_of(reference: Reference | None) -> float | None:
+def unit_of(reference: Reference | None) -> float | None:
     """Three standard deviations of the contribution of an element of normal items, whose channels are summed."""
     if reference is None or reference.factors is None:
         return None

@@ -43,8 +43,7 @@ def explain_image(found: Attribution, preparation: Preparation, folder: Path | N
     files = []
     if folder is not None:
         path = file_in(folder, found.name)
-        top = float(heat.max()) if found.top is None else found.top
-        write_image(path, heat_sheet(original, expected, heat, top))
+        write_image(path, heat_sheet(original, expected, heat, found.unit))
         files.append(path)
     reasons = [
         reason_at(region, found.nats, original, expected, tuple(heat.shape)) for region in regions(heat, found.nats)
