@@ -27,7 +27,9 @@ DECADE = 9.0
 """The upper end of a scale in its units, at least: the logarithm of 1 + 9 is one decade."""
 WIDE = 320
 """The side of a heat map in pixels; smaller images are enlarged."""
-CAPTIONS = ("original", "expected", "nats above normal")
+ORIGINAL, EXPECTED = "original", "expected"
+ABOVE_NORMAL, ABSOLUTE = "nats above normal", "-log p in nats"
+"""Captions."""
 
 
 def colors_of(heat: Float[Tensor, "h w"]) -> Float[Tensor, "3 h w"]:
@@ -87,7 +89,8 @@ def heat_sheet(
     panels = [resized(each, size) for each in (original, expected)]
     scale = HeatScale.of(heat, unit)
     places = scale.places(resized(heat[None, None], size)[0, 0])
-    sheet = side_by_side([*panels, heat_over(panels[0], places)], CAPTIONS)
+    captions = (ORIGINAL, EXPECTED, ABSOLUTE if unit is None else ABOVE_NORMAL)
+    sheet = side_by_side([*panels, heat_over(panels[0], places)], captions)
     return torch.cat([sheet, scale_bar(sheet.shape[3], scale, unit is not None)], dim=2)
 
 
