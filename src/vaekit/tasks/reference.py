@@ -1,6 +1,7 @@
 """Fit statistics of normal data, with thresholds, to a VAE."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import torch
 from torch import Tensor
 
 from vaekit.anomaly.hash_sample import HashSample
-from vaekit.anomaly.labels import normal_label, plain_label
+from vaekit.anomaly.labels import has_usual_label, normal_label, plain_label
 from vaekit.anomaly.reference import MOST_LATENTS, Reference, ReferenceFit
 from vaekit.anomaly.scores import Evidence, Scorer
 from vaekit.anomaly.thresholds import Threshold, by_contamination, by_false_positive_rate, by_labels
+from vaekit.datasets.label_columns import FOLDER
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.domain import ItemStream
 from vaekit.errors import NotFound
@@ -131,7 +133,8 @@ def open_streams(
 def labelled_stream(
     model: OpenModel, path: Path, labels: str | None, train: bool
 ) -> tuple[ItemStream, NotFound | None]:
-    """The items of a data set, with labels if it has such a column; else with the reason why there are none.
+    """The items of a data set, with labels if it has such a column; else with the reason why there are none. If no
+    column is named, folders are labels where one of them has a usual name of normal items, as in MVTec's layout.
 
     Raises:
         NotFound, NoTrainingData: there are no items.
@@ -143,6 +146,11 @@ def labelled_stream(
             return model.domain.batches(path, model.schema, size, log, labels, train), None
         except NotFound as error:
             missing = error
+    elif path.is_dir():
+        with suppress(NotFound):
+            stream = model.domain.batches(path, model.schema, size, log, FOLDER, train)
+            if has_usual_label(stream.labels):
+                return stream, None
     return model.domain.batches(path, model.schema, size, log, None, train), missing
 
 

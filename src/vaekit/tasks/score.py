@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vaekit.anomaly.labels import normal_label, plain_label
-from vaekit.anomaly.reference import RELATIVE_SCORES, SCORES, Reference
+from vaekit.anomaly.reference import ALL_SCORES, RELATIVE_SCORES, Reference
 from vaekit.anomaly.reference_files import find_reference, load_reference, save_beside
 from vaekit.anomaly.scores import LIKELIHOOD, Scorer, check_has_prior
 from vaekit.anomaly.thresholds import Threshold
@@ -46,7 +46,7 @@ class ScoreOptions:
     models: Sequence[Path] | None = None
     """The models folders; None for the user's own."""
     score: str = LIKELIHOOD
-    """One of `SCORES`."""
+    """One of `ALL_SCORES`."""
     reference: Path | None = None
     """Normal data, whose statistics and thresholds are computed and kept; None for those that were kept before."""
     threshold: ThresholdOptions = field(default_factory=ThresholdOptions)
@@ -171,11 +171,11 @@ def check_score(name: str) -> None:
     Raises:
         BadPlan: there is none of this name.
     """
-    if name not in SCORES:
+    if name not in ALL_SCORES:
         raise BadPlan(
             f"There is no score {printable(name)!r}.",
-            f"Expected one of {', '.join(SCORES)}.",
-            did_you_mean(name, SCORES),
+            f"Expected one of {', '.join(ALL_SCORES)}.",
+            did_you_mean(name, ALL_SCORES),
         )
 
 
@@ -308,10 +308,16 @@ def score_named(name: str, x: Tensor, scorer: Scorer, reference: Reference | Non
     """A score of items (b, ...), (b,), float64.
 
     Raises:
+        BadPlan: items of this kind have no such score.
         BadItem: the items differ in size from the reference items.
     """
     if name not in RELATIVE_SCORES:
-        return scorer.evidence(x).scores[name]
+        scores = scorer.evidence(x).scores
+        if name not in scores:
+            raise BadPlan(
+                f"This VAE has no score {name}.", f"Its scores are {', '.join(scores)}.", "Choose one of these."
+            )
+        return scores[name]
     assert reference is not None
     if name != "ensemble":
         return reference.relative_scores(scorer.latents(x), {}, [name])[name]
