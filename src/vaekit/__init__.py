@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from vaekit.checkpoints.load import load
     from vaekit.checkpoints.save import save
     from vaekit.errors import VaekitError
+    from vaekit.estimators.detector import VAEDetector
+    from vaekit.estimators.transformer import VAETransformer
     from vaekit.identification.inspect import Inspection
     from vaekit.interop.diffusers import as_diffusers
     from vaekit.library.inspect import inspect
@@ -35,6 +37,8 @@ __all__ = [
     "Inspection",
     "LatentNormalization",
     "Plan",
+    "VAEDetector",
+    "VAETransformer",
     "VaekitError",
     "__version__",
     "as_diffusers",
@@ -51,6 +55,8 @@ _MODULES = {
     "Inspection": "vaekit.identification.inspect",
     "LatentNormalization": "vaekit.normalization",
     "Plan": "vaekit.runtime.plan",
+    "VAEDetector": "vaekit.estimators.detector",
+    "VAETransformer": "vaekit.estimators.transformer",
     "VaekitError": "vaekit.errors",
     "as_diffusers": "vaekit.interop.diffusers",
     "bake": "vaekit.checkpoints.bake",

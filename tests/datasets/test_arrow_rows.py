@@ -13,6 +13,7 @@ from vaekit.datasets.column_rows import ColumnRows
 from vaekit.datasets.dataset import RecordFormat, Row
 from vaekit.datasets.labels import read_labels
 from vaekit.datasets.open import open_dataset
+from vaekit.datasets.row_stream import open_row_stream
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.errors import NoTrainingData
 
@@ -137,3 +138,17 @@ def test_what_save_to_disk_wrote(tmp_path: Path) -> None:
         writer.write_table(table())
     (tmp_path / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}))
     assert rows_of(tmp_path).read(2).values["t"] == "b"
+
+
+def test_the_index_of_a_pandas_frame_is_no_column(tmp_path: Path) -> None:
+    pd = pytest.importorskip("pandas")
+    pd.DataFrame({"a": [1, 2]}, index=["x", "y"]).to_parquet(tmp_path / "t.parquet")
+    assert rows_of(tmp_path / "t.parquet").columns == ("a",)
+    with open_row_stream(tmp_path / "t.parquet", SkipLog()) as stream:
+        assert [list(chunk.columns) for chunk in stream.chunks(9)] == [["a"]] and stream.columns == ("a",)
+
+
+def test_types_that_are_no_cells_are_refused_in_streams(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"a": [1], "b": [[1]]}), tmp_path / "t.parquet")
+    with refuses(NoTrainingData, "t.parquet", "b"), open_row_stream(tmp_path / "t.parquet", SkipLog()) as stream:
+        list(stream.chunks(9))

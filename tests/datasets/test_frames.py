@@ -164,6 +164,10 @@ def test_later_changes_of_a_frame_change_no_rows() -> None:
         ({"a": [1, [2]]}, ["a", "list", "1"]),
         ({"a": [1, {}]}, ["a", "dict", "1"]),
         ({"a": [1, object()]}, ["a", "object"]),
+        ({"a": [1, 10**5000]}, ["a", "int", "1"]),
+        ({"a": [1, b"\xff"]}, ["a", "bytes", "1"]),
+        (np.zeros((2, 2), "m8[Y]"), ["timedelta64[Y]"]),
+        ((place for place in range(3)), ["generator"]),
         ({"a": [1], "": [2]}, []),
         ({1: [1], "1": [2]}, ["'1'"]),
         ({"a": "text"}, ["a", "str"]),
@@ -180,3 +184,20 @@ def test_what_is_no_table_is_refused(frame: Any, facts: list[str]) -> None:
 def test_columns_are_labels() -> None:
     rows = rows_of_frame({"a": [1.5, 2], "Label": ["x", None]})
     assert isinstance(rows, ColumnRows) and read_labels(rows) == ["x", None] and read_labels(rows, "a") == ["1.5", "2"]
+
+
+def test_series_and_tensors_with_gradients_are_refused() -> None:
+    pd = pytest.importorskip("pandas")
+    torch = pytest.importorskip("torch")
+    for frame in (pd.Series([1, 2]), torch.zeros(2, 2, requires_grad=True)):
+        with refuses(NoTrainingData, type(frame).__name__):
+            rows_of_frame(frame)
+    assert rows_of_frame(torch.ones(2, 3)).read(1).values == {"x0": "1", "x1": "1", "x2": "1"}
+
+
+def test_lazy_frames_and_series_of_polars() -> None:
+    pl = pytest.importorskip("polars")
+    with refuses(NoTrainingData, "Series"):
+        rows_of_frame(pl.Series([1, 2]))
+    with pytest.raises(NoTrainingData):
+        rows_of_frame(pl.DataFrame({"a": [[1], [2]]}))

@@ -138,6 +138,13 @@ def test_decimal_commas_once_seen(tmp_path: Path) -> None:
     assert first.columns["a"].tolist() == [1.5] * 1000 and second.columns["a"].tolist() == [1234.0] * 1000
 
 
+def test_decimal_commas_in_a_column_that_had_texts(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a;b\n" + "x;1\n" * 1000 + "1,5;2\n" * 1000)
+    first, second = streamed(path)
+    assert first.columns["a"].tolist() == ["x"] * 1000 and second.columns["a"].tolist() == [1.5] * 1000
+
+
 def test_a_quoted_value_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vaekit.datasets.text_blocks.BLOCK", 16)
     path = tmp_path / "t.csv"

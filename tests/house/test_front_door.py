@@ -13,6 +13,8 @@ def test_the_front_door_is_small() -> None:
         "Inspection",
         "LatentNormalization",
         "Plan",
+        "VAEDetector",
+        "VAETransformer",
         "VaekitError",
         "__version__",
         "bake",

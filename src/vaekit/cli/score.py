@@ -1,5 +1,6 @@
 """`vaekit score`: how normal items are, and which are anomalies."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,10 @@ from vaekit.tasks.options import EngineOptions, ModelOptions
 if TYPE_CHECKING:
     from vaekit.anomaly.thresholds import Threshold
     from vaekit.tasks.score import ScoreResult
+
+
+BATCH = 64
+"""Latents of an image that are decoded at once, as memory allows."""
 
 
 class Score(StrEnum):
@@ -100,7 +105,8 @@ def score(
 
     Writes a CSV file with a line for each item, in order: item, score (higher is more normal), flagged (1 or 0, where a
     threshold is known), and a reason for an item that cannot be scored. Scores are deterministic and independent of the
-    other items. With --reference, statistics of normal data are computed first and kept for later calls.
+    other items. With --reference, statistics of normal data are computed first and kept for later calls. Of data with a
+    test split, that split is scored; of such a reference, the training split is used.
     """
     from vaekit.tasks.model import open_model
     from vaekit.tasks.reference import ThresholdOptions
@@ -110,7 +116,7 @@ def score(
     if contamination is not None and false_positive_rate is not None:
         raise typer.BadParameter("it excludes --false-positive-rate.", param_hint="--contamination")
     with spinner("loading the VAE"):
-        model = open_model(source, engine)
+        model = open_model(source, replace(engine, batch=BATCH))
     threshold = ThresholdOptions(contamination, false_positive_rate)
     wanted = ScoreOptions(source.vae, source.models, name.value, reference, threshold, labels, normal, limit)
     with progress_bar(model.domain.items, "opening the data") as progress:

@@ -1,5 +1,6 @@
 """Rows of Parquet, Arrow and Feather files, and of data sets that `datasets` saved."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -25,6 +26,8 @@ from vaekit.reading import open_file, refuse_beyond_memory
 SUFFIXES = frozenset({".parquet", ".arrow", ".feather"})
 EXPECTED = "Expected a file of Parquet, Arrow or Feather with columns of numbers and texts."
 PURPOSE = "read tables"
+INDEX = re.compile(r"__index_level_\d+__")
+"""Columns in which pandas keeps the index of a frame, which is none of its columns."""
 CONTINUATION = b"\xff\xff\xff\xff"
 """The beginning of a file in Arrow's stream format."""
 
@@ -66,7 +69,20 @@ def arrow_array(column: Any, name: str, title: str) -> NDArray[Any]:
 
 def arrow_columns(table: Any, title: str) -> dict[str, NDArray[Any]]:
     """The columns of a table or batch."""
-    return {name: arrow_array(table.column(place), name, title) for place, name in enumerate(table.schema.names)}
+    return {
+        name: arrow_array(table.column(place), name, title)
+        for place, name in enumerate(table.schema.names)
+        if not INDEX.fullmatch(name)
+    }
+
+
+def checked_columns(schema: Any, title: str) -> tuple[str, ...]:
+    """The names of the columns.
+
+    Raises:
+        NoTrainingData: there are none or too many, or some are missing or not unique.
+    """
+    return checked_names([name for name in schema.names if not INDEX.fullmatch(name)], title)
 
 
 def rows_of_arrow(table: Any, title: str) -> ColumnTable:
@@ -75,7 +91,7 @@ def rows_of_arrow(table: Any, title: str) -> ColumnTable:
     Raises:
         NoTrainingData: it has no columns, or some cannot be converted.
     """
-    checked_names(table.schema.names, title)
+    checked_columns(table.schema, title)
     return ColumnTable(title, arrow_columns(table, title), table.num_rows)
 
 
@@ -90,6 +106,7 @@ def read_table(path: Path, name: str) -> ColumnTable:
         if not is_parquet(path):
             return rows_of_arrow(mapped(path), name)
         with require("pyarrow.parquet", PURPOSE, "datasets").ParquetFile(path) as file:
+            checked_columns(file.schema_arrow, name)
             groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
             refuse_beyond_memory(sum(group.total_byte_size for group in groups), path)
             return rows_of_arrow(file.read(), name)
@@ -143,7 +160,7 @@ class ArrowStream(RowStream):
         try:
             with damage_refused(path, EXPECTED):
                 self._reader, schema, self._count = opened(self._file, is_parquet(path))
-                self.columns = checked_names(schema.names, path.name)
+                self.columns = checked_columns(schema, path.name)
         except BaseException:
             self.close()
             raise

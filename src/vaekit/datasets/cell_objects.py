@@ -13,8 +13,9 @@ from vaekit.datasets.cell_texts import LARGEST_EXACT, number_text
 from vaekit.datasets.row_chunks import texts_array
 from vaekit.errors import NoTrainingData, printable
 
-CONVERTIBLE = "fiubMmUS"
+CONVERTIBLE = "fiubMmU"
 """Kinds of arrays, as NumPy calls them, whose cells can all be converted: numbers, booleans, times and texts."""
+LARGEST_INTEGER = 2**1023
 UNITS = ("s", "ms", "us", "ns")
 """Of times, from the coarsest one."""
 NO_VALUES = frozenset({"NAType", "NaTType"})
@@ -35,7 +36,7 @@ def column_of_array(values: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(values / np.timedelta64(1, "s"), np.float64)
     if kind == "M":
         return texts_array([None if text == "NaT" else text for text in date_texts(values)])
-    if kind in "bUS":
+    if kind in "bU":
         return texts_array([cell(value) or None for value in values.tolist()])
     return values
 
@@ -47,6 +48,11 @@ def date_texts(values: NDArray[Any]) -> list[str]:
     present = values[~np.isnat(values)]
     unit = next((each for each in UNITS if (present.astype(f"M8[{each}]") == present).all()), "ns")
     return np.datetime_as_string(values.astype(f"M8[{unit}]")).tolist()
+
+
+def is_convertible(dtype: np.dtype[Any]) -> bool:
+    """Whether `column_of_array` can convert all arrays of a type. Months and years have no length in seconds."""
+    return dtype.kind in CONVERTIBLE and not (dtype.kind == "m" and np.datetime_data(dtype)[0] in ("M", "Y"))
 
 
 def stored_column(values: Any, column: str, title: str) -> NDArray[Any]:
@@ -62,9 +68,9 @@ def stored_column(values: Any, column: str, title: str) -> NDArray[Any]:
     """
     if isinstance(values, np.ma.MaskedArray):
         values = values.tolist()  # None for masked ones
-    if isinstance(values, np.ndarray) and values.dtype.kind in CONVERTIBLE:
+    if isinstance(values, np.ndarray) and is_convertible(values.dtype):
         return values
-    if isinstance(values, np.ndarray) and values.dtype.kind != "O":
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "OS":
         raise unsupported(f"The column {printable(column)} of {title} has", f"the type {values.dtype}")
     return column_of_objects(values.tolist() if isinstance(values, np.ndarray) else values, column, title)
 
@@ -117,6 +123,8 @@ def cell(value: Any) -> Cell:
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
     if isinstance(value, int | np.integer):
+        if abs(int(value)) > LARGEST_INTEGER:
+            raise OverflowError
         return int(value)
     if isinstance(value, float | np.floating):
         return None if value != value else float(value)
@@ -138,8 +146,9 @@ def other_cell(value: Any) -> Cell:
         return None if only is None or only != only else only
     if isinstance(value, Decimal):
         return decimal_cell(value)
-    if isinstance(value, complex | Mapping | Sequence | Set | np.ndarray) or type(value).__str__ is object.__str__:
-        raise TypeError(type(value).__name__)
+    no_text: object = object.__str__
+    if isinstance(value, complex | Mapping | Sequence | Set | np.ndarray) or type(value).__str__ is no_text:
+        raise TypeError
     return str(value)
 
 

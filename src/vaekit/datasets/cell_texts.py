@@ -77,8 +77,8 @@ def is_code(text: str) -> bool:
 
 def all_exact(numbers: NDArray[np.float64], texts: Sequence[str]) -> bool:
     """Whether all texts of integers are exact as float64."""
-    large = np.flatnonzero(np.abs(numbers) >= LARGEST_EXACT)
-    return all(is_exact(numbers[place], texts[place].strip()) for place in large)
+    large = np.flatnonzero(np.abs(numbers) >= LARGEST_EXACT).tolist()
+    return all(is_exact(float(numbers[place]), texts[place].strip()) for place in large)
 
 
 def is_exact(number: float, text: str) -> bool:

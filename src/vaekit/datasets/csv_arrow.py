@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.datasets.cell_texts import LARGEST_EXACT, MISSING, column_of_texts
+from vaekit.datasets.cell_texts import LARGEST_EXACT, MISSING
 from vaekit.errors import MissingPackage
 from vaekit.optional import require
 
@@ -18,8 +18,9 @@ ZERO, NINE = ord("0"), ord("9")
 
 def parsed_columns(
     rows: Sequence[str], delimiter: str, count: int, texts: frozenset[int]
-) -> Sequence[NDArray[Any]] | None:
-    """The columns of lines with as many values as there are columns.
+) -> Sequence[NDArray[np.float64] | Sequence[str]] | None:
+    """The columns of lines with as many values as there are columns: numbers, converted as by `column_of_texts`, or the
+    texts of columns that are likely to hold texts.
 
     Args:
         rows: lines without quotes.
@@ -30,8 +31,6 @@ def parsed_columns(
     Returns:
         None if pyarrow is not installed, or other columns than expected may hold texts.
     """
-    if len(rows) < FEWEST or delimiter == " ":
-        return None
     try:
         arrow, csv = (require(name, "read tables fast", "datasets") for name in ("pyarrow", "pyarrow.csv"))
     except MissingPackage:
@@ -51,8 +50,7 @@ def parsed_columns(
     except arrow.ArrowException:  # a column of numbers holds text here
         return None
     columns = [
-        column_of_texts(column.to_pylist()) if place in texts else numbers_of(column)
-        for place, column in enumerate(table.columns)
+        column.to_pylist() if place in texts else numbers_of(column) for place, column in enumerate(table.columns)
     ]
     complete = [column for column in columns if column is not None]
     return complete if len(complete) == count and table.num_rows == len(rows) else None

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaekit.datasets.cell_texts import column_of_texts, with_point, with_points
-from vaekit.datasets.csv_arrow import parsed_columns
+from vaekit.datasets.csv_arrow import FEWEST, parsed_columns
 from vaekit.datasets.csv_format import nul_character, wrong_count
 from vaekit.datasets.csv_lines import CsvRow, values_of
 from vaekit.datasets.row_chunks import RowChunk, spread
@@ -32,7 +32,7 @@ class CsvColumns:
         self.decimals = decimals or frozenset()
         self.undecided = decimals is None and delimiter != ","
         self._texts: frozenset[int] | None = None
-        """The columns that had texts in the last chunk; None before the first one."""
+        """The columns that had texts in the last chunk, which are likely to have texts in the next one."""
 
     def chunk(self, rows: Sequence[CsvRow], names: Sequence[str]) -> RowChunk:
         """Rows with their names as a chunk."""
@@ -61,13 +61,20 @@ class CsvColumns:
         """The columns of rows that have as many values as there are columns."""
         if not rows:
             return [np.empty(0, np.float64)] * len(self.names)
-        columns: Sequence[NDArray[Any]] | None = None
-        if self._texts is not None and not self.decimals and are_lines(rows):
-            columns = parsed_columns(rows, self.delimiter, len(self.names), self._texts)
-        if columns is None:
-            columns = [self._column(place, texts) for place, texts in enumerate(self._transposed(rows))]
+        columns = [self._column(place, values) for place, values in enumerate(self._parsed(rows))]
         self._texts = frozenset(place for place, column in enumerate(columns) if column.dtype == object)
         return columns
+
+    def _parsed(self, rows: Sequence[CsvRow]) -> Sequence[NDArray[np.float64] | Sequence[str]]:
+        """Columns as numbers, where that is fast, or as texts."""
+        if are_lines(rows) and len(rows) >= FEWEST:
+            if self._texts is None:
+                first = map(column_of_texts, self._transposed(rows[:FEWEST]))
+                self._texts = frozenset(place for place, column in enumerate(first) if column.dtype == object)
+            columns = parsed_columns(rows, self.delimiter, len(self.names), self._texts | self.decimals)
+            if columns is not None:
+                return columns
+        return self._transposed(rows)
 
     def _transposed(self, rows: Sequence[CsvRow]) -> Sequence[Sequence[str]]:
         """The texts of each column."""
@@ -76,7 +83,9 @@ class CsvColumns:
         values = self.delimiter.join(rows).split(self.delimiter)
         return [values[place :: len(self.names)] for place in range(len(self.names))]
 
-    def _column(self, place: int, texts: Sequence[str]) -> NDArray[Any]:
+    def _column(self, place: int, texts: NDArray[np.float64] | Sequence[str]) -> NDArray[Any]:
+        if isinstance(texts, np.ndarray):
+            return texts
         if place in self.decimals:
             return column_of_texts([with_point(text) for text in texts])
         column = column_of_texts(texts)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.datasets.arrow_rows import arrow_columns
+from vaekit.datasets.arrow_rows import arrow_columns, checked_columns
 from vaekit.datasets.cell_objects import column_of_objects, stored_column
 from vaekit.datasets.cell_texts import LARGEST_EXACT
 from vaekit.datasets.column_rows import ColumnRows, ColumnTable, default_names, named_columns
@@ -65,12 +65,10 @@ def labelled_columns(frame: Any, name: str) -> list[tuple[str, Any]]:
         pairs: Iterable[tuple[Any, Any]] = frame.items()
     elif hasattr(frame, "get_columns"):  # polars
         pairs = [(column.name, column) for column in frame.get_columns()]
-    elif hasattr(frame, "columns") and hasattr(frame, "items"):  # pandas
+    elif hasattr(frame, "items") and hasattr(frame, "columns"):  # pandas
         pairs = frame.items()
     elif hasattr(frame, "__arrow_c_stream__"):
-        table = require("pyarrow", "read Arrow tables", "datasets").table(frame)
-        checked_names(table.schema.names, name)
-        return list(arrow_columns(table, name).items())
+        pairs = columns_of_arrow(frame, name)
     elif isinstance(frame, Sequence) and not isinstance(frame, str | bytes):
         pairs = columns_of_rows(frame, name)
     else:
@@ -78,6 +76,22 @@ def labelled_columns(frame: Any, name: str) -> list[tuple[str, Any]]:
     found = [(str(label), values) for label, values in pairs]
     checked_names([label for label, _ in found], name)
     return found
+
+
+def columns_of_arrow(frame: Any, name: str) -> list[tuple[Any, Any]]:
+    """The columns of an Arrow table, or of something that pyarrow can convert into one.
+
+    Raises:
+        NoTrainingData: it is no table, or has columns of other types.
+        MissingPackage: pyarrow is not installed.
+    """
+    arrow = require("pyarrow", "read Arrow tables", "datasets")
+    try:
+        table = arrow.table(frame)
+        checked_columns(table.schema, name)
+        return list(arrow_columns(table, name).items())
+    except (arrow.ArrowException, TypeError, ValueError) as error:
+        raise refused(name, f"the type {type(frame).__name__} ({printable(str(error))})", "Convert it.") from error
 
 
 def columns_of_rows(rows: Sequence[Any], name: str) -> list[tuple[Any, Any]]:
@@ -106,7 +120,10 @@ def columns_of_array(frame: Any, name: str) -> list[tuple[Any, Any]]:
     Raises:
         NoTrainingData: it is no array of rows.
     """
-    values = frame if isinstance(frame, np.ma.MaskedArray) else np.asarray(frame) if is_array(frame) else None
+    try:
+        values = np.asanyarray(frame) if is_array(frame) else None
+    except (TypeError, ValueError, RuntimeError) as error:  # such as a tensor with gradients
+        raise refused(name, f"the type {type(frame).__name__} ({printable(str(error))})", "Convert it.") from error
     if values is None:
         raise refused(name, f"the type {type(frame).__name__}", "Convert it into one of them.")
     if values.dtype.names is None and values.ndim != 2:

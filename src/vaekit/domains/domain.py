@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vaekit.datasets.dataset import Record, Splits
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.sample_quality import CompareSamples
@@ -99,6 +100,15 @@ class ItemStream:
     """The number of items, if it is known in advance."""
     labels: frozenset[str] = frozenset()
     """The distinct labels, if they were requested and are known in advance."""
+    fraction: Callable[[], float] | None = None
+    """The share of the data that has been read, from 0 to 1, if `total` is not known."""
+
+    def expected_total(self, done: int) -> int:
+        """The number of items, known or estimated after `done` items."""
+        if self.total is not None:
+            return self.total
+        fraction = 1.0 if self.fraction is None else self.fraction()
+        return max(done, round(done / fraction)) if fraction > 0 else done
 
 
 @dataclass(frozen=True)
@@ -306,7 +316,7 @@ class Domain(Protocol):
     def batches(
         self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
     ) -> ItemStream:
-        """All items of a data set in order, in memory for one batch where the container allows it.
+        """The items of a data set in order, in memory for one batch where the container allows it.
 
         Args:
             path: the data set.
@@ -314,7 +324,7 @@ class Domain(Protocol):
             size: items of a batch.
             log: for messages about the data.
             label: the column of labels to read, too.
-            train: leave out the test split, if there is one.
+            train: of data with a test split, take the training split; otherwise the test split is taken.
 
         Raises:
             NotFound, NoTrainingData: there are no items, no labels, or no such column.
@@ -360,6 +370,19 @@ class Domain(Protocol):
         Raises:
             CannotWrite: there is no such format, or the domain has no animations.
             MissingPackage: it needs a package that is not installed.
+        """
+
+    def explain(self, found: Attribution, schema: Schema, folder: Path | None) -> Explanation:
+        """The parts of an item that contribute most to its improbability, as people of the domain look at them.
+
+        Args:
+            found: the contributions of all elements.
+            schema: of the items.
+            folder: for files such as heat maps; None to write none.
+
+        Raises:
+            CannotWrite: the disk is full, or the like.
+            BadItem, NotFound: the file of the item cannot be read any more.
         """
 
     def preview(self, items: Sequence[Any]) -> Tensor | None:

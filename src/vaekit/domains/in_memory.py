@@ -17,6 +17,7 @@ from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Dataset, Record, RecordFormat, Splits
 from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.attribution import Attribution, Explanation, Reason
 from vaekit.domains.domain import (
     EvaluationItems,
     ItemStream,
@@ -243,6 +244,17 @@ class InMemoryDomain(ABC):
                 "Omit --animation.",
             )
         return lambda items, folder, name: self.write_many(items, folder, name, schema)
+
+    def explain(self, found: Attribution, schema: Schema, folder: Path | None) -> Explanation:
+        """Elements by number; domains whose elements have names override it."""
+        del schema, folder
+        values = [each.float().flatten().tolist() for each in (found.x, found.likelihood.mode, found.nats)]
+        reasons = [
+            Reason(f"value {number}", f"{value:.4g}", f"{expected:.4g}", nats)
+            for number, (value, expected, nats) in enumerate(zip(*values, strict=True))
+        ]
+        ordered = sorted(reasons, key=lambda reason: -reason.nats)
+        return Explanation(found.name, float(found.nats.double().sum()), ordered)
 
     def preview(self, items: Sequence[Any]) -> Tensor | None:
         return None

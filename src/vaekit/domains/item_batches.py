@@ -7,19 +7,18 @@ from torch import Tensor
 
 from vaekit.datasets.dataset import Dataset, Record, Splits
 from vaekit.datasets.labels import read_labels
-from vaekit.datasets.whole import whole
 from vaekit.domains.domain import ItemBatch, ItemStream, Schema
 from vaekit.errors import VaekitError
 
 
 def item_stream(splits: Splits, schema: Schema, size: int, label: str | None = None, train: bool = False) -> ItemStream:
-    """All items of a data set, prepared as the schema does; see `Domain.batches`.
+    """The items of a data set, prepared as the schema does; see `Domain.batches`.
 
     Raises:
         NotFound, NoTrainingData: there are no labels, or no such column.
     """
-    dataset = whole(Splits(splits.train) if train else splits)
-    labels = None if label is None else [each for part in dataset.parts for each in read_labels(part, label)]
+    dataset = splits.train if train or splits.test is None else splits.test
+    labels = None if label is None else read_labels(dataset, label)
     return ItemStream(batches_of(dataset, schema, size, labels), len(dataset), frozenset(filter(None, labels or ())))
 
 

@@ -1,7 +1,6 @@
 """Fit statistics of normal data, with thresholds, to a VAE."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,30 +58,25 @@ class FittedReference:
 
 
 def fit_reference(
-    model: OpenModel,
+    stream: ItemStream,
     scorer: Scorer,
-    path: Path,
     rule: ThresholdOptions,
-    labels: str | None = None,
     normal: str | None = None,
     progress: Progress = no_progress,
 ) -> FittedReference:
-    """Fit statistics and thresholds to a data set.
+    """Fit statistics and thresholds to items.
 
     Args:
-        model: the VAE.
+        stream: normal items; with labels also anomalies, which only set the thresholds (highest F1).
         scorer: of the VAE.
-        path: normal items; with labels also anomalies, which only set the thresholds (highest F1).
         rule: for thresholds, where there are no labelled anomalies or a rule was chosen.
-        labels: the column of labels, if the data set has it.
         normal: the label of normal items; None for a usual one.
         progress: called with the number of finished items and of all.
 
     Raises:
-        NotFound, NoTrainingData: there are no items.
-        BadItem: fewer than two of them can be used.
+        NoTrainingData: the label of normal items is not known.
+        BadItem: fewer than two items can be used.
     """
-    stream = labelled_stream(model, path, labels, train=True)
     fit, anomalies = ReferenceFit(scorer.draws, scorer.seed), HashSample(MOST_LATENTS)
     unread = unlabelled = done = 0
     known: str | None = None
@@ -103,7 +97,7 @@ def fit_reference(
             fit.add(*selected(chosen, evidence, is_normal))
             others, rest = selected(chosen, evidence, ~is_normal)
             anomalies.add(others, rest.latents, torch.stack([rest.scores[name] for name in names], dim=1))
-        progress(done, done if stream.total is None else stream.total)
+        progress(done, stream.expected_total(done))
     reference = fit.finish()
     kept = anomalies.rows()
     scores = {} if not kept else scores_of(reference, kept[0], dict(zip(names, kept[1].T, strict=True)))
@@ -115,17 +109,41 @@ def fit_reference(
     )
 
 
-def labelled_stream(model: OpenModel, path: Path, labels: str | None, train: bool = False) -> ItemStream:
-    """The items of a data set, with labels where it has such a column.
+def open_streams(
+    model: OpenModel, data: Path, reference: Path | None, labels: str | None
+) -> tuple[ItemStream, ItemStream | None]:
+    """The items of a data set and of a reference, with labels where they have such a column.
+
+    Raises:
+        NotFound, NoTrainingData: there are no items, or neither has the column.
+    """
+    items, missing = labelled_stream(model, data, labels, train=False)
+    if reference is None:
+        if missing is not None:
+            raise missing
+        return items, None
+    normal, also_missing = labelled_stream(model, reference, labels, train=True)
+    if missing is not None and also_missing is not None:
+        raise missing
+    return items, normal
+
+
+def labelled_stream(
+    model: OpenModel, path: Path, labels: str | None, train: bool
+) -> tuple[ItemStream, NotFound | None]:
+    """The items of a data set, with labels if it has such a column; else with the reason why there are none.
 
     Raises:
         NotFound, NoTrainingData: there are no items.
     """
     size, log = batch_size(model), SkipLog()
+    missing: NotFound | None = None
     if labels is not None:
-        with suppress(NotFound):
-            return model.domain.batches(path, model.schema, size, log, labels, train)
-    return model.domain.batches(path, model.schema, size, log, None, train)
+        try:
+            return model.domain.batches(path, model.schema, size, log, labels, train), None
+        except NotFound as error:
+            missing = error
+    return model.domain.batches(path, model.schema, size, log, None, train), missing
 
 
 def is_anomaly(labels: Sequence[str | None] | None, place: int, normal: str | None) -> bool:

@@ -15,16 +15,16 @@ from torch import Tensor
 from vaekit.anomaly.labels import normal_label, plain_label
 from vaekit.anomaly.reference import RELATIVE_SCORES, SCORES, Reference
 from vaekit.anomaly.reference_files import find_reference, load_reference, save_beside
-from vaekit.anomaly.scores import DRAWS, LIKELIHOOD, Scorer, check_has_prior
+from vaekit.anomaly.scores import LIKELIHOOD, Scorer, check_has_prior
 from vaekit.anomaly.thresholds import Threshold
 from vaekit.atomic import atomic_file
-from vaekit.domains.domain import ItemBatch
-from vaekit.errors import BadItem, BadPlan, CannotWrite, NotFound, did_you_mean, printable
+from vaekit.domains.domain import ItemBatch, ItemStream
+from vaekit.errors import BadItem, BadPlan, CannotWrite, NotFound, counted, did_you_mean, printable
 from vaekit.metrics.detection import auroc, average_precision
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
-from vaekit.tasks.reference import FittedReference, ThresholdOptions, fit_reference, labelled_stream
+from vaekit.tasks.reference import FittedReference, ThresholdOptions, fit_reference, open_streams
 from vaekit.tasks.scorer import scorer_of
 
 HEADER = ("item", "score", "flagged", "reason")
@@ -128,24 +128,23 @@ def score(
     check_output(out, [data, *([] if options.reference is None else [options.reference])])
     scorer = scorer_of(model)
     check_has_prior(options.score, scorer.prior)
+    items, normal = open_streams(model, data, options.reference, options.labels)
     notes: list[str] = []
-    if options.reference is not None:
+    if normal is not None:
         say(f"Computing statistics of {options.reference}.")
-        fitted = fit_reference(
-            model, scorer, options.reference, options.threshold, options.labels, options.normal, progress
-        )
+        fitted = fit_reference(normal, scorer, options.threshold, options.normal, progress)
         path = save_beside(fitted.reference, options.vae, model.origin.fingerprint, options.models)
         notes += notes_on(fitted, model.domain.items)
         reference: Reference | None = fitted.reference
     else:
         path, reference = kept_reference(model, data, options)
-    if reference is not None and reference.draws != scorer.draws:
+    if reference is not None and (reference.draws, reference.seed) != (scorer.draws, scorer.seed):
         scorer = scorer_of(model, reference.draws, reference.seed)
     threshold = chosen_threshold(reference, options)
     totals = Totals()
     start = time.monotonic()
     with atomic_file(out) as part, part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        write_scores(file, model, scorer, reference, threshold, data, options, totals, progress)
+        write_scores(file, items, scorer, reference, threshold, options, totals, progress)
     seconds = time.monotonic() - start
     result = ScoreResult(
         out,
@@ -162,7 +161,7 @@ def score(
         options.reference is not None,
         (*notes, *model.notes),
     )
-    write_record(out.with_name(f"{out.name}.json"), record_of(result, model, data, options))
+    write_record(out.with_name(f"{out.name}.json"), record_of(result, model, data, options, scorer.draws))
     return result
 
 
@@ -258,11 +257,10 @@ class Totals:
 
 def write_scores(
     file: IO[str],
-    model: OpenModel,
+    stream: ItemStream,
     scorer: Scorer,
     reference: Reference | None,
     threshold: Threshold | None,
-    data: Path,
     options: ScoreOptions,
     totals: Totals,
     progress: Progress,
@@ -272,8 +270,6 @@ def write_scores(
     Raises:
         BadItem: none can be scored.
     """
-    stream = labelled_stream(model, data, options.labels)
-    total = stream.total if options.limit is None or stream.total is None else min(stream.total, options.limit)
     writer = csv.writer(file, lineterminator="\n")
     header = False
     for batch in stream.batches:
@@ -287,14 +283,15 @@ def write_scores(
             totals.labels += batch.labels[:count]
             totals.scores.append(values)
         totals.items += count
-        progress(totals.items, totals.items if total is None else total)
+        total = stream.expected_total(totals.items)
+        progress(totals.items, total if options.limit is None else min(total, options.limit))
         if totals.items == options.limit:
             break
     if totals.not_scored == totals.items:
         raise BadItem(
-            f"None of {totals.items:,} {model.domain.items} can be scored.",
+            f"None of {counted(totals.items, 'item')} can be scored.",
             next(iter(totals.reasons.values()), ""),
-            f"Give {model.domain.items} that the VAE was trained on.",
+            "Give items of the kind that the VAE was trained on.",
         )
 
 
@@ -351,13 +348,15 @@ def notes_on(fitted: FittedReference, items: str) -> list[str]:
     return notes
 
 
-def record_of(result: ScoreResult, model: OpenModel, data: Path, options: ScoreOptions) -> dict[str, object]:
+def record_of(
+    result: ScoreResult, model: OpenModel, data: Path, options: ScoreOptions, draws: int
+) -> dict[str, object]:
     """The record of a call."""
     return {
         "vae": {"name": options.vae, **model.identity},
         "data": str(data),
         "score": options.score,
-        "draws": DRAWS,
+        "draws": draws,
         "items": result.items,
         "not_scored": result.not_scored,
         "flagged": result.flagged,

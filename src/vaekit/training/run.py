@@ -150,14 +150,42 @@ def run_training(
                     raise
                 say(f"{error} Rolled back: {run.guard.outcome()}")
     if run.processes.first:
-        if run.begin is None:
-            models = [average.model for average in state.averages] or [state.vae.eval()]
-            size = run.schedule.micro_batch or run.schedule.batch_size
-            measure_normalizations(
-                models, run.stream, min(NORMALIZATION_ITEMS, len(run.stream.source)), size, say, stop, measuring
-            )
+        measure_results(run, state, say, stop, measuring)
         finish(run, state)
     return state.result
+
+
+def train_in_memory(run: Run) -> VAE:
+    """Train to the end, and return the result in evaluation mode: without files, log, validation and checkpoints. The
+    folder of the run is not used.
+
+    Raises:
+        TrainingDiverged, BadRecipe: see `train`.
+    """
+    state = initial_state(run)
+    train_until(run, state, run.schedule)
+    measure_results(run, state)
+    return state.result.eval()
+
+
+def measure_results(
+    run: Run,
+    state: State,
+    say: Callable[[str], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+    measuring: Callable[[int, int], None] = lambda *_: None,
+) -> None:
+    """Set the normalization of the result and of the other averages, unless the initial VAE determines it.
+
+    Raises:
+        TrainingStopped: `stop` returned True.
+    """
+    if run.begin is not None:
+        return
+    models = [average.model for average in state.averages] or [state.vae.eval()]
+    size = run.schedule.micro_batch or run.schedule.batch_size
+    items = min(NORMALIZATION_ITEMS, len(run.stream.source))
+    measure_normalizations(models, run.stream, items, size, say, stop, measuring)
 
 
 def initial_state(run: Run) -> State:
@@ -173,7 +201,7 @@ def initial_state(run: Run) -> State:
     return state
 
 
-def train_until(run: Run, state: State, schedule: Schedule, after: Callable[[Step], None]) -> None:
+def train_until(run: Run, state: State, schedule: Schedule, after: Callable[[Step], None] | None = None) -> None:
     """Train a state by a schedule, with the data, objective and adversary of a run."""
     train(
         state,

@@ -7,9 +7,20 @@ import pytest
 import torch
 from PIL import Image
 
+from vaekit.datasets.dataset import ArrayRecord
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.decode import decoded_bytes, decoded_file
-from vaekit.domains.images.preparation import Preparation, cut, put, resized, short_side, square, whole
+from vaekit.domains.images.domain import ImageSchema
+from vaekit.domains.images.preparation import (
+    Preparation,
+    cut,
+    preparation_from,
+    put,
+    resized,
+    short_side,
+    square,
+    whole,
+)
 from vaekit.domains.images.read import read_image
 from vaekit.metrics.image.color import luma
 
@@ -169,3 +180,13 @@ def test_whole_images_keep_their_sides(mode: str, channels: int) -> None:
 def test_whole_images_of_the_size_are_unchanged() -> None:
     values = noise(16, 16)
     np.testing.assert_array_equal(whole(Image.fromarray(values), Preparation(16), 16), values)
+
+
+def test_a_whole_image_becomes_a_square() -> None:
+    wide = np.zeros((4, 8), np.uint8)
+    wide[:, 4:] = 255
+    preparation = preparation_from({"size": 4, "channels": 1, "crop": "whole"})
+    made = cut(Image.fromarray(wide), preparation, 4, Random(0))
+    assert made.shape == (4, 4, 1)
+    assert made[:, 0].max() < 64 < 192 < made[:, 3].min()
+    assert ImageSchema(preparation).to_tensor([ArrayRecord("wide", wide[..., None], None)]).shape == (1, 1, 4, 4)

@@ -13,6 +13,7 @@ from torch import Tensor
 from vaekit.datasets.dataset import Record, Splits
 from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.domain import (
     EvaluationItems,
     ItemStream,
@@ -33,8 +34,10 @@ from vaekit.domains.images.evaluate import (
     image_items,
     measures_for,
 )
+from vaekit.domains.images.explanation import explain_image
 from vaekit.domains.images.files import ImageFiles
 from vaekit.domains.images.grids import COLUMNS, row_of, show_in
+from vaekit.domains.images.ground_truth import without_masks
 from vaekit.domains.images.perception import image_perception
 from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.preparation import Preparation, check_fit, cut, preparation_from, put, whole
@@ -75,23 +78,25 @@ class ImageSchema:
         return torch.zeros(1, made.channels, made.size, made.size)
 
     def to_tensor(self, records: Sequence[Record]) -> Tensor:
-        """Images brought to the size, the middle square of each: (b, c, size, size) in [-1, 1]."""
-        made = replace(self.preparation, resize=(), crop="center", flip=False)
+        """Images brought to the size, the middle square of each, or all of it if whole images are cropped: (b, c, size,
+        size) in [-1, 1]."""
+        crop = "whole" if self.preparation.crop == "whole" else "center"
+        made = replace(self.preparation, resize=(), crop=crop, flip=False)
         x = torch.empty(len(records), made.size, made.size, made.channels)
         for out, record in zip(x, records, strict=True):
             put(cut(pixels_of(record, made.size), made, made.size, Random(0)), out.numpy())
-        return x.permute(0, 3, 1, 2)
+        return made.exposing.apply(x.permute(0, 3, 1, 2))
 
     def to_small_tensor(self, records: Sequence[Record], side: int) -> Tensor:
         """Whole images in one size, with another aspect ratio if need be: (b, c, side, side) in [-1, 1]."""
         x = torch.empty(len(records), side, side, self.preparation.channels)
         for out, record in zip(x, records, strict=True):
             put(whole(pixels_of(record, side), self.preparation, side), out.numpy())
-        return x.permute(0, 3, 1, 2)
+        return self.preparation.exposing.apply(x.permute(0, 3, 1, 2))
 
     def to_items(self, x: Tensor) -> Sequence[Tensor]:
-        """Images (1, c, h, w) in [-1, 1]."""
-        return x.clamp(-1, 1).split(1)
+        """Images (1, c, h, w) in [-1, 1], of a middle exposure where the VAE's is relative."""
+        return self.preparation.exposing.undo(x).clamp(-1, 1).split(1)
 
     def property_named(self, name: str) -> Callable[[Tensor], Tensor]:
         return image_property(name)
@@ -114,7 +119,7 @@ class Images:
         preparation_from(table)
 
     def open(self, path: Path, log: SkipLog) -> Splits:
-        return open_dataset(path, IMAGE_RECORDS, log)
+        return without_masks(open_dataset(path, IMAGE_RECORDS, log), log)
 
     def schema(self, table: Mapping[str, Any], splits: Splits) -> Schema:
         return ImageSchema(preparation_from(table))
@@ -143,14 +148,14 @@ class Images:
         return partial(show_in, folder)
 
     def evaluation_items(self, path: Path, vae: VAE, schema: Schema, options: MeasureOptions) -> EvaluationItems:
-        return image_items(path, vae, options)
+        return image_items(path, vae, options, preparation_of(schema).exposing)
 
     def runner(self, vae: VAE, plan: Plan) -> tuple[VAERunner, Callable[[], Sequence[str]]]:
         engine = Engine(vae, plan)
         return ImageRunner(engine), lambda: engine.notes
 
     def files(self, engine: Engine, schema: Schema) -> ItemFiles:
-        return ImageFiles(engine)
+        return ImageFiles(engine, exposure=preparation_of(schema).exposing)
 
     def measures(
         self, vae: VAE, schema: Schema, options: MeasureOptions, device: torch.device
@@ -173,7 +178,8 @@ class Images:
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         """One image, in the size that it has."""
-        return LoadedItems([path.name], with_channels(read_image(path), preparation_of(schema).channels)[0])
+        made = preparation_of(schema)
+        return LoadedItems([path.name], made.exposing.apply(with_channels(read_image(path), made.channels)[0]))
 
     def read_all(
         self, paths: Sequence[Path], schema: Schema, geometry: Geometry, limit: int | None = None
@@ -185,7 +191,8 @@ class Images:
         given = [for_vae(resized(image, (size[0], size[1])), geometry) for image in images]
         names = [path.name for path in paths]
         notes = {name: made for name, (_, made) in zip(names, given, strict=True)}
-        return LoadedItems(names, torch.cat([pixels for pixels, _ in given]), notes=notes)
+        x = preparation_of(schema).exposing.apply(torch.cat([pixels for pixels, _ in given]))
+        return LoadedItems(names, x, notes=notes)
 
     def batches(
         self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
@@ -215,6 +222,10 @@ class Images:
     def sequence_writer(self, schema: Schema, animation: str | None) -> SequenceWriter:
         """The writer of a strip and an animation."""
         return sequence_writer(animation or DEFAULT_ANIMATION)
+
+    def explain(self, found: Attribution, schema: Schema, folder: Path | None) -> Explanation:
+        """The regions that contribute most, and a heat map."""
+        return explain_image(found, preparation_of(schema), folder)
 
     def preview(self, items: Sequence[Tensor]) -> Tensor | None:
         return row_of(list(items[:COLUMNS])) if items else None

@@ -17,6 +17,7 @@ from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.domain import EvaluationItems, MeasureOptions
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.decode import not_an_image, pixels_of
+from vaekit.domains.images.exposure import ABSOLUTE, Exposure
 from vaekit.domains.images.image_measures import feature_distances, fidelity, image_rate, perceptual
 from vaekit.domains.images.read import RGBA, LoadedImage, find_images, for_vae, read_image, with_channels
 from vaekit.domains.images.records import IMAGE_RECORDS
@@ -70,7 +71,7 @@ def on_levels(images: Images) -> Images:
     return as_saved(images)
 
 
-def prepared(image: LoadedImage, size: int | None, geometry: Geometry) -> Tensor:
+def prepared(image: LoadedImage, size: int | None, geometry: Geometry, exposure: Exposure = ABSOLUTE) -> Tensor:
     """An image as the VAE takes it: (c, h, w) in [-1, 1], of 8-bit values.
 
     With a size, its short side is resized to that (bicubic, antialiased, by Pillow; small images are enlarged), and the
@@ -85,12 +86,14 @@ def prepared(image: LoadedImage, size: int | None, geometry: Geometry) -> Tensor
         left, top = (wide - size) // 2, (high - size) // 2
         pil = resized.crop((left, top, left + size, top + size))
     pixels = from_bytes(pil)
-    return (pixels if geometry.channels == RGBA else for_vae(LoadedImage(pixels), geometry)[0])[0]
+    return exposure.apply(pixels if geometry.channels == RGBA else for_vae(LoadedImage(pixels), geometry)[0])[0]
 
 
-def preparation(size: int | None, channels: int) -> dict[str, Any]:
+def preparation(size: int | None, channels: int, exposure: Exposure = ABSOLUTE) -> dict[str, Any]:
     """The description of `prepared`, for the protocol."""
     gray = {"channels": "Rec. 601 luma of sRGB values"} if channels == 1 else {}
+    if exposure.is_relative:
+        gray["exposure"] = "stops relative to the mean of each image"
     alpha = "measured over white" if channels == RGBA else "ignored"
     ground = {"colors": f"sRGB, upright, 8 bits a channel; transparency {alpha}", **gray}
     ground["result"] = "clamped and rounded to 8 bits before it is measured"
@@ -157,8 +160,14 @@ def held_out_measures(vae: VAE, held_out: Tensor, device: torch.device) -> tuple
     return Measures((*fidelities, *latent.items), latent.pooled), missing
 
 
-def image_items(path: Path, vae: VAE, options: MeasureOptions) -> EvaluationItems:
+def image_items(path: Path, vae: VAE, options: MeasureOptions, exposure: Exposure = ABSOLUTE) -> EvaluationItems:
     """The images in a folder and below it, or in a container; its test split, if it has one.
+
+    Args:
+        path: the folder or container.
+        vae: the VAE.
+        options: the size of the images.
+        exposure: of the images that the VAE was trained on.
 
     Raises:
         BadItem: the VAE takes no images.
@@ -172,16 +181,16 @@ def image_items(path: Path, vae: VAE, options: MeasureOptions) -> EvaluationItem
         numbers = {dataset.key(number): number for number in range(len(dataset))}
         return EvaluationItems(
             list(numbers),
-            lambda name: prepared(image_of(dataset.read(numbers[name])), size, geometry),
+            lambda name: prepared(image_of(dataset.read(numbers[name])), size, geometry, exposure),
             lambda names: digest_of_images(dataset, [numbers[name] for name in names]),
-            preparation(size, geometry.channels),
+            preparation(size, geometry.channels, exposure),
         )
     paths = named(path)
     return EvaluationItems(
         list(paths),
-        lambda name: prepared(read_image(paths[name]), size, geometry),
+        lambda name: prepared(read_image(paths[name]), size, geometry, exposure),
         lambda names: digest({name: paths[name] for name in names}),
-        preparation(size, geometry.channels),
+        preparation(size, geometry.channels, exposure),
     )
 
 

@@ -27,6 +27,7 @@ from vaekit.domains.files import (
 from vaekit.domains.finite_results import check_finite
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.correction_files import SavedCorrection, correction_of
+from vaekit.domains.images.exposure import ABSOLUTE, Exposure
 from vaekit.domains.images.read import RGBA, LoadedImage, find_images, for_vae, read_image
 from vaekit.domains.images.size_check import size_check
 from vaekit.domains.images.write import PAIR, side_by_side, to_bytes, write_image
@@ -136,6 +137,8 @@ class ImageFiles:
 
     engine: Engine
     correction: SavedCorrection | None = None
+    exposure: Exposure = ABSOLUTE
+    """Of the images that the VAE was trained on."""
     files: ClassVar[str] = "images"
 
     def corrected(self, name: str, models: Sequence[Path] | None) -> "ImageFiles":
@@ -153,13 +156,13 @@ class ImageFiles:
     def reconstruct(
         self, outputs: Mapping[Path, Path], side_by_side: bool, change: ChangeLatents = unchanged
     ) -> Stages[Path, Any, Any, FileResult]:
-        return round_trip_stages(self.engine, outputs, side_by_side, self.correction, change)
+        return round_trip_stages(self.engine, outputs, side_by_side, self.correction, change, self.exposure)
 
     def encode(self, origin: LatentOrigin, outputs: Mapping[Path, Path]) -> Stages[Path, Any, Any, FileResult]:
-        return encode_stages(self.engine, origin, outputs)
+        return encode_stages(self.engine, origin, outputs, self.exposure)
 
     def decode(self, origin: LatentOrigin, outputs: Mapping[Path, Path]) -> Stages[Path, Any, Any, FileResult]:
-        return decode_stages(self.engine, origin, outputs, self.correction)
+        return decode_stages(self.engine, origin, outputs, self.correction, self.exposure)
 
 
 def round_trip_stages(
@@ -168,6 +171,7 @@ def round_trip_stages(
     compare: bool = False,
     correction: SavedCorrection | None = None,
     change: ChangeLatents = unchanged,
+    exposure: Exposure = ABSOLUTE,
 ) -> Stages[Path, LoadedImage, DecodedImage, RoundTrip]:
     """Reconstruct image files, each into the file that `targets` names for it.
 
@@ -182,7 +186,7 @@ def round_trip_stages(
     """
     return Stages(
         partial(read_image, check=size_check(engine)),
-        lambda _, image: reconstructed(engine, image, correction, change),
+        lambda _, image: reconstructed(engine, image, correction, change, exposure),
         lambda source, trip: written(trip, source, targets[source], engine.geometry.compression, compare),
         pixel_count,
     )
@@ -193,12 +197,13 @@ def reconstructed(
     image: LoadedImage,
     correction: SavedCorrection | None = None,
     change: ChangeLatents = unchanged,
+    exposure: Exposure = ABSOLUTE,
 ) -> DecodedImage:
     """Encode, change the latents, decode, and correct the colors."""
     pixels, notes = for_vae(image, engine.geometry)
     started = time.perf_counter()
-    latent = change(engine.encode(pixels).mode)
-    result = engine.decode(latent, (image.height, image.width))
+    latent = change(engine.encode(exposure.apply(pixels)).mode)
+    result = exposure.undo(engine.decode(latent, (image.height, image.width)), pixels)
     seconds = time.perf_counter() - started
     check_finite(result, engine)
     if correction is not None:
@@ -264,7 +269,7 @@ def as_written(pixels: Images) -> Images:
 
 
 def encode_stages(
-    engine: Engine, origin: LatentOrigin, outputs: Mapping[Path, Path]
+    engine: Engine, origin: LatentOrigin, outputs: Mapping[Path, Path], exposure: Exposure = ABSOLUTE
 ) -> Stages[Path, LoadedImage, Encoded, EncodedImage]:
     """Encode image files, each into the latent file that `outputs` names for it. Images weigh their pixels.
 
@@ -275,7 +280,7 @@ def encode_stages(
 
     def run(_: Path, image: LoadedImage) -> Encoded:
         pixels, notes = for_vae(image, engine.geometry)
-        posterior = engine.encode(pixels)
+        posterior = engine.encode(exposure.apply(pixels))
         check_finite(posterior.mode, engine)
         return image, posterior, notes
 
@@ -298,7 +303,11 @@ def encode_stages(
 
 
 def decode_stages(
-    engine: Engine, origin: LatentOrigin, outputs: Mapping[Path, Path], correction: SavedCorrection | None = None
+    engine: Engine,
+    origin: LatentOrigin,
+    outputs: Mapping[Path, Path],
+    correction: SavedCorrection | None = None,
+    exposure: Exposure = ABSOLUTE,
 ) -> Stages[Path, LatentFile, Decoded, DecodedLatent]:
     """Decode latent files, each into the image that `outputs` names for it. Latents weigh the pixels of their image.
 
@@ -312,7 +321,7 @@ def decode_stages(
     def run(path: Path, latent: LatentFile) -> Decoded:
         caution = check_readable(path, latent.space, origin)  # names both VAEs, if one takes no images
         latent.space.geometry.require_axes(2, "images")
-        pixels = engine.decode(latent.posterior.mean, latent.size)
+        pixels = exposure.undo(engine.decode(latent.posterior.mean, latent.size))
         check_finite(pixels, engine)
         return latent, pixels if correction is None else corrected(pixels, correction), caution
 

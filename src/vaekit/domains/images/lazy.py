@@ -11,6 +11,7 @@ from vaekit.datasets.dataset import Dataset
 from vaekit.datasets.read_errors import with_retries
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.images.decode import pixels_of
+from vaekit.domains.images.exposure import relative
 from vaekit.domains.images.preparation import Preparation, binarized, cut, extent, put, short_side, too_small
 from vaekit.errors import BadItem, NotFound, NoTrainingData, printable
 from vaekit.training.data import item_by_item
@@ -84,6 +85,8 @@ class LazyImages:
                 "recipe: it is enlarged, like every image that is too small.",
             )
         put(cut(pixels, self.preparation, target, random), out.permute(1, 2, 0).numpy())
+        if self.preparation.exposing.is_relative:
+            out.copy_(relative(out.unsqueeze(0))[0])
         if self.preparation.binary == "static":
             out.copy_(binarized(out, generator_for(self.seed, "binary", number)))
         elif self.preparation.binary:

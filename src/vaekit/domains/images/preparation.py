@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from vaekit.domains.images.decode import Pixels
+from vaekit.domains.images.exposure import EXPOSURES, Exposure
 from vaekit.domains.images.read import COLORS
 from vaekit.errors import BadRecipe, counted, printable
 from vaekit.geometry import HasGeometry
@@ -21,7 +22,7 @@ from vaekit.metrics.image.color import LUMA
 from vaekit.records import from_dict
 from vaekit.shapes import Images
 
-CROPS = ("random", "center", "busier")
+CROPS = ("random", "center", "busier", "whole")
 BINARY = ("", "dynamic", "static")
 OFTEN = ("alike", "area")
 
@@ -39,7 +40,8 @@ class Preparation:
     between them that is uniform in its logarithm; or more, one of which is drawn. Empty: `size`, so that the crop spans
     the short side. 0 is the size of the image. Images are not enlarged, unless they are smaller than `size`."""
     crop: str = "random"
-    """Position of the crop: "random"; "center"; "busier", that of two random ones with the higher contrast."""
+    """Position of the crop: "random"; "center"; "busier", that of two random ones with the higher contrast;
+    "whole", no crop: the whole image as a square, even if its aspect ratio changes."""
     flip: bool = False
     """Mirror every image with a probability of one half."""
     often: str = "alike"
@@ -47,12 +49,20 @@ class Preparation:
     largest short side, so that thumbnails do not outnumber photographs. For that, all headers are read at the start."""
     background: str = "white"
     """Background for transparent images, where the VAE has no alpha channel: a color name or #rrggbb."""
+    exposure: str = "absolute"
+    """"absolute": values of the file; "relative": stops relative to the mean of the image, so that lighting and
+    exposure times do not matter. Four stops above the mean are 1."""
     binary: str = ""
     """"dynamic": values become -1 or 1 at random, each time that an image is drawn; "static": once; empty: values
     stay."""
     held_out: float | None = None
     """Images that are held out and measured during training: their number, or below 1 their share. None: one in twenty,
     at most 256. Of data with a test split, this many of its images are measured, or 256."""
+
+    @property
+    def exposing(self) -> Exposure:
+        """The exposure."""
+        return EXPOSURES[self.exposure]
 
     @property
     def varied(self) -> bool:
@@ -73,6 +83,9 @@ def preparation_from(table: object) -> Preparation:
             (1 <= made.size <= 65536, "size is from 1 to 65536"),
             (made.channels in COLORS, "channels is 1, 3 or 4"),
             (made.crop in CROPS, f"crop is one of {', '.join(CROPS)}"),
+            (made.exposure in EXPOSURES, f"exposure is one of {', '.join(EXPOSURES)}"),
+            (made.exposure == "absolute" or made.channels < 4, "relative exposure requires images without alpha"),
+            (made.exposure == "absolute" or not made.binary, "binary images have no relative exposure"),
             (made.often in OFTEN, f"often is one of {', '.join(OFTEN)}"),
             (made.binary in BINARY, "binary is dynamic, static or empty"),
             (
@@ -154,6 +167,9 @@ def cut(pixels: Pixels, preparation: Preparation, target: int, random: Random) -
         random: source of random positions.
     """
     shown = composited(pixels, preparation)
+    if preparation.crop == "whole":
+        square = as_square(shown, preparation.size)
+        return square[:, ::-1] if preparation.flip and random.random() < 0.5 else square
     short, size = min(extent(shown)), preparation.size
     side = max(1, round(size * short / max(min(target or short, short), size)))
     if preparation.crop == "busier" and extent(shown) != (side, side):
@@ -167,8 +183,12 @@ def cut(pixels: Pixels, preparation: Preparation, target: int, random: Random) -
 
 def whole(pixels: Pixels, preparation: Preparation, side: int) -> NDArray[Any]:
     """A whole image as a square, (side, side, c), bytes or floats in [-1, 1]; the aspect ratio may change."""
-    shown = composited(pixels, preparation)
-    values = shown if isinstance(shown, np.ndarray) else np.array(shown)
+    return as_square(composited(pixels, preparation), side)
+
+
+def as_square(pixels: Pixels, side: int) -> NDArray[Any]:
+    """An image resized to a square, (side, side, c)."""
+    values = pixels if isinstance(pixels, np.ndarray) else np.array(pixels)
     values = values[..., None] if values.ndim == 2 else values
     return values if values.shape[:2] == (side, side) else resized(values, side)
 

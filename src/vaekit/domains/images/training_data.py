@@ -13,7 +13,9 @@ from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Splits
 from vaekit.datasets.open import open_dataset
 from vaekit.datasets.read_errors import with_retries
+from vaekit.datasets.single_files import Folder
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.splits import last_folder
 from vaekit.domains.images.decode import sides_of
 from vaekit.domains.images.lazy import LazyImages
 from vaekit.domains.images.preparation import Preparation, binarized, shades
@@ -24,6 +26,8 @@ from vaekit.training.seeds import generator_for
 
 IN_MEMORY = 2**31
 """The maximum size in bytes of prepared images in memory; larger arrays are prepared lazily."""
+WHOLE_IN_MEMORY = 2**28
+"""The same for whole images in files, which are all prepared before the first step."""
 
 
 def image_training_data(splits: Splits, preparation: Preparation, seed: int, skipped: SkipLog) -> TrainingData:
@@ -38,6 +42,7 @@ def image_training_data(splits: Splits, preparation: Preparation, seed: int, ski
     Raises:
         NoTrainingData: no image can be read.
     """
+    splits = with_test_items_of_the_trained_kind(splits)
     kept, held_out_items = map(torch.from_numpy, split_held_out(splits, preparation.held_out, "images"))
     train = LazyImages(splits.train, kept, preparation, skipped, seed)
     if preparation.often == "area":
@@ -53,6 +58,17 @@ def image_training_data(splits: Splits, preparation: Preparation, seed: int, ski
     description = describe_data(splits, len(held_out_items))
     evaluated = held_out_images(held_out, seed) if len(held_out_items) else None
     return TrainingData(source, evaluated, description, 0 if isinstance(source, Tensors) else available_cores())
+
+
+def with_test_items_of_the_trained_kind(splits: Splits) -> Splits:
+    """The same data, with only those test files that are in a folder of the same name as all training files, if some
+    are: in data of inspection, training images are good, and most test images have defects."""
+    train, test = splits.train, splits.test
+    if not isinstance(train, Folder) or not isinstance(test, Folder):
+        return splits
+    kinds = {last_folder(name) for name in train.names}
+    names = [name for name in test.names if last_folder(name) in kinds]
+    return splits if len(kinds) != 1 or not names else Splits(train, replace(test, names=names))
 
 
 def open_training_data(path: Path, preparation: Preparation, seed: int, skipped: SkipLog | None = None) -> TrainingData:
@@ -93,26 +109,42 @@ def held_out_images(held_out: LazyImages, seed: int) -> Tensor | None:
 
 
 def fits(train: LazyImages) -> bool:
-    """Whether the images are in memory, always cropped in the same way, and small enough once prepared."""
+    """Whether the images are always cropped in the same way, and small enough once prepared."""
     images, preparation = train.images, train.preparation
-    if not isinstance(images, Arrays) or not images.in_memory or preparation.varied:
+    size = 4 * len(train) * preparation.channels * preparation.size**2
+    if preparation.varied:
+        return False
+    if preparation.crop == "whole":
+        return size <= WHOLE_IN_MEMORY and not preparation.binary
+    if not isinstance(images, Arrays) or not images.in_memory:
         return False
     height, width = images.values.shape[1:3]
-    return height == width and 4 * len(train) * preparation.channels * preparation.size**2 <= IN_MEMORY
+    return height == width and size <= IN_MEMORY
 
 
 def in_memory(train: LazyImages) -> Tensors:
     """All images as one tensor: bytes if they need no preparation, otherwise prepared."""
-    assert isinstance(train.images, Arrays)
-    values, preparation = train.images.values, train.preparation
-    if values.dtype.name == "uint8" and values.shape[2:] == (preparation.size, preparation.channels):
-        images = torch.from_numpy(values)[train.chosen].permute(0, 3, 1, 2).contiguous()
-    else:
+    images, preparation = bytes_in_memory(train), train.preparation
+    if images is None:
         images = train.as_is().once().contiguous()
     if preparation.binary == "static":
         images = binarized(shades(images), generator_for(train.seed, "binary", 0))
         preparation = replace(preparation, binary="")
     return Tensors(images, Preparing(preparation))
+
+
+def bytes_in_memory(train: LazyImages) -> Tensor | None:
+    """The images as bytes, (b, c, size, size); None if they need preparation."""
+    arrays, preparation = train.images, train.preparation
+    if not isinstance(arrays, Arrays) or not arrays.in_memory or preparation.exposing.is_relative:
+        return None
+    if arrays.values.dtype.name != "uint8" or arrays.values.shape[1:] != (
+        preparation.size,
+        preparation.size,
+        preparation.channels,
+    ):
+        return None
+    return torch.from_numpy(arrays.values)[train.chosen].permute(0, 3, 1, 2).contiguous()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Record, RecordFormat, Row
 from vaekit.datasets.open import ROW_SUFFIXES
 from vaekit.datasets.skip_log import SkipLog
-from vaekit.domains.domain import Schema
+from vaekit.domains.domain import ItemStream, Schema
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.in_memory import InMemoryDomain, tensor_of
 from vaekit.domains.sample_quality import CompareSamples
@@ -23,6 +23,7 @@ from vaekit.domains.tables.impute import impute, write_values
 from vaekit.domains.tables.measures import row_errors
 from vaekit.domains.tables.sample_quality import compare_rows, most_rows
 from vaekit.domains.tables.schema import MAX_ROWS_TO_FIT, TableSchema, fit, schema_from
+from vaekit.domains.tables.stream import has_splits, row_batches
 from vaekit.errors import NoTrainingData
 from vaekit.evaluation.measures import ItemMeasure
 from vaekit.vae import VAE
@@ -59,6 +60,14 @@ class Tables(InMemoryDomain):
     def imputer(self, vae: VAE, schema: Schema) -> Imputer:
         assert isinstance(schema, TableSchema)
         return Imputer(partial(impute, schema, vae), write_values)
+
+    def batches(
+        self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
+    ) -> ItemStream:
+        """Rows of a single file are streamed."""
+        assert isinstance(schema, TableSchema)
+        stream = row_batches(path, schema, size, log, label) if path.is_file() and not has_splits(path) else None
+        return stream or super().batches(path, schema, size, log, label, train)
 
     def sample_comparison(self, path: Path, schema: Schema) -> CompareSamples:
         """Rows are divided into training rows and held-out ones as `train` does by default."""

@@ -1,0 +1,69 @@
+"""What makes an item improbable: contributions of its elements, and what people of a domain look at."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from vaekit.distributions import Likelihood
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """One item, and how much each of its elements contributes to its improbability."""
+
+    name: str
+    x: Tensor
+    """The item as the VAE takes it, (1, ...)."""
+    likelihood: Likelihood
+    """p(x|z) for the mode z of its posterior."""
+    nats: Tensor
+    """-log p(x_i|z) of each element minus its mean over normal items, (1, ...); of rows, of each column."""
+    top: float | None = None
+    """The upper end of the scale of maps: what few normal items reach. None if that is not known."""
+    source: Path | None = None
+    """The file of the item, if it has its own."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A part of an item and its contribution."""
+
+    where: str
+    """The column of a row, or the region of an image."""
+    value: str
+    """In the units of the data."""
+    expected: str
+    """The same for what the VAE expects: the mode of its likelihood."""
+    nats: float
+    """The contribution to -log p, compared with normal items."""
+    interval: str = ""
+    """The range in which the value was expected with a probability of 95 %; empty if it has none."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The reasons for the improbability of one item."""
+
+    name: str
+    nats: float
+    """The sum of the contributions of all elements."""
+    reasons: Sequence[Reason]
+    """The largest contributions first."""
+    files: Sequence[Path] = ()
+    """The files that were written."""
+
+    def cells(self) -> list[Mapping[str, str]]:
+        """The rows of a table of reasons."""
+        return [
+            {
+                "item": self.name,
+                "where": reason.where,
+                "value": reason.value,
+                "expected": reason.expected,
+                **({"95 %": reason.interval} if reason.interval else {}),
+                "nats": f"{reason.nats:+.2f}",
+            }
+            for reason in self.reasons
+        ]
