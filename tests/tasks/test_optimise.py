@@ -13,14 +13,21 @@ from planted_rows import DECODER, save_planted
 from refusals import refuses
 from torch import Tensor
 
+from vaekit.checkpoints.save import save
 from vaekit.domains.images.properties import brightness
 from vaekit.domains.images.read import read_image
+from vaekit.domains.text.schema import TextSchema
 from vaekit.errors import BadPlan, CannotWrite, NotFound, VaekitError
+from vaekit.families import assemble, family_with
+from vaekit.families.parts.net import GaussianPart, PartsConfig
+from vaekit.nets.likelihoods import TokensPart
+from vaekit.nets.sequence import SequenceConfig
 from vaekit.tasks.encoded_data import encoded
 from vaekit.tasks.latent_reference import references
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.optimise import OptimiseOptions, optimise
 from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.vae import Origin
 
 ROWS = [[12.0, 0.5, "yes"], [8.0, -0.25, "no"], [10.0, 0.0, "no"]]
 FUNCTIONS = """
@@ -29,6 +36,7 @@ def rounded(rows): return [round(float(row["height"])) for row in rows]
 def undefined(rows): return [float("nan")] * len(rows)
 def too_few(rows): return [1.0]
 def fails(rows): raise KeyError("no such column")
+def length(sentences): return [len(each) for each in sentences]
 def mean(images): return [image.mean() for image in images]
 """
 UP = OptimiseOptions("height", within=1.0, density=0.0, steps=50)
@@ -247,3 +255,22 @@ def test_a_function_of_images(model: OpenModel, images: Path, functions: str, tm
     options = OptimiseOptions(f"{functions}:mean", steps=3, within=2.0)
     (file,) = optimise(model, [images / "0.png"], tmp_path / "out", options).batch.results
     assert file.items[0].after > file.items[0].reconstruction
+
+
+def test_sentences_follow_a_function(functions: str, tmp_path: Path) -> None:
+    """Of an untrained VAE: whatever it writes, no result has less of the property than its reconstruction."""
+    torch.manual_seed(0)
+    config = PartsConfig(SequenceConfig(5, 6, 2, 8, 4), GaussianPart(), TokensPart())
+    family = family_with(config)
+    assert family is not None
+    vae = assemble(family, config).eval()
+    vae.origin = Origin("", lambda _: "", "text", TextSchema("characters", ("a", "b", "c"), 6).as_plain())
+    save(vae, tmp_path / "text.safetensors")
+    model = open_model(ModelOptions(str(tmp_path / "text.safetensors")), EngineOptions(device="cpu"))
+    (tmp_path / "lines.txt").write_text("ab\ncab\n")
+    options = OptimiseOptions(f"{functions}:length", steps=4)
+    (file,) = optimise(model, [tmp_path / "lines.txt"], tmp_path / "out", options).batch.results
+    lines = (tmp_path / "out" / "lines.txt").read_text().split("\n")[:-1]
+    assert [len(line) for line in lines] == [item.after for item in file.items]
+    assert all(item.after >= item.reconstruction for item in file.items)
+    assert [item.before for item in file.items] == [2, 3]
