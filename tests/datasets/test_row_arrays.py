@@ -112,3 +112,14 @@ def test_a_huge_array_that_a_header_announces(tmp_path: Path) -> None:
         rows_of(tmp_path / "t.npy")
     with refuses(NoTrainingData, "t.npy"), open_row_stream(tmp_path / "t.npy", SkipLog()) as stream:
         list(stream.chunks(10))
+
+
+@pytest.mark.parametrize("other", ["columns", "Feature_Names", "outcome"])
+def test_the_only_array_of_two_axes(tmp_path: Path, other: str) -> None:
+    np.savez(tmp_path / "t.npz", **{"measured": np.eye(2), other: np.array(["a", "b"]), "weight": np.arange(2)})
+    rows = rows_of(tmp_path / "t.npz")
+    columns = ["x0", "x1"] if other == "outcome" else ["a", "b"]
+    assert list(rows.columns) == columns
+    assert label_names(rows) == [*columns, *(["outcome"] if other == "outcome" else []), "weight"]
+    with open_row_stream(tmp_path / "t.npz", SkipLog()) as stream:
+        assert [len(chunk) for chunk in stream.chunks(5)] == [2] and list(stream.columns) == columns

@@ -1,5 +1,6 @@
 """`tasks.sample`: reproducible samples, priors, and what is refused."""
 
+import csv
 import json
 import math
 import subprocess
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 from family_examples import EXAMPLES
+from planted_rows import save_planted
 from refusals import refuses
 
 from vaekit.checkpoints.save import save
 from vaekit.domains.images.read import read_image
-from vaekit.errors import BadPlan, HalfMissing, NoPrior, TooLittleMemory
+from vaekit.domains.tables import sample_quality
+from vaekit.errors import BadPlan, HalfMissing, NoPrior, NotFound, TooLittleMemory
 from vaekit.families import assemble, family_of
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
@@ -159,3 +162,37 @@ def test_an_encoder_alone_makes_no_samples(tmp_path: Path) -> None:
     model = open_model(ModelOptions(str(tmp_path / "encoder.safetensors")), EngineOptions(device="cpu"))
     with pytest.raises(HalfMissing):
         sample(model, tmp_path / "out", SMALL)
+
+
+def test_values_of_rows_vary_as_the_likelihood_says(tmp_path: Path) -> None:
+    """Of a linear decoder with rows of length 1, and a scale of 1 around it: a variance of 2 in the column's unit."""
+    rows = open_model(ModelOptions(str(save_planted(tmp_path / "vae.safetensors"))), EngineOptions(device="cpu"))
+    heights = {}
+    for name, count in (("few", 70), ("many", 2000)):
+        result = sample(rows, tmp_path / name, SampleOptions(count))
+        with open(result.files[0], newline="") as file:
+            heights[name] = [float(row["height"]) for row in csv.DictReader(file)]
+        assert len(heights[name]) == count and result.quality is None
+    assert heights["few"] == heights["many"][:70]
+    values = torch.tensor(heights["many"])
+    assert values.mean().item() == pytest.approx(10, abs=0.3)
+    assert values.var().item() == pytest.approx(2 * 2**2, rel=0.15)
+
+
+def test_rows_are_compared_with_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample_quality, "two_sample_auroc", lambda *_: 0.5)
+    rows = open_model(ModelOptions(str(save_planted(tmp_path / "vae.safetensors"))), EngineOptions(device="cpu"))
+    data = sample(rows, tmp_path / "data", SampleOptions(600)).files[0]
+    result = sample(rows, tmp_path / "out", SampleOptions(400, data=data, seed=5))
+    assert result.quality is not None
+    assert result.quality.values["marginal_distance"] < 0.12
+    assert abs(result.quality.values["closer_share"] - 0.5) < 0.25
+    record = json.loads(result.files[-1].read_text("utf-8"))
+    assert record["quality"]["copies"] == 0 and set(record["quality"]["column_distances"]) == {
+        "height",
+        "width",
+        "ripe",
+    }
+    with pytest.raises(NotFound):
+        sample(rows, tmp_path / "none", SampleOptions(4, data=tmp_path / "gone.csv"))
+    assert not (tmp_path / "none").exists()

@@ -1,13 +1,19 @@
 """`vaekit sample`: items from a prior."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import log, print_facts, print_json, progress_bar, spinner
+from vaekit.cli.output import log, print_facts, print_json, print_table, progress_bar, spinner
 from vaekit.tasks.options import EngineOptions, ModelOptions
+
+if TYPE_CHECKING:
+    from vaekit.domains.sample_quality import SampleQuality
+
+SHOWN = 20
+"""Columns in the table; --json has all."""
 
 
 @options.with_records
@@ -21,7 +27,12 @@ def sample(
         typer.Option("--prior", metavar="PRIOR", help="standard (the VAE's own) or fitted (to the latents of --data)."),
     ] = "standard",
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="PATH", help="Data that a fitted prior is fitted to.")
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="PATH",
+            help="Data that a fitted prior is fitted to, and that rows of tables are compared with.",
+        ),
     ] = None,
     temperature: Annotated[
         float,
@@ -44,6 +55,9 @@ def sample(
     Draws latents from the VAE's own prior, or from a mixture of Gaussians fitted to the latents of data, and decodes
     them. Images become PNG files and a sheet of the first 64; rows become a CSV file and sentences a text file. The
     same seed gives the same samples, whatever their number.
+    Rows are compared with --data: distances of the distributions of columns, differences of correlations, how well a
+    classifier tells them from real rows, and whether they are closer to training rows than new real rows are. For the
+    last, name the data that the VAE was trained on.
     """
     from vaekit.tasks.model import open_model
     from vaekit.tasks.sample import SampleOptions
@@ -60,4 +74,16 @@ def sample(
         print_json({"vae": source.vae, "seed": seed, **vars(result)})
         return
     print_facts(f"{source.vae}: samples", {model.domain.items: f"{result.items:,}", "prior": result.prior})
+    if result.quality is not None:
+        print_quality(result.quality, data)
     log(f"Written to {out}")
+
+
+def print_quality(quality: "SampleQuality", data: Path | None) -> None:
+    """Tables of how similar samples are to data."""
+    rows = [[each.title, each.text(quality.values[each.name]), each.about] for each in quality.measures]
+    print_table(f"Compared with {data}", ("measure", "value", ""), rows)
+    shown = list(quality.parts.items())[:SHOWN]
+    more = f" (the largest {SHOWN} of {len(quality.parts):,})" if len(quality.parts) > SHOWN else ""
+    parts = [[name, f"{value:.3f}"] for name, value in shown]
+    print_table(f"Distances of {quality.part}s{more}", (quality.part, "distance"), parts)

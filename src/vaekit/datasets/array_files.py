@@ -66,15 +66,22 @@ def read_npy(path: Path, expected: str) -> NDArray[Any]:
         raise NoTrainingData(f"{path} cannot be read: {printable(str(error))}.", expected, "") from error
 
 
-def read_npz(path: Path, expected: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def read_npz(
+    path: Path, expected: str, names: tuple[str, str | None] | None = None
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Read the training items of an npz file, and the test items if there are any.
+
+    Args:
+        path: the file.
+        expected: a sentence for messages.
+        names: of the arrays of training and test items; None looks for usual names.
 
     Raises:
         NoTrainingData: the file is damaged, or none of its arrays has a usual name.
     """
     try:
         with open_file(path) as opened, np.load(opened, allow_pickle=False) as file:
-            train, test = item_names(file.files)
+            train, test = names or item_names(file.files)
             if train is None:
                 raise NoTrainingData(
                     f"{path} has arrays named {printable(', '.join(file.files)) or 'nothing'}.",

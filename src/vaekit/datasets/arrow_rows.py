@@ -106,6 +106,7 @@ def read_table(path: Path, name: str) -> ColumnTable:
         if not is_parquet(path):
             return rows_of_arrow(mapped(path), name)
         with require("pyarrow.parquet", PURPOSE, "datasets").ParquetFile(path) as file:
+            checked_columns(file.schema_arrow, name)
             groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
             refuse_beyond_memory(sum(group.total_byte_size for group in groups), path)
             return rows_of_arrow(file.read(), name)

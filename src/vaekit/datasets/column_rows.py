@@ -59,8 +59,7 @@ class ColumnRows:
 
     def read(self, item: int) -> Row:
         table, row = self._located(item)
-        cells = {name: column_of_array(table.columns[name][row : row + 1])[0] for name in self.columns}
-        return Row(self.key(item), {name: cell_text(cell) for name, cell in cells.items()})
+        return Row(self.key(item), {name: text_at(table.columns[name], row) for name in self.columns})
 
     def chunk(self, start: int, stop: int) -> RowChunk:
         chunks: list[RowChunk] = []
@@ -91,6 +90,13 @@ class ColumnRows:
         """A row's table, and its index there."""
         table = bisect_right(self.starts, item) - 1
         return self.tables[table], item - self.starts[table]
+
+
+def text_at(column: NDArray[Any], row: int) -> str:
+    """A cell as text."""
+    if column.dtype.kind in "fiu":
+        return cell_text(column[row].item())
+    return cell_text(column_of_array(column[row : row + 1])[0])
 
 
 def named_columns(values: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -68,7 +68,8 @@ def checked_names(names: Sequence[str], title: str) -> tuple[str, ...]:
         )
     if "" in names:
         problem = "columns" if names.count("") > 1 else "a column"
-        raise NoTrainingData(f"{title} has {problem} without a name.", expected, "Give every column a unique name.")
+        remedy = "Give every column a unique name; pandas writes the index without one, unless index=False."
+        raise NoTrainingData(f"{title} has {problem} without a name.", expected, remedy)
     repeated = next((name for name, count in Counter(names).items() if count > 1), None)
     if repeated is not None:
         raise NoTrainingData(

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from vaekit.datasets.array_stream import ArrayStream
 from vaekit.datasets.arrow_rows import ArrowStream, is_table
 from vaekit.datasets.csv_rows import is_csv
 from vaekit.datasets.csv_stream import CsvStream
-from vaekit.datasets.row_arrays import ArrayStream, is_array
+from vaekit.datasets.row_arrays import is_array
 from vaekit.datasets.row_chunks import RowStream
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.errors import NotFound, NoTrainingData, reason_of, remedy_for
@@ -37,7 +38,7 @@ def open_row_stream(path: Path, log: SkipLog) -> RowStream:
         raise NoTrainingData(f"{path} cannot be opened: {reason_of(error)}.", EXPECTED, remedy_for(error)) from error
     if is_table(path, start):
         return ArrowStream(path)
-    if is_array(path, start):
+    if is_array(start):
         return ArrayStream(path, log.say)
     if is_csv(path, start):
         return CsvStream(path, log.say)

@@ -13,6 +13,7 @@ from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.imputation import Imputer
+from vaekit.domains.sample_quality import CompareSamples
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.perception import Perception
 from vaekit.evaluation.vae_pass import VAERunner
@@ -191,6 +192,11 @@ class Domain(Protocol):
     def batch_size(self) -> int:
         """Items that an engine runs at once by default."""
 
+    @property
+    def samples_vary(self) -> bool:
+        """Whether the values of samples are drawn from p(x|z), as those of data vary; else the mode is taken, as noise
+        in pixels is nothing to look at."""
+
     def check_table(self, table: Mapping[str, Any]) -> None:
         """Check the recipe's [data], without the domain, before data are opened.
 
@@ -277,6 +283,13 @@ class Domain(Protocol):
 
     def imputer(self, vae: VAE, schema: Schema) -> Imputer | None:
         """What fills in the missing values of items; None where items have none."""
+
+    def sample_comparison(self, path: Path, schema: Schema) -> CompareSamples | None:
+        """What compares samples with the data at a path, which are read at once; None where there are no measures.
+
+        Raises:
+            NotFound, NoTrainingData: the data cannot be read.
+        """
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         """The items of a file that a user names.

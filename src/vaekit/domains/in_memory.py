@@ -32,6 +32,7 @@ from vaekit.domains.files import ItemFiles
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.item_batches import item_stream
 from vaekit.domains.record_files import RecordFiles
+from vaekit.domains.sample_quality import CompareSamples
 from vaekit.errors import (
     BadCheckpoint,
     BadItem,
@@ -76,6 +77,7 @@ class InMemoryDomain(ABC):
     """The record of the recipe's [data]; has a field `held_out`."""
     computing: tuple[str, ...] = ("torch", "numpy")
     batch_size: int = 1024
+    samples_vary: bool = False
 
     @property
     def suffixes(self) -> frozenset[str]:
@@ -190,6 +192,9 @@ class InMemoryDomain(ABC):
         return Perception(metric=schema.example().is_floating_point(), missing=missing)
 
     def imputer(self, vae: VAE, schema: Schema) -> Imputer | None:
+        return None
+
+    def sample_comparison(self, path: Path, schema: Schema) -> CompareSamples | None:
         return None
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:

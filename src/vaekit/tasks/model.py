@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 from vaekit.checkpoints.latent_files import LatentOrigin, origin_of
 from vaekit.domains.domain import Domain, LoadedItems, Schema
@@ -47,6 +47,16 @@ class OpenModel:
         decoded = self.engine.decode(z, size)
         check_finite(decoded, self.engine)
         return decoded
+
+    def draw(self, z: Tensor, size: tuple[int, ...], generator: Generator) -> Tensor:
+        """Sample items of a size from p(x|z), for raw latents (b, z, ...).
+
+        Raises:
+            BadItem: the result is not finite; see also `Engine.likelihood`.
+        """
+        drawn = self.engine.likelihood(z, size).sample(generator).to(z.device)
+        check_finite(drawn, self.engine)
+        return drawn
 
     @cached_property
     def origin(self) -> LatentOrigin:

@@ -15,6 +15,7 @@ from vaekit.domains.files import side_by_side_path
 from vaekit.domains.finite_results import check_finite
 from vaekit.domains.record_files import skip_notes
 from vaekit.errors import BadItem, BadPlan, counted, printable
+from vaekit.json import plain
 from vaekit.latents.paths import linear
 from vaekit.pipeline import Stages
 from vaekit.runtime.conversion import converted
@@ -172,10 +173,9 @@ def optimise(
         "function": None if goal.wanted.function is None else goal.wanted.function.digest,
         "goal": str(goal),
         "method": run.method,
-        "results": [
-            {"file": str(each.file), "reference": each.reference, "items": [asdict(item) for item in each.items]}
-            for each in batch.results
-        ],
+        "results": plain(
+            [{"file": str(each.file), "reference": each.reference, "items": each.items} for each in batch.results]
+        ),
     }
     written = write_record(out / f"{NAME}.json", record)
     return Optimised(batch, written, goal.wanted.name, str(goal), run.method)

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from vaekit.distributions import NormalAndUniform, SampledPrior, StandardNormal
+from vaekit.domains.sample_quality import CompareSamples, SampleQuality
 from vaekit.errors import BadPlan, NoPrior
 from vaekit.geometry import size_text
+from vaekit.json import plain
 from vaekit.latents.fitted_prior import FittedMixture, fit_mixture
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.encoded_data import encoded
@@ -45,7 +47,7 @@ class SampleOptions:
     prior: str = STANDARD
     """"standard", the VAE's own; or "fitted", a Gaussian mixture fitted to encoded data."""
     data: Path | None = None
-    """The data that the prior is fitted to."""
+    """The data that the prior is fitted to, and that samples are compared with, in domains that have measures of it."""
     temperature: float = 1.0
     """Factor on the standard deviation of a normal prior."""
     seed: int = 0
@@ -62,6 +64,8 @@ class Samples:
     prior: str
     """The name of the prior, a phrase."""
     notes: tuple[str, ...]
+    quality: SampleQuality | None = None
+    """How similar they are to the data; None without data, or measures."""
 
 
 def sample(
@@ -87,26 +91,70 @@ def sample(
     if model.engine.vae.decoder is None:
         raise half_missing("decoder", "encoder")
     geometry, size = model.engine.geometry, item_size(model, options)
+    compare = comparison(model, options)
     prior, words = prior_of(model, options, progress)
     shape = (geometry.latent_channels, *latent_size(model, options))
     model.engine.explain(*size, only="decode")  # refuses sizes whose latents alone would fill the memory
-    at_once = max(1, VALUES // (geometry.channels * prod(size)))
 
     def items() -> Iterator[object]:
         done = 0
-        for z in (part for chunk in latents(prior, shape, options) for part in chunk.split(at_once)):
-            yield from model.schema.to_items(model.decode(z, size))
-            done += len(z)
+        for decoded in batches(model, prior, shape, size, options):
+            yield from model.schema.to_items(decoded)
+            done += len(decoded)
             progress(done, options.count)
 
     files = model.domain.write_many(items(), out, NAME, model.schema)
-    record = {"vae": model.identity, **asdict(options), "data": None if options.data is None else str(options.data)}
+    quality = None
+    if compare is not None:
+        written = model.domain.read(files[0], model.schema)
+        quality = compare(written.x, options.seed)
+    record = {
+        "vae": model.identity,
+        **asdict(options),
+        "data": None if options.data is None else str(options.data),
+        "quality": plain(quality and {**quality.values, f"{quality.part}_distances": quality.parts}),
+    }
     return Samples(
         (*files, write_record(out / f"{NAME}.json", record)),
         options.count,
         words,
         (*size_notes(size, options), *notes_on(shape, prior)),
+        quality,
     )
+
+
+def comparison(model: OpenModel, options: SampleOptions) -> CompareSamples | None:
+    """What compares samples with the data.
+
+    Raises:
+        BadPlan: there are data that nothing uses.
+        NotFound, NoTrainingData: the data cannot be read.
+    """
+    if options.data is None:
+        return None
+    compare = model.domain.sample_comparison(options.data, model.schema)
+    if compare is None and options.prior == STANDARD:
+        raise BadPlan(
+            f"Data were given, which the {options.prior} prior does not use, and there are no measures of samples of "
+            f"{model.domain.items}.",
+            f"Expected --data only with --prior {FITTED}.",
+            "Add that, or omit --data.",
+        )
+    return compare
+
+
+def batches(
+    model: OpenModel, prior: SampledPrior, shape: tuple[int, ...], size: tuple[int, ...], options: SampleOptions
+) -> Iterator[Tensor]:
+    """Samples (b, ...), as the VAE returns them."""
+    at_once = max(1, VALUES // (model.engine.geometry.channels * prod(size)))
+    for start, z in latents(prior, shape, options):
+        wanted = options.count - start
+        if model.domain.samples_vary:  # all of the chunk, as the values of the first ones would depend on the number
+            yield model.draw(z, size, generator_for(options.seed, "values", start))[:wanted]
+            continue
+        for part in z[:wanted].split(at_once):
+            yield model.decode(part, size)
 
 
 def item_size(model: OpenModel, options: SampleOptions) -> tuple[int, ...]:
@@ -124,12 +172,6 @@ def prior_of(model: OpenModel, options: SampleOptions, progress: Progress = no_p
     """The prior and its name, a phrase."""
     if options.prior not in (STANDARD, FITTED):
         raise BadPlan(f"There is no prior {options.prior!r}.", f"Expected {STANDARD} or {FITTED}.", "")
-    if options.data is not None and options.prior != FITTED:
-        raise BadPlan(
-            f"Data were given, which the {options.prior} prior does not use.",
-            f"Expected --data only with --prior {FITTED}.",
-            "Add that, or omit --data.",
-        )
     if not 0 <= options.temperature <= HOTTEST:
         raise BadPlan(
             f"The temperature is {options.temperature:g}.", f"Expected 0 to {HOTTEST:,}.", "1 samples the prior itself."
@@ -173,12 +215,12 @@ def fitted_prior(model: OpenModel, options: SampleOptions, progress: Progress) -
     return prior, f"{kind}, fitted to {len(z):,} {model.domain.items}{left_out}"
 
 
-def latents(prior: SampledPrior, shape: tuple[int, ...], options: SampleOptions) -> Iterator[Tensor]:
-    """Latents (b, *shape) in chunks."""
+def latents(prior: SampledPrior, shape: tuple[int, ...], options: SampleOptions) -> Iterator[tuple[int, Tensor]]:
+    """Latents (b, *shape) in chunks, with the number of the first one; the last chunk may have too many."""
     chunk = min(CHUNK, max(1, VALUES // prod(shape)))
     for start in range(0, options.count, chunk):
         z = prior.sample(torch.empty(chunk, *shape), generator_for(options.seed, "sample", start))
-        yield z[: options.count - start] * options.temperature
+        yield start, z * options.temperature
 
 
 def size_notes(size: tuple[int, ...], options: SampleOptions) -> tuple[str, ...]:

@@ -113,6 +113,7 @@ class Images:
     computing: tuple[str, ...] = COMPUTING
     ending: str = ".png"
     batch_size: int = 1
+    samples_vary: bool = False
 
     def check_table(self, table: Mapping[str, Any]) -> None:
         preparation_from(table)
@@ -171,6 +172,9 @@ class Images:
 
     def imputer(self, vae: VAE, schema: Schema) -> None:
         """Images have no missing values."""
+
+    def sample_comparison(self, path: Path, schema: Schema) -> None:
+        """`vaekit evaluate --latent` measures the Frechet distance of samples."""
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         """One image, in the size that it has."""

@@ -7,18 +7,24 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Record, RecordFormat, Row
 from vaekit.datasets.open import ROW_SUFFIXES
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.domain import ItemStream, Schema
 from vaekit.domains.imputation import Imputer
-from vaekit.domains.in_memory import InMemoryDomain
+from vaekit.domains.in_memory import InMemoryDomain, tensor_of
+from vaekit.domains.sample_quality import CompareSamples
 from vaekit.domains.tables.columns import NORMAL, STUDENT
 from vaekit.domains.tables.csv_files import write_csv
 from vaekit.domains.tables.impute import impute, write_values
 from vaekit.domains.tables.measures import row_errors
+from vaekit.domains.tables.sample_quality import compare_rows, most_rows
 from vaekit.domains.tables.schema import MAX_ROWS_TO_FIT, TableSchema, fit, schema_from
 from vaekit.domains.tables.stream import has_splits, row_batches
+from vaekit.errors import NoTrainingData
 from vaekit.evaluation.measures import ItemMeasure
 from vaekit.vae import VAE
 
@@ -63,6 +69,18 @@ class Tables(InMemoryDomain):
         stream = row_batches(path, schema, size, log, label) if path.is_file() and not has_splits(path) else None
         return stream or super().batches(path, schema, size, log, label, train)
 
+    def sample_comparison(self, path: Path, schema: Schema) -> CompareSamples:
+        """Rows are divided into training rows and held-out ones as `train` does by default."""
+        assert isinstance(schema, TableSchema)
+        log, splits = SkipLog(), self.open(path, SkipLog())
+        kept, apart = split_held_out(splits, None, self.items)
+        most = most_rows(schema.width)
+        train = tensor_of(splits.train, np.random.default_rng(0).permutation(kept)[:most], schema, log)
+        if not len(train):
+            raise NoTrainingData(f"{path} has no row that can be read.", next(iter(log.reasons.values()), ""), "")
+        held_out = tensor_of(splits.train if splits.test is None else splits.test, apart[:most], schema, log)
+        return partial(compare_rows, schema, train, held_out)
+
     def original(self, record: Record) -> Mapping[str, str]:
         assert isinstance(record, Row)
         return record.values
@@ -95,4 +113,5 @@ class Tables(InMemoryDomain):
         write_csv(path, [header, *rows])
 
 
-TABLES = Tables("tables", "row", "rows", RecordFormat("rows", (Row,), ROW_SUFFIXES), ".csv", TableSettings)
+ROWS = RecordFormat("rows", (Row,), ROW_SUFFIXES)
+TABLES = Tables("tables", "row", "rows", ROWS, ".csv", TableSettings, samples_vary=True)
