@@ -48,7 +48,11 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_adapter_is_a_detector_of_pyod(monkeypatch: pytest.MonkeyPatch) -> None:
     base = ModuleType("pyod.models.base")
     vars(base)["BaseDetector"] = BaseDetector
-    for name, module in (("pyod", ModuleType("pyod")), ("pyod.models", ModuleType("pyod.models")), (base.__name__, base)):
+    for name, module in (
+        ("pyod", ModuleType("pyod")),
+        ("pyod.models", ModuleType("pyod.models")),
+        (base.__name__, base),
+    ):
         monkeypatch.setitem(sys.modules, name, module)
     names: dict[str, Any] = {}
     exec(PYOD.replace("contamination=self.contamination", "contamination=self.contamination, samples=1000"), names)
