@@ -43,7 +43,7 @@ def modules_after(statement: str) -> set[str]:
 
 
 def test_importing_vaekit_imports_no_torch() -> None:
-    assert not {"torch", "numpy", "PIL", "typer", "huggingface_hub"} & modules_after("import vaekit")
+    assert not {"torch", "numpy", "PIL", "typer", "huggingface_hub", "sklearn"} & modules_after("import vaekit")
 
 
 def test_help_imports_no_torch() -> None:

@@ -23,7 +23,7 @@ from vaekit.training.data import Stream, Tensors
 from vaekit.training.log import LOG, LogEvent
 from vaekit.training.processes import ProcessGroup
 from vaekit.training.recipe import Recipe
-from vaekit.training.run import CHECKPOINTS, RESULT, Run, run_training, samples_for_duration
+from vaekit.training.run import CHECKPOINTS, RESULT, Run, run_training, samples_for_duration, train_in_memory
 from vaekit.training.state import TENSORS, VALUES, newest_checkpoint, saved_checkpoints
 
 
@@ -75,6 +75,16 @@ def test_the_folder_holds_what_it_should(small_recipe: Recipe, stream: Stream, t
     assert [line["samples"] for line in lines if "held_out" not in line] == list(range(40, 321, 40))
     assert [line["samples"] for line in lines if "held_out" in line] == [80, 160, 240, 320]
     assert len(saved_checkpoints(folder / CHECKPOINTS)) == 2
+
+
+def test_training_in_memory_gives_the_same_bits_and_no_files(
+    small_recipe: Recipe, stream: Stream, tmp_path: Path
+) -> None:
+    result = train_in_memory(run_of(small_recipe, stream, tmp_path / "run"))
+    assert not (tmp_path / "run").exists() and not result.training
+    expected = run_training(run_of(small_recipe, stream, tmp_path / "run"))
+    assert_same(result.state_dict(), expected.state_dict())
+    assert result.normalization == expected.normalization
 
 
 def test_the_normalization_makes_latents_standard(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
@@ -121,7 +122,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             ValueError, TypeError: the data cannot be used.
         """
         chunk = self._rows(data)
-        with value_errors():
+        with value_errors(), np.errstate(over="ignore"):  # numbers that are too large are problems
             x, problems = self.schema_.values(chunk)
         if problems:
             raise InvalidInput(problems[min(problems)], "", "Correct or remove the row.")

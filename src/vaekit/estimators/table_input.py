@@ -1,5 +1,6 @@
 """Check the input of estimators as scikit-learn does, and convert it to columns: frames, arrays and lists of rows."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,9 @@ TITLE = "X"
 TEXTS = "OUS"
 """The kinds of arrays that may hold texts."""
 
+DECLARATION = re.compile(r"(?:--column )?'([^']*)=(\w+)'")
+"""Of the kind of a column, on the command line."""
+
 
 class InvalidInput(VaekitError, ValueError):
     """Data or a parameter that an estimator cannot use; a ValueError, as in scikit-learn."""
@@ -32,7 +36,16 @@ def value_errors() -> Iterator[None]:
     except InvalidInput:
         raise
     except VaekitError as error:
-        raise InvalidInput(error.found, error.expected, error.remedy) from error
+        raise InvalidInput(error.found, error.expected, in_python(error.remedy)) from error
+
+
+def in_python(remedy: str) -> str:
+    """A remedy with the parameter of estimators in place of the option of the command line.
+
+    >>> in_python("Declare the column: --column 'a=categorical' or 'a=ignored'.")
+    'Declare the column: columns={"a": "categorical"} or columns={"a": "ignored"}.'
+    """
+    return DECLARATION.sub(r'columns={"\1": "\2"}', remedy)
 
 
 def is_frame(data: Any) -> bool:

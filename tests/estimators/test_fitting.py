@@ -1,0 +1,62 @@
+"""Training on tables in memory."""
+
+import sys
+
+import numpy as np
+import pytest
+from refusals import refuses
+
+import vaekit
+from vaekit import VAEDetector
+from vaekit.domains.recipes import recipe
+from vaekit.errors import BadRecipe, MissingPackage
+from vaekit.estimators import detector as module
+from vaekit.estimators.fitting import EPOCHS, FitSettings, budget, recipe_for, seed_from
+from vaekit.training.loop import Schedule
+
+SCHEDULE = Schedule(samples=100_000, batch_size=64, learning_rate=1e-3, warmup_samples=5_000)
+
+
+def test_a_large_table_has_the_schedule_of_the_recipe() -> None:
+    assert budget(1_000_000, SCHEDULE) == {"samples": 100_000, "batch_size": 64, "warmup_samples": 5_000}
+
+
+def test_a_small_table_has_fewer_samples_and_smaller_batches() -> None:
+    assert budget(20, SCHEDULE) == {"samples": 20 * EPOCHS, "batch_size": 20, "warmup_samples": EPOCHS}
+    assert budget(20, SCHEDULE, 100)["samples"] == 100
+
+
+def test_overrides_go_before_parameters_and_these_before_the_recipe() -> None:
+    settings = FitSettings(changes=("schedule.batch_size=7", "vae.net.hidden=[5]"), samples=30)
+    chosen = recipe_for(1000, settings)
+    assert chosen.schedule().batch_size == 7 and chosen.schedule().samples == 30
+    assert chosen.schedule().learning_rate == recipe("tables").schedule().learning_rate
+    with refuses(BadRecipe, "text"):
+        recipe_for(10, FitSettings(recipe="text"))
+
+
+def test_seeds() -> None:
+    assert seed_from(7) == seed_from(np.int64(7)) == 7
+    assert seed_from(np.random.RandomState(0)) == seed_from(np.random.RandomState(0))
+    assert len({seed_from(None) for _ in range(5)}) > 1
+    for wrong in (-1, "a", 1.5, np.random.default_rng(0)):
+        with pytest.raises(ValueError):
+            seed_from(wrong)
+
+
+def test_statistics_of_large_tables_are_those_of_some_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_LATENTS", 50)
+    monkeypatch.setattr("vaekit.estimators.fitting.MAX_ROWS_TO_FIT", 100)
+    rows = np.random.default_rng(0).normal(size=(400, 2))
+    detector = VAEDetector(samples=300, draws=2, random_state=0).fit(rows)
+    assert detector.reference_.items == 50
+    assert 0 < (detector.predict(rows) == -1).sum() < 60
+
+
+def test_without_scikit_learn_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("vaekit.estimators")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    for name in ("VAEDetector", "VAETransformer"):
+        with refuses(MissingPackage, "sklearn", "pip install 'vaekit[analysis]'"):
+            getattr(vaekit, name)
