@@ -55,6 +55,8 @@ class FittedReference:
     """Items that could not be read, or whose scores are not finite."""
     unlabelled: int = 0
     """Items without a label, which were left out."""
+    labelled: bool = False
+    """Whether the items had labels."""
 
 
 def fit_reference(
@@ -109,41 +111,29 @@ def fit_reference(
     )
 
 
-def open_streams(
-    model: OpenModel, data: Path, reference: Path | None, labels: str | None
-) -> tuple[ItemStream, ItemStream | None]:
-    """The items of a data set and of a reference, with labels where they have such a column.
-
-    Raises:
-        NotFound, NoTrainingData: there are no items, or neither has the column.
-    """
-    items, missing = labelled_stream(model, data, labels, train=False)
-    if reference is None:
-        if missing is not None:
-            raise missing
-        return items, None
-    normal, also_missing = labelled_stream(model, reference, labels, train=True)
-    if missing is not None and also_missing is not None:
-        raise missing
-    return items, normal
-
-
 def labelled_stream(
-    model: OpenModel, path: Path, labels: str | None, train: bool
-) -> tuple[ItemStream, NotFound | None]:
-    """The items of a data set, with labels if it has such a column; else with the reason why there are none.
+    model: OpenModel, path: Path, labels: str | None, train: bool = False, required: bool = False
+) -> ItemStream:
+    """The items of a data set, with labels where it has such a column.
+
+    Args:
+        model: the VAE.
+        path: the data set.
+        labels: the column; None for none.
+        train: see `Domain.batches`.
+        required: the data set must have the column.
 
     Raises:
-        NotFound, NoTrainingData: there are no items.
+        NotFound, NoTrainingData: there are no items, or the column is required and missing.
     """
     size, log = batch_size(model), SkipLog()
-    missing: NotFound | None = None
     if labels is not None:
         try:
-            return model.domain.batches(path, model.schema, size, log, labels, train), None
-        except NotFound as error:
-            missing = error
-    return model.domain.batches(path, model.schema, size, log, None, train), missing
+            return model.domain.batches(path, model.schema, size, log, labels, train)
+        except NotFound:
+            if required:
+                raise
+    return model.domain.batches(path, model.schema, size, log, None, train)
 
 
 def is_anomaly(labels: Sequence[str | None] | None, place: int, normal: str | None) -> bool:

@@ -19,12 +19,14 @@ from vaekit.anomaly.scores import LIKELIHOOD, Scorer, check_has_prior
 from vaekit.anomaly.thresholds import Threshold
 from vaekit.atomic import atomic_file
 from vaekit.domains.domain import ItemBatch, ItemStream
+from vaekit.domains.files import not_found
 from vaekit.errors import BadItem, BadPlan, CannotWrite, NotFound, counted, did_you_mean, printable
 from vaekit.metrics.detection import auroc, average_precision
+from vaekit.reading import exists
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
-from vaekit.tasks.reference import FittedReference, ThresholdOptions, fit_reference, open_streams
+from vaekit.tasks.reference import FittedReference, ThresholdOptions, fit_reference, labelled_stream
 from vaekit.tasks.scorer import scorer_of
 
 HEADER = ("item", "score", "flagged", "reason")
@@ -125,27 +127,21 @@ def score(
         CannotWrite: the disk is full, or the output is the input.
     """
     check_score(options.score)
+    if not exists(data) and "{" not in data.name:  # before the reference takes its time
+        raise not_found(data)
     check_output(out, [data, *([] if options.reference is None else [options.reference])])
     scorer = scorer_of(model)
     check_has_prior(options.score, scorer.prior)
-    items, normal = open_streams(model, data, options.reference, options.labels)
-    notes: list[str] = []
-    if normal is not None:
-        say(f"Computing statistics of {options.reference}.")
-        fitted = fit_reference(normal, scorer, options.threshold, options.normal, progress)
-        path = save_beside(fitted.reference, options.vae, model.origin.fingerprint, options.models)
-        notes += notes_on(fitted, model.domain.items)
-        reference: Reference | None = fitted.reference
-    else:
-        path, reference = kept_reference(model, data, options)
+    statistics = statistics_for(model, scorer, data, options, progress, say)
+    reference = statistics.reference
     if reference is not None and (reference.draws, reference.seed) != (scorer.draws, scorer.seed):
         scorer = scorer_of(model, reference.draws, reference.seed)
     threshold = chosen_threshold(reference, options)
     totals = Totals()
     start = time.monotonic()
     with atomic_file(out) as part, part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        items = labelled_stream(model, data, options.labels, required=not statistics.labelled)
         write_scores(file, items, scorer, reference, threshold, options, totals, progress)
-    seconds = time.monotonic() - start
     result = ScoreResult(
         out,
         totals.items,
@@ -154,15 +150,48 @@ def score(
         totals.reasons,
         threshold,
         totals.flagged,
-        seconds,
+        time.monotonic() - start,
         totals.detection(options.normal),
-        path,
+        statistics.path,
         0 if reference is None else reference.items,
-        options.reference is not None,
-        (*notes, *model.notes),
+        statistics.fitted,
+        (*statistics.notes, *model.notes),
     )
     write_record(out.with_name(f"{out.name}.json"), record_of(result, model, data, options, scorer.draws))
     return result
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """The statistics of normal data for a call."""
+
+    reference: Reference | None = None
+    path: Path | None = None
+    """Their file."""
+    fitted: bool = False
+    """Whether they were computed by this call."""
+    labelled: bool = False
+    """Whether the data had labels."""
+    notes: Sequence[str] = ()
+
+
+def statistics_for(
+    model: OpenModel,
+    scorer: Scorer,
+    data: Path,
+    options: ScoreOptions,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Statistics:
+    """Compute statistics of normal data and keep them beside the VAE, or load those that were kept."""
+    if options.reference is None:
+        path, reference = kept_reference(model, data, options)
+        return Statistics(reference, path)
+    say(f"Computing statistics of {options.reference}.")
+    stream = labelled_stream(model, options.reference, options.labels, train=True)
+    fitted = fit_reference(stream, scorer, options.threshold, options.normal, progress)
+    path = save_beside(fitted.reference, options.vae, model.origin.fingerprint, options.models)
+    return Statistics(fitted.reference, path, True, fitted.labelled, notes_on(fitted, model.domain.items))
 
 
 def check_score(name: str) -> None:
