@@ -144,6 +144,17 @@ def test_another_rule_for_one_call(model: OpenModel, tmp_path: Path) -> None:
     assert score(model, normal, tmp_path / "s.csv", options(tmp_path)).threshold == first.threshold
 
 
+def test_the_number_of_latents_is_kept(model: OpenModel, tmp_path: Path) -> None:
+    normal = table(tmp_path / "normal.csv", 30)
+    few = score(model, normal, tmp_path / "few.csv", options(tmp_path, draws=2))
+    assert values(few.out) != values(score(model, normal, tmp_path / "many.csv", options(tmp_path)).out)
+    score(model, normal, tmp_path / "fit.csv", options(tmp_path, draws=2, reference=normal))
+    kept = score(model, normal, tmp_path / "kept.csv", options(tmp_path))
+    assert values(kept.out) == values(few.out)
+    with refuses(BadPlan, 2, 8):
+        score(model, normal, tmp_path / "s.csv", options(tmp_path, draws=8))
+
+
 def test_scores_that_need_a_reference_name_the_command(model: OpenModel, tmp_path: Path) -> None:
     data = table(tmp_path / "data.csv", 5)
     for name in RELATIVE_SCORES:

@@ -4,7 +4,7 @@ import csv
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from vaekit.anomaly.labels import normal_label, plain_label
 from vaekit.anomaly.reference import RELATIVE_SCORES, SCORES, Reference
 from vaekit.anomaly.reference_files import find_reference, load_reference, save_beside
-from vaekit.anomaly.scores import LIKELIHOOD, Scorer, check_has_prior
+from vaekit.anomaly.scores import DRAWS, LIKELIHOOD, Scorer, check_has_prior
 from vaekit.anomaly.thresholds import Threshold
 from vaekit.atomic import atomic_file
 from vaekit.domains.domain import ItemBatch, ItemStream
@@ -58,6 +58,8 @@ class ScoreOptions:
     """The label of normal items; None for a usual one."""
     limit: int | None = None
     """The maximum number of items; None for all."""
+    draws: int | None = None
+    """The number of latents for each item, see `Scorer`; None for that of the statistics, or `DRAWS`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +120,7 @@ def score(
         say: called with a sentence before a long step.
 
     Raises:
-        BadPlan: there is no such score, or the VAE has none of this name.
+        BadPlan: there is no such score, or the statistics were computed with another number of latents.
         NoPrior: the score needs a prior.
         NotFound, NoTrainingData: there are no items, or no such labels; or the score needs statistics of normal data.
         BadReference: these are damaged, or of another VAE.
@@ -130,12 +132,13 @@ def score(
     if not exists(data) and "{" not in data.name:  # before the reference takes its time
         raise not_found(data)
     check_output(out, [data, *([] if options.reference is None else [options.reference])])
-    scorer = scorer_of(model)
+    scorer = scorer_of(model, options.draws or DRAWS)
     check_has_prior(options.score, scorer.prior)
     statistics = statistics_for(model, scorer, data, options, progress, say)
     reference = statistics.reference
-    if reference is not None and (reference.draws, reference.seed) != (scorer.draws, scorer.seed):
-        scorer = scorer_of(model, reference.draws, reference.seed)
+    if reference is not None:
+        check_same_draws(reference, options)
+        scorer = replace(scorer, draws=reference.draws, seed=reference.seed)
     threshold = chosen_threshold(reference, options)
     totals = Totals()
     start = time.monotonic()
@@ -238,6 +241,21 @@ def kept_reference(model: OpenModel, data: Path, options: ScoreOptions) -> tuple
             f"Compute them: `vaekit score {printable(str(data), 300)} --vae {vae} --reference NORMAL_DATA`.",
         )
     return None, None
+
+
+def check_same_draws(reference: Reference, options: ScoreOptions) -> None:
+    """Check that statistics were computed with the requested number of latents.
+
+    Raises:
+        BadPlan: they were computed with another one.
+    """
+    if options.draws not in (None, reference.draws):
+        raise BadPlan(
+            f"The statistics of normal data were computed with {counted(reference.draws, 'latent')} for each item, and "
+            f"{options.draws} are requested.",
+            "Scores of different numbers of latents cannot be compared.",
+            "Omit --draws, or compute the statistics again with --reference NORMAL_DATA.",
+        )
 
 
 def chosen_threshold(reference: Reference | None, options: ScoreOptions) -> Threshold | None:
