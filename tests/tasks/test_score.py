@@ -15,11 +15,12 @@ from small_index import small_images, square_model
 
 from vaekit.anomaly.reference import RELATIVE_SCORES, SCORES
 from vaekit.anomaly.reference_files import record_path
+from vaekit.domains.domain import ItemBatch, ItemStream
 from vaekit.errors import BadItem, BadPlan, BadReference, CannotWrite, NotFound, NoTrainingData
 from vaekit.tasks import scorer
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
-from vaekit.tasks.reference import ThresholdOptions
+from vaekit.tasks.reference import ThresholdOptions, normal_in
 from vaekit.tasks.score import HEADER, ScoreOptions, score
 from vaekit.tasks.train import TrainOptions, train
 
@@ -176,10 +177,18 @@ def test_labels_give_auroc_and_the_best_f1(model: OpenModel, tmp_path: Path) -> 
     flipped = score(model, data, tmp_path / "s.csv", options(tmp_path, labels="fault", normal="1"))
     assert flipped.detection is not None
     assert flipped.detection.auroc == pytest.approx(1 - result.detection.auroc)
-    with refuses(NoTrainingData, "2"):
-        score(model, data, tmp_path / "s.csv", options(tmp_path, labels="fault", normal="2"))
     with refuses(NotFound, "defect"):
         score(model, data, tmp_path / "s.csv", options(tmp_path, labels="defect"))
+
+
+def test_the_label_of_normal_items() -> None:
+    batch = ItemBatch(["a", "b"], torch.zeros(2, 1), labels=["1", None])
+    known, unknown = ItemStream(iter(()), 2, frozenset({"0", "1"})), ItemStream(iter(()))
+    assert normal_in(known, batch, None) == normal_in(known, batch, "0") == "0"
+    assert normal_in(unknown, batch, " 0.0") == "0"  # it may occur later
+    for stream, wanted in ((known, "2"), (unknown, None)):
+        with refuses(NoTrainingData):
+            normal_in(stream, batch, wanted)
 
 
 def test_bad_options_and_outputs_are_refused(model: OpenModel, tmp_path: Path) -> None:

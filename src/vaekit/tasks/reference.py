@@ -13,7 +13,7 @@ from vaekit.anomaly.reference import MOST_LATENTS, Reference, ReferenceFit
 from vaekit.anomaly.scores import Evidence, Scorer
 from vaekit.anomaly.thresholds import Threshold, by_contamination, by_false_positive_rate, by_labels
 from vaekit.datasets.skip_log import SkipLog
-from vaekit.domains.domain import ItemStream
+from vaekit.domains.domain import ItemBatch, ItemStream
 from vaekit.errors import NotFound
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
@@ -88,7 +88,7 @@ def fit_reference(
         usable = [place for place in range(len(batch.names)) if place not in batch.problems]
         unread += len(batch.problems)
         if batch.labels is not None:
-            known = known or normal_label(stream.labels or batch.labels, normal)
+            known = known or normal_in(stream, batch, normal)
             unlabelled += sum(batch.labels[place] is None for place in usable)
             usable = [place for place in usable if batch.labels[place] is not None]
         if usable:
@@ -134,6 +134,17 @@ def labelled_stream(
             if required:
                 raise
     return model.domain.batches(path, model.schema, size, log, None, train)
+
+
+def normal_in(stream: ItemStream, batch: ItemBatch, wanted: str | None) -> str:
+    """The label of normal items: among all labels if they are known in advance, else among those of the first batch.
+
+    Raises:
+        NoTrainingData: it is not known; see `normal_label`.
+    """
+    if wanted is not None and not stream.labels:
+        return plain_label(wanted)
+    return normal_label(stream.labels or batch.labels or (), wanted)
 
 
 def is_anomaly(labels: Sequence[str | None] | None, place: int, normal: str | None) -> bool:

@@ -10,9 +10,10 @@ from typing import IO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from vaekit.anomaly.labels import normal_label, plain_label
+from vaekit.anomaly.labels import plain_label
 from vaekit.anomaly.reference import RELATIVE_SCORES, SCORES, Reference
 from vaekit.anomaly.reference_files import find_reference, load_reference, save_beside
 from vaekit.anomaly.scores import DRAWS, LIKELIHOOD, Scorer, check_has_prior
@@ -26,7 +27,7 @@ from vaekit.reading import exists
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
-from vaekit.tasks.reference import FittedReference, ThresholdOptions, fit_reference, labelled_stream
+from vaekit.tasks.reference import FittedReference, ThresholdOptions, fit_reference, labelled_stream, normal_in
 from vaekit.tasks.scorer import scorer_of
 
 HEADER = ("item", "score", "flagged", "reason")
@@ -154,7 +155,7 @@ def score(
         threshold,
         totals.flagged,
         time.monotonic() - start,
-        totals.detection(options.normal),
+        totals.detection(),
         statistics.path,
         0 if reference is None else reference.items,
         statistics.fitted,
@@ -273,9 +274,10 @@ class Totals:
     def __init__(self) -> None:
         self.items = self.not_scored = self.flagged = 0
         self.reasons: dict[str, str] = {}
-        self.labels: list[str | None] = []
-        self.scores: list[Tensor] = []
-        """Of labelled data only."""
+        self.labelled: list[NDArray[np.float64]] = []
+        """Of labelled items, the scores."""
+        self.anomalous: list[NDArray[np.bool_]] = []
+        """Of labelled items, whether they are anomalies."""
 
     def not_scored_because(self, name: str, reason: str) -> None:
         """Count an item without a score."""
@@ -283,23 +285,24 @@ class Totals:
         if len(self.reasons) < MOST_REASONS:
             self.reasons.setdefault(name, reason)
 
-    def detection(self, normal: str | None) -> Detection | None:
-        """How well the scores separate the labelled items; None unless there are both kinds.
+    def add_labels(self, labels: Sequence[str | None], scores: Tensor, normal: str) -> None:
+        """Keep the scores of items with a label."""
+        present = np.array([label is not None for label in labels])
+        self.labelled.append(scores.numpy()[present])
+        self.anomalous.append(np.array([plain_label(label) != normal for label in labels if label is not None], bool))
 
-        Raises:
-            NoTrainingData: the label of normal items is not known.
-        """
-        if not any(label is not None for label in self.labels):
+    def detection(self) -> Detection | None:
+        """How well the scores separate the labelled items; None unless both kinds have scores."""
+        if not self.labelled:
             return None
-        known = normal_label(self.labels, normal)
-        values = torch.cat(self.scores).numpy()
-        scored = np.array([label is not None for label in self.labels]) & ~np.isnan(values)
-        anomalous = np.array([label is not None and plain_label(label) != known for label in self.labels])[scored]
-        if anomalous.all() or not anomalous.any():
+        scores, anomalous = np.concatenate(self.labelled), np.concatenate(self.anomalous)
+        anomalous, scores = anomalous[~np.isnan(scores)], scores[~np.isnan(scores)]
+        anomalies = int(anomalous.sum())
+        if anomalies in (0, len(scores)):
             return None
-        abnormality = -values[scored]
-        counts = int((~anomalous).sum()), int(anomalous.sum())
-        return Detection(auroc(abnormality, anomalous), average_precision(abnormality, anomalous), *counts)
+        return Detection(
+            auroc(-scores, anomalous), average_precision(-scores, anomalous), len(scores) - anomalies, anomalies
+        )
 
 
 def write_scores(
@@ -316,9 +319,11 @@ def write_scores(
 
     Raises:
         BadItem: none can be scored.
+        NoTrainingData: the label of normal items is not known.
     """
     writer = csv.writer(file, lineterminator="\n")
     header = False
+    known: str | None = None
     for batch in stream.batches:
         count = len(batch.names) if options.limit is None else min(len(batch.names), options.limit - totals.items)
         values = scores_in(batch, count, scorer, reference, options.score)
@@ -327,8 +332,8 @@ def write_scores(
             header = True
         writer.writerows(lines_of(batch, values, threshold, totals))
         if batch.labels is not None:
-            totals.labels += batch.labels[:count]
-            totals.scores.append(values)
+            known = known or normal_in(stream, batch, options.normal)
+            totals.add_labels(batch.labels[:count], values, known)
         totals.items += count
         total = stream.expected_total(totals.items)
         progress(totals.items, total if options.limit is None else min(total, options.limit))
