@@ -17,7 +17,7 @@ MAHALANOBIS, NEIGHBORS, ENSEMBLE = "mahalanobis", "neighbors", "ensemble"
 RELATIVE_SCORES = (MAHALANOBIS, NEIGHBORS, ENSEMBLE)
 """Scores that need reference items."""
 SCORES = (*OWN_SCORES, *RELATIVE_SCORES)
-MOST_LATENTS, MOST_LATENT_VALUES = 10_000, 2**26
+MOST_LATENTS, MOST_LATENT_VALUES = 10_000, 2**24
 """The maximum numbers of reference items whose latents are kept, and of values of these."""
 MOST_SCORES = 100_000
 """The maximum number of reference items whose scores are kept."""
