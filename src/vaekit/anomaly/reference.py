@@ -21,7 +21,7 @@ SCORES = (*OWN_SCORES, *RELATIVE_SCORES)
 """Of items of any kind."""
 ALL_SCORES = (*SCORES, LOCAL)
 """With that of images."""
-MOST_LATENTS, MOST_LATENT_VALUES = 10_000, 2**26
+MOST_LATENTS, MOST_LATENT_VALUES = 10_000, 2**24
 """The maximum numbers of reference items whose latents are kept, and of values of these."""
 MOST_SCORES = 100_000
 """The maximum number of reference items whose scores are kept."""

@@ -257,8 +257,8 @@ def threshold_from(values: object) -> Threshold:
     if given["rule"] not in RULES or math.isnan(value):
         raise ValueError("a threshold is damaged")
     shares = {name: share_or_none(given[name]) for name in ("wanted", "precision", "recall")}
-    counts = [whole_number(given[name], 0, 2**53) for name in ("items", "flagged")]
-    return Threshold(value, given["rule"], shares["wanted"], *counts, shares["precision"], shares["recall"])
+    items, flagged = (whole_number(given[name], 0, 2**53) for name in ("items", "flagged"))
+    return Threshold(value, given["rule"], shares["wanted"], items, flagged, shares["precision"], shares["recall"])
 
 
 def share_or_none(value: object) -> float | None:

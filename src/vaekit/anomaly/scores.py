@@ -87,9 +87,7 @@ class Scorer:
     @torch.no_grad()
     def latents(self, x: Tensor) -> Tensor:
         """The means of the posteriors of items (b, ...), flattened: (b, d)."""
-        return torch.cat(
-            [self.halves.encode(part).mean.flatten(1).cpu() for part in parts_of(self.prepared(x), self.together)]
-        )
+        return torch.cat([flat_mean(self.halves.encode(part)) for part in parts_of(self.prepared(x), self.together)])
 
     @torch.no_grad()
     def evidence(self, x: Tensor, factors: bool = False) -> Evidence:
@@ -129,7 +127,7 @@ class Scorer:
                 log_q.append(log_probability.double().cpu())
                 weights = log_p[-1] - log_q[-1]
             totals.add(self.halves.likelihood(z, x), repeated(x, k), weights)
-        latents, scores = posterior.mean.flatten(1).cpu(), {RECONSTRUCTION: totals.reconstruction}
+        latents, scores = flat_mean(posterior), {RECONSTRUCTION: totals.reconstruction}
         if self.prior is not None:
             divergence = self._divergence(posterior, torch.cat(log_q), torch.cat(log_p))
             scores |= {LIKELIHOOD: totals.likelihood, ELBO: totals.reconstruction - divergence, KL: -divergence}
@@ -185,7 +183,7 @@ class Totals:
     def add(self, likelihood: Likelihood, x: Tensor, log_ratio: Tensor) -> None:
         """Add latents: p(x|z) of items (k b, ...), and log p(z) - log q(z|x), (k, b)."""
         # Not isinstance, which may evaluate `mode`: for sequences, token by token.
-        compute = getattr(likelihood, "log_factors", None) if self.with_factors else None
+        compute = getattr(likelihood, "log_factors", None)
         factors: Tensor | None = None if compute is None else compute(x)
         each = likelihood.log_prob(x) if factors is None else factors.flatten(1).sum(dim=1, dtype=torch.float64)
         values = each.double().cpu().unflatten(0, log_ratio.shape)
@@ -198,7 +196,7 @@ class Totals:
         rescaled = (self.largest - reference).exp()
         weights = (log_weights - reference).exp()
         self.largest, self.weights = largest, self.weights * rescaled + weights.sum(dim=0)
-        if factors is not None:
+        if factors is not None and self.with_factors:
             # The reasons why an item is impossible for all latents are of interest, too.
             weights = weights.masked_fill(impossible, torch.finfo(torch.float32).tiny)
             self._add_factors(factors.unflatten(0, log_ratio.shape), weights, rescaled)
@@ -232,6 +230,12 @@ class Totals:
         if self.weighted is None:
             return None
         return -self.weighted / self.factor_weights.view(-1, *[1] * (self.weighted.dim() - 1))
+
+
+def flat_mean(posterior: Posterior) -> Tensor:
+    """The mean (b, d) on the CPU, in single precision at least."""
+    mean = posterior.mean.flatten(1)
+    return mean.to("cpu", torch.promote_types(mean.dtype, torch.float32))
 
 
 def parts_of(x: Tensor, together: int = 1) -> tuple[Tensor, ...]:

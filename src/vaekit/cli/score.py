@@ -110,6 +110,17 @@ def score(
             show_default="none",
         ),
     ] = None,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            "--draws",
+            metavar="N",
+            min=1,
+            max=65536,
+            help="Latents that are decoded for each item; fewer are faster.",
+            show_default="those of the reference, else 64",
+        ),
+    ] = None,
     engine: EngineOptions,
     as_json: options.Json = False,
 ) -> None:
@@ -131,7 +142,7 @@ def score(
     with spinner("loading the VAE"):
         model = open_model(source, replace(engine, batch=BATCH))
     threshold = ThresholdOptions(contamination, false_positive_rate)
-    wanted = ScoreOptions(source.vae, source.models, name.value, reference, threshold, labels, normal, limit)
+    wanted = ScoreOptions(source.vae, source.models, name.value, reference, threshold, labels, normal, limit, draws)
     with progress_bar(model.domain.items, "opening the data") as progress:
         result = run(model, data, out, wanted, progress, log)
     if page is not None:
