@@ -182,8 +182,8 @@ def twins(names: Sequence[str], root: Path) -> tuple[Masks, list[str]]:
         if all(looks_like_mask(root / mask) for _, mask in those[:PROBED])
         for image, mask in those
     }
-    masks = {mask for (mask,) in found.values()}
-    return found, [name for name in names if name not in masks]
+    used = {mask for (mask,) in found.values()}
+    return found, [name for name in names if name not in used]
 
 
 def looks_like_mask(path: Path) -> bool:
