@@ -21,7 +21,7 @@ from vaekit.tasks import scorer
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
 from vaekit.tasks.reference import ThresholdOptions, normal_in
-from vaekit.tasks.score import HEADER, ScoreOptions, score
+from vaekit.tasks.score import HEADER, NO_VALUE, NOT_FINITE, ScoreOptions, Totals, lines_of, score
 from vaekit.tasks.train import TrainOptions, train
 
 NAMES = ("a", "b", "c", "d", "e", "f")
@@ -179,6 +179,17 @@ def test_labels_give_auroc_and_the_best_f1(model: OpenModel, tmp_path: Path) -> 
     assert flipped.detection.auroc == pytest.approx(1 - result.detection.auroc)
     with refuses(NotFound, "defect"):
         score(model, data, tmp_path / "s.csv", options(tmp_path, labels="defect"))
+
+
+def test_items_without_any_value_are_not_scored() -> None:
+    x = torch.tensor([[1.0, torch.nan], [torch.nan, torch.nan], [2.0, 3.0], [torch.nan, torch.nan]])
+    batch = ItemBatch(["a", "b", "c", "d"], x, {3: "It is damaged."})
+    assert scorer.usable_places(batch) == [0, 2]
+    lines, totals = lines_of(batch, torch.tensor([1.0, torch.nan, 2.0, torch.nan]), None, Totals()), Totals()
+    assert [line[1] for line in lines] == ["1", "", "2", ""]
+    assert [line[3] for line in lines] == ["", NO_VALUE, "", "It is damaged."]
+    lines_of(batch, torch.tensor([torch.nan] * 4), None, totals)
+    assert totals.not_scored == 4 and totals.reasons["a"] == NOT_FINITE
 
 
 def test_the_label_of_normal_items() -> None:

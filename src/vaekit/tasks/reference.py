@@ -19,7 +19,7 @@ from vaekit.domains.domain import ItemBatch, ItemStream
 from vaekit.errors import NotFound
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
-from vaekit.tasks.scorer import batch_size
+from vaekit.tasks.scorer import batch_size, usable_places
 
 DEFAULT_CONTAMINATION = 0.05
 
@@ -87,8 +87,8 @@ def fit_reference(
     names: tuple[str, ...] = ()
     for batch in stream.batches:
         done += len(batch.names)
-        usable = [place for place in range(len(batch.names)) if place not in batch.problems]
-        unread += len(batch.problems)
+        usable = usable_places(batch)
+        unread += len(batch.names) - len(usable)
         if batch.labels is not None:
             known = known or normal_in(stream, batch, normal)
             unlabelled += sum(batch.labels[place] is None for place in usable)

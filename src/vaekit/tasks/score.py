@@ -28,7 +28,7 @@ from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
 from vaekit.tasks.reference import FittedReference, ThresholdOptions, fit_reference, labelled_stream, normal_in
-from vaekit.tasks.scorer import scorer_of
+from vaekit.tasks.scorer import is_empty, scorer_of, usable_places
 
 HEADER = ("item", "score", "flagged", "reason")
 LABEL = "label"
@@ -37,7 +37,7 @@ DIGITS = 9
 """Significant digits of written scores."""
 MOST_REASONS = 20
 """Items without a score that a result lists."""
-NOT_FINITE = "Its score is not a number."
+NOT_FINITE, NO_VALUE = "Its score is not a number.", "All of its values are missing."
 
 
 @dataclass(frozen=True)
@@ -349,7 +349,7 @@ def write_scores(
 
 def scores_in(batch: ItemBatch, count: int, scorer: Scorer, reference: Reference | None, name: str) -> Tensor:
     """The scores of the first items of a batch, (count,), float64; NaN for items with problems."""
-    usable = torch.tensor([place for place in range(count) if place not in batch.problems], dtype=torch.long)
+    usable = torch.tensor([place for place in usable_places(batch) if place < count], dtype=torch.long)
     values = torch.full((count,), torch.nan, dtype=torch.float64)
     if len(usable):
         values[usable] = score_named(name, batch.x[usable], scorer, reference)
@@ -385,7 +385,7 @@ def lines_of(batch: ItemBatch, values: Tensor, threshold: Threshold | None, tota
         name, reason = batch.names[place], batch.problems.get(place, "")
         scored = value == value
         if not scored:
-            reason = reason or NOT_FINITE
+            reason = reason or (NO_VALUE if is_empty(batch.x[place : place + 1]) else NOT_FINITE)
             totals.not_scored_because(name, reason)
         flag = "" if flags is None or not scored else str(int(flags[place]))
         totals.flagged += flag == "1"
