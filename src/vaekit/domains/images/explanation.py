@@ -46,7 +46,8 @@ def explain_image(found: Attribution, preparation: Preparation, folder: Path | N
         write_image(path, heat_sheet(original, expected, heat, found.unit))
         files.append(path)
     reasons = [
-        reason_at(region, found.nats, original, expected, tuple(heat.shape)) for region in regions(heat, found.nats)
+        reason_at(region, found.nats, original, expected, (heat.shape[0], heat.shape[1]))
+        for region in regions(heat, found.nats)
     ]
     return Explanation(found.name, float(found.nats.double().sum()), reasons, files)
 
@@ -115,8 +116,8 @@ def reason_at(
     """A region as people read it: its place in the shown image, and mean colors in levels of 255."""
     shown = region.scaled((original.shape[2], original.shape[3]), whole)
     where = f"x {shown.left}-{shown.right - 1}, y {shown.top}-{shown.bottom - 1}"
-    colors = [mean_color(shown.of(image)) for image in (original, expected)]
-    return Reason(where, *colors, nats=float(region.of(nats).double().sum()))
+    value, likely = (mean_color(shown.of(image)) for image in (original, expected))
+    return Reason(where, value, likely, float(region.of(nats).double().sum()))
 
 
 def mean_color(pixels: Float[Tensor, "1 3 h w"]) -> str:
