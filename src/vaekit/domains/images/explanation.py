@@ -116,8 +116,8 @@ def reason_at(
     """A region as people read it: its place in the shown image, and mean colors in levels of 255."""
     shown = region.scaled((original.shape[2], original.shape[3]), whole)
     where = f"x {shown.left}-{shown.right - 1}, y {shown.top}-{shown.bottom - 1}"
-    value, usual = (mean_color(shown.of(image)) for image in (original, expected))
-    return Reason(where, value, usual, nats=float(region.of(nats).double().sum()))
+    value, likely = (mean_color(shown.of(image)) for image in (original, expected))
+    return Reason(where, value, likely, float(region.of(nats).double().sum()))
 
 
 def mean_color(pixels: Float[Tensor, "1 3 h w"]) -> str:

@@ -50,8 +50,8 @@ LARGEST_RATIO = 10.0
 LARGEST_SUM = 1e150
 """Of the magnitudes of all numbers of a column: their squares are finite, too."""
 HEAVY_TAIL = 10.0
-"""Tail ratio above which positive numbers and counts are taken on a logarithmic scale. A lower one finds fewer anomalies:
-a logarithm brings large values closer (docs/anomaly.md)."""
+"""Tail ratio above which positive numbers and counts are taken on a logarithmic scale. With a lower one fewer anomalies
+are found: a logarithm brings large values closer (docs/anomaly.md)."""
 NOUNS = {REAL: "a number", POSITIVE: "a positive number", COUNT: "a count", ORDINAL: "a number", DATE: "a date"}
 OVERRIDES = (NORMAL, *KINDS, IGNORED)
 """What a column can be declared as; `normal` is real with a normal distribution."""
