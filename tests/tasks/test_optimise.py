@@ -14,20 +14,23 @@ from refusals import refuses
 from torch import Tensor
 
 from vaekit.checkpoints.save import save
+from vaekit.distributions import Normal
 from vaekit.domains.images.properties import brightness
 from vaekit.domains.images.read import read_image
 from vaekit.domains.text.schema import TextSchema
-from vaekit.errors import BadPlan, CannotWrite, NotFound, VaekitError
+from vaekit.errors import BadPlan, CannotWrite, HalfMissing, NotFound, VaekitError
 from vaekit.families import assemble, family_with
 from vaekit.families.parts.net import GaussianPart, PartsConfig
 from vaekit.nets.likelihoods import TokensPart
+from vaekit.nets.priors import MixturePart
 from vaekit.nets.sequence import SequenceConfig
+from vaekit.runtime.engine import Engine
 from vaekit.tasks.encoded_data import encoded
 from vaekit.tasks.latent_reference import references
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.optimise import OptimiseOptions, optimise
 from vaekit.tasks.options import EngineOptions, ModelOptions
-from vaekit.vae import Origin
+from vaekit.vae import VAE, Origin
 
 ROWS = [[12.0, 0.5, "yes"], [8.0, -0.25, "no"], [10.0, 0.0, "no"]]
 FUNCTIONS = """
@@ -131,6 +134,26 @@ def test_latents_stay_as_dense_as_asked(rows: OpenModel, table: Path, tmp_path: 
     outlier = write(tmp_path / "outlier.csv", [[30.0, 0.0, "no"]])
     (file,) = optimise(rows, [outlier], tmp_path / "out", options).batch.results
     assert file.items[0].after == pytest.approx(30, abs=1e-2) and file.items[0].active == ("density",)
+
+
+@pytest.mark.parametrize("method", ["gradient", "cma-es"])
+def test_latents_stay_as_dense_under_a_learned_prior(table: Path, tmp_path: Path, method: str) -> None:
+    path = save_planted(tmp_path / "mixture.safetensors", MixturePart(4))
+    mixture = open_model(ModelOptions(str(path)), EngineOptions(device="cpu"))
+    options = replace(UP, within=20.0, density=0.3, steps=12, method=method)
+    (file,) = optimise(mixture, [table], tmp_path / "out", options).batch.results
+    prior = mixture.engine.vae.prior
+    assert prior is not None and "trained" in file.reference
+    least = references(mixture, None)((2,)).least_density(0.3, 0)
+    starts, ends = prior.log_prob(latents(table)), prior.log_prob(latents(file.output))
+    assert (ends >= starts.clamp(max=least) - 1e-2).all()
+    assert all(item.after > item.reconstruction for item in file.items)
+
+
+def test_halves_are_refused(rows: OpenModel, table: Path, tmp_path: Path) -> None:
+    alone = replace(rows, engine=Engine(VAE(rows.engine.vae.encoder, rows.engine.vae.to_posterior, None, Normal)))
+    with pytest.raises(HalfMissing):
+        optimise(alone, [table], tmp_path / "out", UP)
 
 
 def test_cma_es_comes_close_to_the_gradient_and_follows_the_seed(rows: OpenModel, table: Path, tmp_path: Path) -> None:
