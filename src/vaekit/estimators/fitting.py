@@ -24,7 +24,7 @@ from vaekit.training.recipe import Recipe
 from vaekit.training.run import Run, train_in_memory
 from vaekit.vae import VAE
 
-EPOCHS = 200
+EPOCHS = 100
 """The maximum number of passes over the rows of a small table."""
 WARMUP_SHARE = 0.05
 """The maximum share of the samples for the warm-up of the learning rate."""
