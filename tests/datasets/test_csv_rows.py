@@ -139,6 +139,8 @@ def test_encodings(tmp_path: Path, encoding: str) -> None:
 def test_single_bytes_that_are_not_utf_8(tmp_path: Path) -> None:
     found = rows_of(written(tmp_path / "t.csv", "a,b\né,".encode() + b"\x80\x81\n"))
     assert found.read(0).values == {"a": "é", "b": "€\x81"}
+    found = rows_of(written(tmp_path / "t.csv", b"a,b\n" + b"1,2\n" * 9 + b"\0,1\n\xe9,2\n"))
+    assert found.read(10).values == {"a": "é", "b": "2"} and list(found.chunk(0, 11).problems) == [9]
 
 
 def test_gzipped_tables_and_lines_that_name_the_delimiter(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaekit.distributions import Columns, Group, LogisticCounts, Normal, OneHot, TwoValued
+from vaekit.distributions import Columns, Group, LogisticCounts, LogisticSteps, Normal, OneHot, StudentT, TwoValued
 from vaekit.distributions.base import Factorized
 from vaekit.distributions.cells import UNSEEN
 
@@ -41,3 +41,17 @@ def test_missing_cells_leave_gradients_finite() -> None:
     assert location.grad is not None
     assert location.grad[0, 0] == 0
     assert location.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "likelihood",
+    [
+        StudentT(torch.full((1, 1), torch.nan), 1.0, torch.tensor([torch.nan])),
+        LogisticSteps(torch.full((1, 1), torch.nan), 1.0, torch.ones(1)),
+        LogisticCounts(torch.full((1, 1), torch.nan), 1.0, torch.zeros(1), torch.ones(1)),
+        TwoValued(torch.full((1, 1), torch.nan), 0.01),
+        OneHot(torch.full((1, 3), torch.nan), 3, 0.01),
+    ],
+)
+def test_samples_of_damaged_parameters_are_nan(likelihood: Factorized) -> None:
+    assert likelihood.sample(torch.Generator().manual_seed(0)).isnan().all()

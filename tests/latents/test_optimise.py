@@ -45,7 +45,7 @@ def test_a_linear_function_on_a_ball(method: str) -> None:
 def test_a_linear_function_within_distance_and_density(method: str) -> None:
     """In the plane, around (1, 0) with radius 1 and around 0 with radius 1: the highest second coordinate is at the
     corner (1/2, sqrt(3)/2), and the lowest first one at 0."""
-    region = Region.around(torch.tensor([[1.0, 0.0]], dtype=torch.float64), 1.0, normal, -0.5)
+    region = Region.around(torch.tensor([[1.0, 0.0]], dtype=torch.float64), 1.0, normal, -0.5, spherical=True)
     for w, expected in (((0.0, 1.0), (0.5, math.sqrt(3) / 2)), ((-1.0, 0.0), (0.0, 0.0))):
         direction = torch.tensor(w, dtype=torch.float64)
         if method == "gradient":

@@ -48,27 +48,41 @@ def test_an_infinite_radius_bounds_nothing() -> None:
 
 def test_a_dense_ball_alone_is_projected_on_its_sphere() -> None:
     least = -0.5 * 1.5**2
-    region = Region.around(torch.zeros(40, 4, dtype=torch.float64), 100.0, normal, least)
     u = points(40, 4)
-    projected = region.project(u)
-    assert region.contains(projected).all()
-    torch.testing.assert_close(projected, 1.5 * u / u.norm(dim=1, keepdim=True), rtol=0, atol=1e-6)
+    for spherical in (False, True):
+        region = Region.around(torch.zeros(40, 4, dtype=torch.float64), 100.0, normal, least, spherical)
+        projected = region.project(u)
+        assert region.contains(projected).all()
+        torch.testing.assert_close(projected, 1.5 * u / u.norm(dim=1, keepdim=True), rtol=0, atol=1e-3)
 
 
-def test_the_nearest_point_of_two_balls() -> None:
+@pytest.mark.parametrize(("spherical", "tolerance"), [(True, 1e-5), (False, 0.05)])
+def test_the_nearest_point_of_two_balls(spherical: bool, tolerance: float) -> None:
     """Of the intersection of the ball around (1, 0) with radius 1, and that around 0 with radius 1: far above, the
     corner (1/2, sqrt(3)/2); from the left, the pole of the first."""
-    region = Region.around(torch.tensor([[1.0, 0.0]] * 2, dtype=torch.float64), 1.0, normal, -0.5)
+    region = Region.around(torch.tensor([[1.0, 0.0]] * 2, dtype=torch.float64), 1.0, normal, -0.5, spherical)
     projected = region.project(torch.tensor([[0.5, 3.0], [-3.0, 0.0]], dtype=torch.float64))
     expected = torch.tensor([[0.5, math.sqrt(3) / 2], [0.0, 0.0]], dtype=torch.float64)
-    torch.testing.assert_close(projected, expected, rtol=0, atol=2e-3)
+    torch.testing.assert_close(projected, expected, rtol=0, atol=tolerance)
     assert region.contains(projected).all()
 
 
-@pytest.mark.parametrize("density", [normal, two_hills])
-def test_projections_are_inside_exactly(density: object) -> None:
+def test_the_nearest_of_many_points() -> None:
+    """No sampled point of the region is nearer than the projection."""
+    region = Region.around(points(1, 3, 0.3).expand(30, 3), 1.0, normal, -0.5, spherical=True)
+    u = points(30, 3)
+    projected = region.project(u)
+    many = points(20_000, 3, 0.6)
+    one = Region.around(region.start[:1], 1.0, normal, -0.5).repeated(len(many))
+    inside = many[one.contains(many)]
+    nearest = torch.cdist(u, inside).min(dim=1).values
+    assert len(inside) > 1000 and ((projected - u).norm(dim=1) <= nearest + 1e-4).all()
+
+
+@pytest.mark.parametrize(("density", "spherical"), [(normal, True), (normal, False), (two_hills, False)])
+def test_projections_are_inside_exactly(density: object, spherical: bool) -> None:
     starts = points(200, 3, 1.0)
-    region = Region.around(starts, 1.3, density, -1.0)  # many starts are less dense than that
+    region = Region.around(starts, 1.3, density, -1.0, spherical)  # many starts are less dense than that
     assert region.contains(starts).all() and region.contains(region.project(points(200, 3))).all()
     assert (region.least < -1).any() and (region.least == -1).any()
 

@@ -5,7 +5,7 @@ import torch
 from refusals import refuses
 
 from vaekit.errors import BadPlan
-from vaekit.runtime.conversion import check_range, converted
+from vaekit.runtime.conversion import check_range, converted, in_double
 from vaekit.vae import VAE
 
 CPU = torch.device("cpu")
@@ -27,3 +27,10 @@ def test_values_out_of_range_are_refused(value: float, dtype: torch.dtype) -> No
     with refuses(BadPlan, "float16"):
         check_range("encoder.weight", torch.tensor([value]), dtype)
     check_range("encoder.weight", torch.tensor([value]), torch.bfloat16)
+
+
+def test_double_precision_includes_heads_and_keeps_the_original(tiny_vae: VAE) -> None:
+    double = in_double(tiny_vae, CPU)
+    assert {weight.dtype for weight in double.state_dict().values() if weight.is_floating_point()} == {torch.float64}
+    assert not any(weight.requires_grad for weight in double.parameters()) and not double.training
+    assert all(weight.dtype == torch.float32 for weight in tiny_vae.parameters())

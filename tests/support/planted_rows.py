@@ -11,6 +11,7 @@ from vaekit.families import assemble, family_with
 from vaekit.families.parts.net import GaussianPart, PartsConfig
 from vaekit.nets.column_likelihoods import ColumnsPart
 from vaekit.nets.mlp import MLPConfig
+from vaekit.nets.part_protocols import PriorPart
 from vaekit.vae import Origin
 
 DECODER = torch.tensor([[0.6, 0.8], [0.8, -0.6], [2.0, 1.0]])
@@ -24,9 +25,10 @@ SCHEMA = TableSchema(
 )
 
 
-def save_planted(path: Path) -> Path:
-    """Write the VAE: its encoder inverts the decoder, and its prior is N(0, I) in two dimensions."""
-    config = PartsConfig(MLPConfig((3,), 2, ()), GaussianPart(), ColumnsPart(("normal:2", "bernoulli:1")))
+def save_planted(path: Path, *prior: PriorPart) -> Path:
+    """Write the VAE: its encoder inverts the decoder, and its prior in two dimensions is N(0, I) or the given one."""
+    torch.manual_seed(0)
+    config = PartsConfig(MLPConfig((3,), 2, ()), GaussianPart(), ColumnsPart(("normal:2", "bernoulli:1")), *prior)
     family = family_with(config)
     assert family is not None
     vae = assemble(family, config).eval()

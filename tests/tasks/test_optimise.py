@@ -13,14 +13,24 @@ from planted_rows import DECODER, save_planted
 from refusals import refuses
 from torch import Tensor
 
+from vaekit.checkpoints.save import save
+from vaekit.distributions import Normal
 from vaekit.domains.images.properties import brightness
 from vaekit.domains.images.read import read_image
-from vaekit.errors import BadPlan, CannotWrite, NotFound, VaekitError
+from vaekit.domains.text.schema import TextSchema
+from vaekit.errors import BadPlan, CannotWrite, HalfMissing, NotFound, VaekitError
+from vaekit.families import assemble, family_with
+from vaekit.families.parts.net import GaussianPart, PartsConfig
+from vaekit.nets.likelihoods import TokensPart
+from vaekit.nets.priors import MixturePart
+from vaekit.nets.sequence import SequenceConfig
+from vaekit.runtime.engine import Engine
 from vaekit.tasks.encoded_data import encoded
 from vaekit.tasks.latent_reference import references
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.optimise import OptimiseOptions, optimise
 from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.vae import VAE, Origin
 
 ROWS = [[12.0, 0.5, "yes"], [8.0, -0.25, "no"], [10.0, 0.0, "no"]]
 FUNCTIONS = """
@@ -29,6 +39,7 @@ def rounded(rows): return [round(float(row["height"])) for row in rows]
 def undefined(rows): return [float("nan")] * len(rows)
 def too_few(rows): return [1.0]
 def fails(rows): raise KeyError("no such column")
+def length(sentences): return [len(each) for each in sentences]
 def mean(images): return [image.mean() for image in images]
 """
 UP = OptimiseOptions("height", within=1.0, density=0.0, steps=50)
@@ -123,6 +134,26 @@ def test_latents_stay_as_dense_as_asked(rows: OpenModel, table: Path, tmp_path: 
     outlier = write(tmp_path / "outlier.csv", [[30.0, 0.0, "no"]])
     (file,) = optimise(rows, [outlier], tmp_path / "out", options).batch.results
     assert file.items[0].after == pytest.approx(30, abs=1e-2) and file.items[0].active == ("density",)
+
+
+@pytest.mark.parametrize("method", ["gradient", "cma-es"])
+def test_latents_stay_as_dense_under_a_learned_prior(table: Path, tmp_path: Path, method: str) -> None:
+    path = save_planted(tmp_path / "mixture.safetensors", MixturePart(4))
+    mixture = open_model(ModelOptions(str(path)), EngineOptions(device="cpu"))
+    options = replace(UP, within=20.0, density=0.3, steps=12, method=method)
+    (file,) = optimise(mixture, [table], tmp_path / "out", options).batch.results
+    prior = mixture.engine.vae.prior
+    assert prior is not None and "trained" in file.reference
+    least = references(mixture, None)((2,)).least_density(0.3, 0)
+    starts, ends = prior.log_prob(latents(table)), prior.log_prob(latents(file.output))
+    assert (ends >= starts.clamp(max=least) - 1e-2).all()
+    assert all(item.after > item.reconstruction for item in file.items)
+
+
+def test_halves_are_refused(rows: OpenModel, table: Path, tmp_path: Path) -> None:
+    alone = replace(rows, engine=Engine(VAE(rows.engine.vae.encoder, rows.engine.vae.to_posterior, None, Normal)))
+    with pytest.raises(HalfMissing):
+        optimise(alone, [table], tmp_path / "out", UP)
 
 
 def test_cma_es_comes_close_to_the_gradient_and_follows_the_seed(rows: OpenModel, table: Path, tmp_path: Path) -> None:
@@ -247,3 +278,22 @@ def test_a_function_of_images(model: OpenModel, images: Path, functions: str, tm
     options = OptimiseOptions(f"{functions}:mean", steps=3, within=2.0)
     (file,) = optimise(model, [images / "0.png"], tmp_path / "out", options).batch.results
     assert file.items[0].after > file.items[0].reconstruction
+
+
+def test_sentences_follow_a_function(functions: str, tmp_path: Path) -> None:
+    """Of an untrained VAE: whatever it writes, no result has less of the property than its reconstruction."""
+    torch.manual_seed(0)
+    config = PartsConfig(SequenceConfig(5, 6, 2, 8, 4), GaussianPart(), TokensPart())
+    family = family_with(config)
+    assert family is not None
+    vae = assemble(family, config).eval()
+    vae.origin = Origin("", lambda _: "", "text", TextSchema("characters", ("a", "b", "c"), 6).as_plain())
+    save(vae, tmp_path / "text.safetensors")
+    model = open_model(ModelOptions(str(tmp_path / "text.safetensors")), EngineOptions(device="cpu"))
+    (tmp_path / "lines.txt").write_text("ab\ncab\n")
+    options = OptimiseOptions(f"{functions}:length", steps=4)
+    (file,) = optimise(model, [tmp_path / "lines.txt"], tmp_path / "out", options).batch.results
+    lines = (tmp_path / "out" / "lines.txt").read_text().split("\n")[:-1]
+    assert [len(line) for line in lines] == [item.after for item in file.items]
+    assert all(item.after >= item.reconstruction for item in file.items)
+    assert [item.before for item in file.items] == [2, 3]

@@ -15,12 +15,13 @@ from small_index import small_images, square_model
 
 from vaekit.anomaly.reference import RELATIVE_SCORES, SCORES
 from vaekit.anomaly.reference_files import record_path
+from vaekit.domains.domain import ItemBatch, ItemStream
 from vaekit.errors import BadItem, BadPlan, BadReference, CannotWrite, NotFound, NoTrainingData
 from vaekit.tasks import scorer
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
-from vaekit.tasks.reference import ThresholdOptions
-from vaekit.tasks.score import HEADER, ScoreOptions, score
+from vaekit.tasks.reference import ThresholdOptions, normal_in
+from vaekit.tasks.score import HEADER, NO_VALUE, NOT_FINITE, ScoreOptions, Totals, lines_of, score
 from vaekit.tasks.train import TrainOptions, train
 
 NAMES = ("a", "b", "c", "d", "e", "f")
@@ -144,6 +145,17 @@ def test_another_rule_for_one_call(model: OpenModel, tmp_path: Path) -> None:
     assert score(model, normal, tmp_path / "s.csv", options(tmp_path)).threshold == first.threshold
 
 
+def test_the_number_of_latents_is_kept(model: OpenModel, tmp_path: Path) -> None:
+    normal = table(tmp_path / "normal.csv", 30)
+    few = score(model, normal, tmp_path / "few.csv", options(tmp_path, draws=2))
+    assert values(few.out) != values(score(model, normal, tmp_path / "many.csv", options(tmp_path)).out)
+    score(model, normal, tmp_path / "fit.csv", options(tmp_path, draws=2, reference=normal))
+    kept = score(model, normal, tmp_path / "kept.csv", options(tmp_path))
+    assert values(kept.out) == values(few.out)
+    with refuses(BadPlan, 2, 8):
+        score(model, normal, tmp_path / "s.csv", options(tmp_path, draws=8))
+
+
 def test_scores_that_need_a_reference_name_the_command(model: OpenModel, tmp_path: Path) -> None:
     data = table(tmp_path / "data.csv", 5)
     for name in RELATIVE_SCORES:
@@ -165,10 +177,29 @@ def test_labels_give_auroc_and_the_best_f1(model: OpenModel, tmp_path: Path) -> 
     flipped = score(model, data, tmp_path / "s.csv", options(tmp_path, labels="fault", normal="1"))
     assert flipped.detection is not None
     assert flipped.detection.auroc == pytest.approx(1 - result.detection.auroc)
-    with refuses(NoTrainingData, "2"):
-        score(model, data, tmp_path / "s.csv", options(tmp_path, labels="fault", normal="2"))
     with refuses(NotFound, "defect"):
         score(model, data, tmp_path / "s.csv", options(tmp_path, labels="defect"))
+
+
+def test_items_without_any_value_are_not_scored() -> None:
+    x = torch.tensor([[1.0, torch.nan], [torch.nan, torch.nan], [2.0, 3.0], [torch.nan, torch.nan]])
+    batch = ItemBatch(["a", "b", "c", "d"], x, {3: "It is damaged."})
+    assert scorer.usable_places(batch) == [0, 2]
+    lines, totals = lines_of(batch, torch.tensor([1.0, torch.nan, 2.0, torch.nan]), None, Totals()), Totals()
+    assert [line[1] for line in lines] == ["1", "", "2", ""]
+    assert [line[3] for line in lines] == ["", NO_VALUE, "", "It is damaged."]
+    lines_of(batch, torch.tensor([torch.nan] * 4), None, totals)
+    assert totals.not_scored == 4 and totals.reasons["a"] == NOT_FINITE
+
+
+def test_the_label_of_normal_items() -> None:
+    batch = ItemBatch(["a", "b"], torch.zeros(2, 1), labels=["1", None])
+    known, unknown = ItemStream(iter(()), 2, frozenset({"0", "1"})), ItemStream(iter(()))
+    assert normal_in(known, batch, None) == normal_in(known, batch, "0") == "0"
+    assert normal_in(unknown, batch, " 0.0") == "0"  # it may occur later
+    for stream, wanted in ((known, "2"), (unknown, None)):
+        with refuses(NoTrainingData):
+            normal_in(stream, batch, wanted)
 
 
 def test_bad_options_and_outputs_are_refused(model: OpenModel, tmp_path: Path) -> None:

@@ -40,6 +40,16 @@ def normal_label(labels: Iterable[str | None], wanted: str | None = None) -> str
     )
 
 
+def has_usual_label(labels: Iterable[str]) -> bool:
+    """Whether there are several labels, and one of them is a usual one of normal items.
+
+    >>> has_usual_label(["good", "scratch"]), has_usual_label(["cat", "dog"])
+    (True, False)
+    """
+    present = {plain_label(label) for label in labels}
+    return len(present) > 1 and len(present & NORMAL) == 1
+
+
 def plain_label(label: str) -> str:
     """A label for comparison: in lower case, and whole numbers without decimals.
 

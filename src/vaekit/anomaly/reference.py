@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vaekit.anomaly.hash_sample import HashSample
 from vaekit.anomaly.latent_distances import Gaussian, Moments, neighbor_distance
+from vaekit.anomaly.local import LOCAL
 from vaekit.anomaly.scores import LIKELIHOOD, OWN_SCORES, RECONSTRUCTION, Evidence
 from vaekit.anomaly.tail_ranks import TailRanks, ensemble
 from vaekit.anomaly.thresholds import Threshold
@@ -17,7 +18,10 @@ MAHALANOBIS, NEIGHBORS, ENSEMBLE = "mahalanobis", "neighbors", "ensemble"
 RELATIVE_SCORES = (MAHALANOBIS, NEIGHBORS, ENSEMBLE)
 """Scores that need reference items."""
 SCORES = (*OWN_SCORES, *RELATIVE_SCORES)
-MOST_LATENTS, MOST_LATENT_VALUES = 10_000, 2**26
+"""Of items of any kind."""
+ALL_SCORES = (*SCORES, LOCAL)
+"""With that of images."""
+MOST_LATENTS, MOST_LATENT_VALUES = 10_000, 2**24
 """The maximum numbers of reference items whose latents are kept, and of values of these."""
 MOST_SCORES = 100_000
 """The maximum number of reference items whose scores are kept."""

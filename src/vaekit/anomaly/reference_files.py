@@ -23,11 +23,11 @@ from torch import Tensor
 
 from vaekit.anomaly.latent_distances import Gaussian
 from vaekit.anomaly.reference import (
+    ALL_SCORES,
     LEAST_ITEMS,
     MOST_LATENTS,
     MOST_SCORES,
     RELATIVE_SCORES,
-    SCORES,
     FactorStatistics,
     Reference,
 )
@@ -215,7 +215,7 @@ def reference_from(record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
         raise ValueError(f"its mean and covariance do not fit latents with {dimensions} values")
     scores = {name.removeprefix(SCORE): tensor for name, tensor in tensors.items() if name.startswith(SCORE)}
     missing = {RECONSTRUCTION, *RELATIVE_SCORES} - scores.keys()
-    if missing or not scores.keys() <= set(SCORES):
+    if missing or not scores.keys() <= set(ALL_SCORES):
         raise ValueError(f"its scores are {printable(', '.join(sorted(scores)))}")
     for name, each in scores.items():
         if each.dim() != 1 or not LEAST_ITEMS <= len(each) <= MOST_SCORES or (each.diff() < 0).any():
@@ -257,8 +257,8 @@ def threshold_from(values: object) -> Threshold:
     if given["rule"] not in RULES or math.isnan(value):
         raise ValueError("a threshold is damaged")
     shares = {name: share_or_none(given[name]) for name in ("wanted", "precision", "recall")}
-    counts = [whole_number(given[name], 0, 2**53) for name in ("items", "flagged")]
-    return Threshold(value, given["rule"], shares["wanted"], *counts, shares["precision"], shares["recall"])
+    items, flagged = (whole_number(given[name], 0, 2**53) for name in ("items", "flagged"))
+    return Threshold(value, given["rule"], shares["wanted"], items, flagged, shares["precision"], shares["recall"])
 
 
 def share_or_none(value: object) -> float | None:

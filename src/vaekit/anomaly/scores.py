@@ -5,6 +5,7 @@
     elbo             mean_k log p(x|z_k) - KL(q(z|x) || p(z))
     reconstruction   mean_k log p(x|z_k)
     kl               -KL(q(z|x) || p(z))
+    local            the least probable places of an image, see `local.py`
 
 All are in nats, and higher for more normal items. The latents of a Gaussian posterior are mean + standard deviation *
 e_k, with values e_k that are the same for all items: scores are deterministic, and independent of other items and of
@@ -20,6 +21,7 @@ import torch
 from torch import Generator, Tensor
 
 from vaekit.anomaly.draws import normal_draws
+from vaekit.anomaly.local import LOCAL, POSITIONS, local_score
 from vaekit.distributions import DiagonalGaussian, Likelihood, Posterior, Prior, StandardNormal
 from vaekit.distributions.base import map_tensors, sum_items
 from vaekit.errors import NoPrior
@@ -28,7 +30,7 @@ from vaekit.shapes import PerItem
 
 LIKELIHOOD, ELBO, RECONSTRUCTION, KL = "likelihood", "elbo", "reconstruction", "kl"
 OWN_SCORES = (LIKELIHOOD, ELBO, RECONSTRUCTION, KL)
-"""Scores of an item by itself; others compare it with reference items."""
+"""Scores of an item of any kind by itself; others compare it with reference items."""
 DRAWS = 64
 ROWS = 256
 """Rows that are computed together: with 64 latents each, twice as fast on a CPU as 4,096 rows, whose activations leave
@@ -53,7 +55,8 @@ class Evidence:
     latents: Tensor
     """The means of the posteriors, flattened: (b, d)."""
     scores: dict[str, Tensor]
-    """(b,), in double precision, by name. Without a prior only the reconstruction."""
+    """(b,), in double precision, by name. Without a prior only the reconstruction; `local` for images whose likelihood
+    has factors."""
     factors: Tensor | None = None
     """-log p(x_i|z) of each element, averaged over latents with their importance weights, (b, ...); None if they were
     not requested, or the likelihood has no factors."""
@@ -77,11 +80,14 @@ class Scorer:
     dtype: torch.dtype = torch.float32
     """Items are converted to it, unless they are tokens. In double precision the scores of rows do not depend on the
     size of a batch."""
+    together: int = 1
+    """Images that are computed together. With more than one, scores depend on the others, by rounding, and small images
+    take a fraction of the time."""
 
     @torch.no_grad()
     def latents(self, x: Tensor) -> Tensor:
         """The means of the posteriors of items (b, ...), flattened: (b, d)."""
-        return torch.cat([self.halves.encode(part).mean.flatten(1).cpu() for part in parts_of(self._prepared(x))])
+        return torch.cat([flat_mean(self.halves.encode(part)) for part in parts_of(self.prepared(x), self.together)])
 
     @torch.no_grad()
     def evidence(self, x: Tensor, factors: bool = False) -> Evidence:
@@ -95,7 +101,7 @@ class Scorer:
             HalfMissing: the VAE lacks a half.
             BadItem: it does not take these items.
         """
-        every = [self._evidence(part, factors) for part in parts_of(self._prepared(x))]
+        every = [self._evidence(part, factors) for part in parts_of(self.prepared(x), self.together)]
         if len(every) == 1:
             return every[0]
         found = [each.factors for each in every if each.factors is not None]
@@ -105,12 +111,13 @@ class Scorer:
             torch.cat(found) if found else None,
         )
 
-    def _prepared(self, x: Tensor) -> Tensor:
+    def prepared(self, x: Tensor) -> Tensor:
+        """Items on the device and in the precision of the scores."""
         return x.to(self.device, self.dtype if x.is_floating_point() else x.dtype)
 
     def _evidence(self, x: Tensor, factors: bool) -> Evidence:
         posterior = self.halves.encode(x)
-        totals = Totals(factors)
+        totals = Totals(factors or x.dim() == POSITIONS)
         log_p, log_q = [], []
         for z, log_probability in self._latents_of(posterior, x):
             k = len(z) // len(x)
@@ -120,11 +127,14 @@ class Scorer:
                 log_q.append(log_probability.double().cpu())
                 weights = log_p[-1] - log_q[-1]
             totals.add(self.halves.likelihood(z, x), repeated(x, k), weights)
-        latents, scores = posterior.mean.flatten(1).cpu(), {RECONSTRUCTION: totals.reconstruction}
+        latents, scores = flat_mean(posterior), {RECONSTRUCTION: totals.reconstruction}
         if self.prior is not None:
             divergence = self._divergence(posterior, torch.cat(log_q), torch.cat(log_p))
             scores |= {LIKELIHOOD: totals.likelihood, ELBO: totals.reconstruction - divergence, KL: -divergence}
-        return Evidence(latents, scores, totals.factors)
+        found = totals.factors
+        if found is not None and x.dim() == POSITIONS:
+            scores[LOCAL] = local_score(found)
+        return Evidence(latents, scores, found if factors else None)
 
     def _latents_of(self, posterior: Posterior, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Latents (k b, z, ...), k for each item, as many as the decoder takes at once, and their log q (k, b)."""
@@ -173,7 +183,7 @@ class Totals:
     def add(self, likelihood: Likelihood, x: Tensor, log_ratio: Tensor) -> None:
         """Add latents: p(x|z) of items (k b, ...), and log p(z) - log q(z|x), (k, b)."""
         # Not isinstance, which may evaluate `mode`: for sequences, token by token.
-        compute = getattr(likelihood, "log_factors", None) if self.with_factors else None
+        compute = getattr(likelihood, "log_factors", None)
         factors: Tensor | None = None if compute is None else compute(x)
         each = likelihood.log_prob(x) if factors is None else factors.flatten(1).sum(dim=1, dtype=torch.float64)
         values = each.double().cpu().unflatten(0, log_ratio.shape)
@@ -186,7 +196,7 @@ class Totals:
         rescaled = (self.largest - reference).exp()
         weights = (log_weights - reference).exp()
         self.largest, self.weights = largest, self.weights * rescaled + weights.sum(dim=0)
-        if factors is not None:
+        if factors is not None and self.with_factors:
             # The reasons why an item is impossible for all latents are of interest, too.
             weights = weights.masked_fill(impossible, torch.finfo(torch.float32).tiny)
             self._add_factors(factors.unflatten(0, log_ratio.shape), weights, rescaled)
@@ -222,10 +232,16 @@ class Totals:
         return -self.weighted / self.factor_weights.view(-1, *[1] * (self.weighted.dim() - 1))
 
 
-def parts_of(x: Tensor) -> tuple[Tensor, ...]:
-    """Items that are computed together: some rows, or a single item with positions, whose result would otherwise depend
-    on the size of the batch: convolutions round differently."""
-    return x.split(ROWS if x.dim() <= 2 else 1)
+def flat_mean(posterior: Posterior) -> Tensor:
+    """The mean (b, d) on the CPU, in single precision at least."""
+    mean = posterior.mean.flatten(1)
+    return mean.to("cpu", torch.promote_types(mean.dtype, torch.float32))
+
+
+def parts_of(x: Tensor, together: int = 1) -> tuple[Tensor, ...]:
+    """Items that are computed together: some rows, or items with positions, by default single ones, whose results would
+    otherwise depend on the size of the batch: convolutions round differently."""
+    return x.split(ROWS if x.dim() <= 2 else together)
 
 
 def check_has_prior(score: str, prior: Prior | None) -> None:

@@ -20,6 +20,7 @@ from vaekit.cli.doctor import doctor
 from vaekit.cli.edit import edit
 from vaekit.cli.encode import encode
 from vaekit.cli.evaluate import evaluate
+from vaekit.cli.explain import explain
 from vaekit.cli.extract import extract
 from vaekit.cli.finetune import finetune
 from vaekit.cli.get import get
@@ -50,7 +51,7 @@ app = typer.Typer(
 )
 VERBS = (
     *(reconstruct, encode, decode, sample, interpolate, traverse, direction, edit, optimise, index, search, score),
-    *(compare, doctor, evaluate, train, finetune, push, get, inspect, diff, convert, extract, bake),
+    *(explain, compare, doctor, evaluate, train, finetune, push, get, inspect, diff, convert, extract, bake),
 )
 for verb in VERBS:
     app.command(no_args_is_help=True, cls=WithRecipes if verb is train else None)(verb)

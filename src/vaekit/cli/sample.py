@@ -81,8 +81,8 @@ def sample(
 
 def print_quality(quality: "SampleQuality", data: Path | None) -> None:
     """Tables of how similar samples are to data."""
-    rows = [[each.title, each.text(quality.values[each.name]), each.about] for each in quality.measures]
-    print_table(f"Compared with {data}", ("measure", "value", ""), rows)
+    rows = [[each.title, each.text(quality.values[each.name])] for each in quality.measures]
+    print_table(f"Compared with {data} (see docs/tables.md)", ("measure", "value"), rows)
     shown = list(quality.parts.items())[:SHOWN]
     more = f" (the largest {SHOWN} of {len(quality.parts):,})" if len(quality.parts) > SHOWN else ""
     parts = [[name, f"{value:.3f}"] for name, value in shown]

@@ -27,6 +27,7 @@ class Score(StrEnum):
     ELBO = "elbo"
     RECONSTRUCTION = "reconstruction"
     KL = "kl"
+    LOCAL = "local"
     MAHALANOBIS = "mahalanobis"
     NEIGHBORS = "neighbors"
     ENSEMBLE = "ensemble"
@@ -47,8 +48,9 @@ def score(
         Score,
         typer.Option(
             "--score",
-            help="likelihood: log p(x) by importance weighting; elbo, and its parts reconstruction and kl; mahalanobis "
-            "and neighbors: distances of latents from those of the reference; ensemble of likelihood and neighbors.",
+            help="likelihood: log p(x) by importance weighting; elbo, and its parts reconstruction and kl; local: the "
+            "least probable places of images; mahalanobis and neighbors: distances of latents from those of the "
+            "reference; ensemble of likelihood and neighbors.",
         ),
     ] = Score.LIKELIHOOD,
     reference: Annotated[
@@ -98,6 +100,27 @@ def score(
         int | None,
         typer.Option("--limit", metavar="N", min=1, help="Score the first N items only.", show_default="all"),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--page",
+            metavar="FILE",
+            help="Also write an HTML page: histogram of scores, ROC curve where labels are known, and the most "
+            "improbable items with their reasons.",
+            show_default="none",
+        ),
+    ] = None,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            "--draws",
+            metavar="N",
+            min=1,
+            max=65536,
+            help="Latents that are decoded for each item; fewer are faster.",
+            show_default="those of the reference, else 64",
+        ),
+    ] = None,
     engine: EngineOptions,
     as_json: options.Json = False,
 ) -> None:
@@ -112,15 +135,18 @@ def score(
     from vaekit.tasks.reference import ThresholdOptions
     from vaekit.tasks.score import ScoreOptions
     from vaekit.tasks.score import score as run
+    from vaekit.tasks.score_page import write_score_page
 
     if contamination is not None and false_positive_rate is not None:
         raise typer.BadParameter("it excludes --false-positive-rate.", param_hint="--contamination")
     with spinner("loading the VAE"):
         model = open_model(source, replace(engine, batch=BATCH))
     threshold = ThresholdOptions(contamination, false_positive_rate)
-    wanted = ScoreOptions(source.vae, source.models, name.value, reference, threshold, labels, normal, limit)
+    wanted = ScoreOptions(source.vae, source.models, name.value, reference, threshold, labels, normal, limit, draws)
     with progress_bar(model.domain.items, "opening the data") as progress:
         result = run(model, data, out, wanted, progress, log)
+    if page is not None:
+        write_score_page(model, data, result, wanted, page, log)
     for note in result.notes:
         log(note)
     for item, reason in result.reasons.items():
@@ -131,7 +157,7 @@ def score(
         print_json({"vae": source.vae, **vars(result), "rate": result.rate})
         return
     show(result, model.domain.items)
-    log(f"Written to {out}")
+    log(f"Written to {out}{'' if page is None else f' and {page}'}")
 
 
 def show(result: "ScoreResult", items: str) -> None:

@@ -38,11 +38,11 @@ class CsvColumns:
         """Rows with their names as a chunk."""
         count = len(self.names)
         counts = self._counts(rows)
-        problems = {
+        problems = {place: str(BadItem(*nul_character(names[place]))) for place in nul_places(rows)}
+        problems |= {
             place: str(BadItem(*wrong_count(names[place], counts[place], count)))
             for place in np.flatnonzero(counts != count).tolist()
         }
-        problems |= {place: str(BadItem(*nul_character(names[place]))) for place in nul_places(rows)}
         good = np.setdiff1d(np.arange(len(rows)), list(problems)) if problems else np.arange(len(rows))
         columns = self._columns([rows[place] for place in good.tolist()] if problems else rows)
         return RowChunk(

@@ -1,8 +1,8 @@
 """Data sets: sequences of records with keys, which are read one at a time. Domains interpret the records.
 
 A container has records of one type: `FileRecord` (a folder), `BytesRecord` (a tar, a column of an Arrow file),
-`ArrayRecord` (npz, npy, idx), `Row` (CSV, Parquet, Arrow, npz, npy) or `Line` (text). A domain lists the types that it
-reads in a `RecordFormat`.
+`ArrayRecord` (npz, npy, idx), `Row` (CSV, Parquet, Arrow, npz, npy) or `Line` (text). Some can be read as
+several types. A domain lists the types that it reads in a `RecordFormat`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

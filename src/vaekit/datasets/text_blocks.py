@@ -24,6 +24,10 @@ NO_UTF8 = re.compile("[\udc80-\udcff]")
 """Bytes that are not UTF-8, as `surrogateescape` decodes them."""
 BINARY = re.compile("[\0-\x08\x0e-\x19\x1b-\x1f]")
 """Control characters that text files do not contain."""
+START = 512
+"""Characters that tell text from binary files."""
+SHARE_OF_CONTROLS = 0.05
+"""Of these characters, above which a file with bytes that are not UTF-8 is binary."""
 SHARE_OF_NULS = 0.7
 """Of every second byte, from which on text without a byte order mark is UTF-16."""
 
@@ -133,7 +137,7 @@ class TextBlocks:
             ) from error
         if text.isascii() or NO_UTF8.search(text) is None:
             return text
-        if is_first and BINARY.search(text):
+        if is_first and is_binary(text[:START]):
             raise NoTrainingData(f"{self.path} is not a text file.", self.expected, "Check the path.")
         if not self._said:
             self._said = True
@@ -157,6 +161,11 @@ def encoding_of(start: bytes) -> tuple[str, int]:
     if min(even, odd) == 0 and max(even, odd) > SHARE_OF_NULS * half:
         return ("utf-16-le" if odd else "utf-16-be"), 0
     return "utf-8", 0
+
+
+def is_binary(start: str) -> bool:
+    """Whether the beginning of a file with bytes that are not UTF-8 is that of a binary file."""
+    return len(BINARY.findall(start)) > SHARE_OF_CONTROLS * len(start)
 
 
 def windows_1252(match: re.Match[str]) -> str:

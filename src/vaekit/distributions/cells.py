@@ -135,8 +135,9 @@ class TwoValued:
 
     @torch.no_grad()
     def sample(self, generator: Generator | None = None) -> Tensor:
-        """0 or 1."""
-        return torch.bernoulli(self.logits.sigmoid(), generator=generator)
+        """0 or 1; NaN where a logit is NaN."""
+        drawn = torch.bernoulli(self.logits.sigmoid().nan_to_num(), generator=generator)
+        return drawn.masked_fill(self.logits.isnan(), torch.nan)
 
     def log_prob(self, x: Tensor) -> PerItem:
         return sum_items(self.log_factors(x))
@@ -169,10 +170,12 @@ class OneHot:
 
     @torch.no_grad()
     def sample(self, generator: Generator | None = None) -> Tensor:
-        """One of the k categories."""
+        """One of the k categories; NaN where a logit is NaN."""
         probabilities = self._split(self.logits).softmax(dim=-1)
-        drawn = torch.multinomial(probabilities.flatten(0, 1), 1, generator=generator)
-        return self._as_values(drawn.view(probabilities.shape[:2]))
+        damaged = probabilities.isnan().any(dim=-1, keepdim=True)
+        drawn = torch.multinomial(probabilities.masked_fill(damaged, 1).flatten(0, 1), 1, generator=generator)
+        values = self._as_values(drawn.view(probabilities.shape[:2]))
+        return values.masked_fill(damaged.expand_as(probabilities).flatten(1), torch.nan)
 
     def log_prob(self, x: Tensor) -> PerItem:
         return sum_items(self.log_factors(x))

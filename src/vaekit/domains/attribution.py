@@ -1,6 +1,6 @@
 """What makes an item improbable: contributions of its elements, and what people of a domain look at."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,11 @@ class Attribution:
     """p(x|z) for the mode z of its posterior."""
     nats: Tensor
     """-log p(x_i|z) of each element minus its mean over normal items, (1, ...); of rows, of each column."""
-    top: float | None = None
-    """The upper end of the scale of maps: what few normal items reach. None if that is not known."""
+    sample: Callable[[int], Tensor]
+    """A number k -> k samples of p(x|z), (k, ...)."""
+    unit: float | None = None
+    """The unit of the scale of maps, which few normal elements reach: three standard deviations of the contribution of
+    an element of normal items. None if that is not known."""
     source: Path | None = None
     """The file of the item, if it has its own."""
 
@@ -39,7 +42,8 @@ class Reason:
     nats: float
     """The contribution to -log p, compared with normal items."""
     interval: str = ""
-    """The range in which the value was expected with a probability of 95 %; empty if it has none."""
+    """The range in which a number was expected with a probability of 90 %, or the probability of the expected category;
+    empty if it has none."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Explanation:
                 "where": reason.where,
                 "value": reason.value,
                 "expected": reason.expected,
-                **({"95 %": reason.interval} if reason.interval else {}),
+                **({"90 %": reason.interval} if reason.interval else {}),
                 "nats": f"{reason.nats:+.2f}",
             }
             for reason in self.reasons

@@ -24,8 +24,8 @@ from vaekit.training.recipe import Recipe
 from vaekit.training.run import Run, train_in_memory
 from vaekit.vae import VAE
 
-EPOCHS = 100
-"""The maximum number of passes over the rows of a small table."""
+STEPS_PER_ROW = 25
+"""The maximum number of training steps for each row of a small table."""
 WARMUP_SHARE = 0.05
 """The maximum share of the samples for the warm-up of the learning rate."""
 LARGEST_SEED = 2**31 - 1
@@ -56,18 +56,19 @@ class FittedVAE:
 
 
 def budget(rows: int, schedule: Schedule, samples: int | None = None) -> dict[str, int]:
-    """The part of a schedule that depends on the size of a table: that of the recipe for a large table; for a small one
-    at most `EPOCHS` passes over it, in batches of at most all rows.
+    """The part of a schedule that depends on the size of a table: that of the recipe for one of 200 rows or more; for a
+    smaller one fewer steps, in batches of at most all rows.
 
     Args:
         rows: of the table.
         schedule: of the recipe.
         samples: the number of samples, if the user chose it.
     """
-    total = min(schedule.samples, EPOCHS * rows) if samples is None else samples
+    batch = min(schedule.batch_size, rows)
+    total = min(schedule.samples, STEPS_PER_ROW * rows * batch) if samples is None else samples
     return {
         "samples": total,
-        "batch_size": min(schedule.batch_size, rows),
+        "batch_size": batch,
         "warmup_samples": min(schedule.warmup_samples, int(WARMUP_SHARE * total)),
     }
 

@@ -11,9 +11,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-ROUNDS = 50
+ROUNDS = 10
 """Of alternating projections."""
-NEWTON_STEPS = 12
+NEWTON_STEPS = 6
+INSIDE = 1 - 1e-6
+"""The share of the radius of a dense ball to which points are projected: densities are computed in single precision."""
 CLOSE = 1e-9
 """A change that ends iterations, in standard deviations or nats."""
 HALVINGS = 40
@@ -38,16 +40,23 @@ class Region:
     """None for any density."""
     least: Float[Tensor, "b"] | None = None
     """The minimum of the log-density for each start, at most its own."""
+    spherical: bool = False
+    """Whether the log-density is -|u|^2 / 2 plus a constant, so that dense points are a ball around 0."""
 
     @classmethod
     def around(
-        cls, start: Vectors, radius: float, log_density: LogDensity | None = None, least: float = 0.0
+        cls,
+        start: Vectors,
+        radius: float,
+        log_density: LogDensity | None = None,
+        least: float = 0.0,
+        spherical: bool = False,
     ) -> "Region":
         """The region around starts. A start that is less dense than `least` lowers the limit for its own points."""
         if log_density is None:
             return cls(start, radius)
         with torch.no_grad():
-            return cls(start, radius, log_density, log_density(start).clamp(max=least))
+            return cls(start, radius, log_density, log_density(start).clamp(max=least), spherical)
 
     def repeated(self, count: int) -> "Region":
         """The region with each start `count` times in a row."""
@@ -85,15 +94,33 @@ class Region:
         return far, away <= (1 - NEARLY) * self.distance(u)
 
     def project(self, u: Vectors) -> Vectors:
-        """Points brought into the region: the nearest points of it, if the density falls with the distance from one
-        center; else points near them. The result is in the region exactly."""
+        """Points brought into the region: the nearest points of it if it is spherical, else points near them. Results
+        are in the region exactly."""
         near = self._into_ball(u)
         outside = (self.excess(near) < 0).nonzero().flatten()
         if not len(outside):
             return near
         part, near = self.selected(outside), near.clone()
-        near[outside] = part._pulled_back(part._alternated(u[outside]))
+        nearer = part._into_both(u[outside]) if self.spherical else part._alternated(u[outside])
+        near[outside] = part._pulled_back(part._into_ball(nearer))
         return near
+
+    def _into_both(self, u: Vectors) -> Vectors:
+        """The nearest points of the ball around the start and the dense ball around 0, for points whose nearest ones of
+        the first are not in the second: the nearest ones of the second, or on the circle in which both spheres meet."""
+        assert self.log_density is not None and self.least is not None
+        with torch.no_grad():
+            highest = self.log_density(torch.zeros_like(self.start))
+        dense = INSIDE * (2 * (highest - self.least)).clamp(min=0).sqrt()[:, None]
+        inside = u * (dense / u.norm(dim=1, keepdim=True)).clamp(max=1.0).nan_to_num(nan=1.0)
+        lengths = self.start.norm(dim=1, keepdim=True)
+        axis = self.start / lengths.clamp(min=torch.finfo(u.dtype).tiny)
+        height = (lengths.square() + dense.square() - self.radius**2) / (2 * lengths)
+        across = u - (u * axis).sum(dim=1, keepdim=True) * axis
+        across = across / across.norm(dim=1, keepdim=True).clamp(min=torch.finfo(u.dtype).tiny)
+        corner = height * axis + (dense.square() - height.square()).clamp(min=0).sqrt() * across
+        use = (self.distance(inside) <= self.radius)[:, None] | ~corner.isfinite()
+        return torch.where(use, inside, corner)
 
     def _alternated(self, u: Vectors) -> Vectors:
         """Alternate projections on the ball and on the dense points (Boyle & Dykstra 1986, doi
@@ -107,7 +134,7 @@ class Region:
             change, u = (x - u).abs().max().item(), x
             if change <= CLOSE * max(1.0, u.abs().max().item()):
                 break
-        return self._into_ball(u)
+        return u
 
     def _into_ball(self, u: Vectors) -> Vectors:
         shift = u - self.start
@@ -132,9 +159,10 @@ class Region:
 
     def _pulled_back(self, u: Vectors) -> Vectors:
         """Points that are not dense enough, moved towards their starts until they are."""
-        low, high = torch.zeros(len(u), dtype=u.dtype), (self.excess(u) >= 0).to(u.dtype)
-        whole = high > 0
-        high = torch.where(whole, high, 1.0)
+        whole = self.excess(u) >= 0
+        if whole.all():
+            return u
+        low, high = torch.zeros(len(u), dtype=u.dtype), torch.ones(len(u), dtype=u.dtype)
         shift = u - self.start
         for _ in range(HALVINGS):
             middle = (low + high) / 2

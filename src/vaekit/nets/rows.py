@@ -7,6 +7,10 @@ from torch import Tensor, nn
 
 from vaekit.nets.mlp import Decoder, MLPConfig, layers, through
 
+LARGEST_INPUT = 10.0
+"""Of values as the encoder sees them: a single cell far outside the data must not carry the latent with it, as the
+decoder would then be wrong about all other cells. The likelihood sees the value itself."""
+
 
 @dataclass(frozen=True)
 class RowsConfig(MLPConfig):
@@ -43,5 +47,5 @@ class Encoder(nn.Module):
         observed = ~x.isnan()
         if self.training and self.config.hide:
             observed = observed & (torch.rand(x.shape, device=x.device) >= self.config.hide)
-        values = x.where(observed, 0)
+        values = x.where(observed, 0).clamp(-LARGEST_INPUT, LARGEST_INPUT)
         return self.out(through(self.hidden, torch.cat([values, observed.to(values)], dim=1), self.config))

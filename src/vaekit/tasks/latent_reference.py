@@ -39,6 +39,8 @@ class LatentReference:
     """(z, ...)."""
     std: Tensor
     """(z, ...), positive."""
+    gaussian: bool
+    """Whether it is N(mean, std^2), independent per element."""
 
     def least_density(self, quantile: float, seed: int) -> float:
         """The log-density that a share of samples does not reach, in nats.
@@ -118,13 +120,13 @@ def gaussian(mean: Tensor, std: Tensor, name: str) -> LatentReference:
     """Independent Gaussians."""
     std = std.clamp(min=max(LEAST_STD * std.max().item(), torch.finfo(std.dtype).tiny))
     prior = GaussianMixture.even(mean[None].contiguous(), 2 * std[None].log())
-    return LatentReference(prior, name, mean, std)
+    return LatentReference(prior, name, mean, std, gaussian=True)
 
 
 def of_prior(prior: SampledPrior, seed: int, shape: tuple[int, ...]) -> LatentReference:
     """The prior of a VAE."""
     if isinstance(prior, StandardNormal):
-        return LatentReference(prior, "N(0, I)", torch.zeros(shape), torch.ones(shape))
+        return LatentReference(prior, "N(0, I)", torch.zeros(shape), torch.ones(shape), gaussian=True)
     with torch.no_grad():
         drawn = samples(prior, torch.zeros(shape), SAMPLES, seed).double()
     std = drawn.std(dim=0).float()
@@ -133,4 +135,5 @@ def of_prior(prior: SampledPrior, seed: int, shape: tuple[int, ...]) -> LatentRe
         "the prior that the VAE was trained with",
         drawn.mean(dim=0).float(),
         std.clamp(min=max(LEAST_STD * std.max().item(), torch.finfo(std.dtype).tiny)),
+        gaussian=False,
     )

@@ -80,7 +80,8 @@ class Walk:
         unit = math.sqrt(prod(self.z.shape[2:]))
         start = (self.z.double() - self.reference.mean) / self.reference.std
         density = None if self.least is None else self._log_density
-        region = Region.around(start.flatten(1), self.within * unit, density, self.least or 0.0)
+        radius, spherical = self.within * unit, self.reference.gaussian
+        region = Region.around(start.flatten(1), radius, density, self.least or 0.0, spherical)
         if method == GRADIENT:
             best = ascend(self._score, region, steps, self.goal.bound, after)
         else:

@@ -21,6 +21,7 @@ from vaekit.pipeline import Stages
 from vaekit.runtime.conversion import converted
 from vaekit.runtime.item_sizes import cropped, repeat_edge
 from vaekit.tasks.batch import Batch, Progress, no_progress, output_paths, run_files, stem
+from vaekit.tasks.gradient_memory import items_at_once
 from vaekit.tasks.kept_items import check_kept
 from vaekit.tasks.latent_reference import LatentReference, references
 from vaekit.tasks.latent_walk import CMA_ES, GRADIENT, Goal, Walk, WalkEnd
@@ -247,7 +248,10 @@ class Optimisation:
         self._check_paths(path, loaded)
         starts = self.model.encode(loaded, LatentOptions())
         check_finite(starts, self.model.engine)
-        parts = starts.split(AT_ONCE)
+        at_once = AT_ONCE
+        if self.method == GRADIENT:
+            at_once = items_at_once(self.model.engine, self.vae, starts, AT_ONCE)
+        parts = starts.split(at_once)
         walks = []
         for number, part in enumerate(parts):
             walk = self._walk(part, tuple(loaded.x.shape[2:]))

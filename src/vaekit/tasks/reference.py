@@ -1,6 +1,7 @@
 """Fit statistics of normal data, with thresholds, to a VAE."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,16 +9,17 @@ import torch
 from torch import Tensor
 
 from vaekit.anomaly.hash_sample import HashSample
-from vaekit.anomaly.labels import normal_label, plain_label
+from vaekit.anomaly.labels import has_usual_label, normal_label, plain_label
 from vaekit.anomaly.reference import MOST_LATENTS, Reference, ReferenceFit
 from vaekit.anomaly.scores import Evidence, Scorer
 from vaekit.anomaly.thresholds import Threshold, by_contamination, by_false_positive_rate, by_labels
+from vaekit.datasets.label_columns import FOLDER
 from vaekit.datasets.skip_log import SkipLog
-from vaekit.domains.domain import ItemStream
+from vaekit.domains.domain import ItemBatch, ItemStream
 from vaekit.errors import NotFound
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
-from vaekit.tasks.scorer import batch_size
+from vaekit.tasks.scorer import batch_size, usable_places
 
 DEFAULT_CONTAMINATION = 0.05
 
@@ -55,6 +57,8 @@ class FittedReference:
     """Items that could not be read, or whose scores are not finite."""
     unlabelled: int = 0
     """Items without a label, which were left out."""
+    labelled: bool = False
+    """Whether the items had labels."""
 
 
 def fit_reference(
@@ -83,10 +87,10 @@ def fit_reference(
     names: tuple[str, ...] = ()
     for batch in stream.batches:
         done += len(batch.names)
-        usable = [place for place in range(len(batch.names)) if place not in batch.problems]
-        unread += len(batch.problems)
+        usable = usable_places(batch)
+        unread += len(batch.names) - len(usable)
         if batch.labels is not None:
-            known = known or normal_label(stream.labels or batch.labels, normal)
+            known = known or normal_in(stream, batch, normal)
             unlabelled += sum(batch.labels[place] is None for place in usable)
             usable = [place for place in usable if batch.labels[place] is not None]
         if usable:
@@ -109,41 +113,46 @@ def fit_reference(
     )
 
 
-def open_streams(
-    model: OpenModel, data: Path, reference: Path | None, labels: str | None
-) -> tuple[ItemStream, ItemStream | None]:
-    """The items of a data set and of a reference, with labels where they have such a column.
-
-    Raises:
-        NotFound, NoTrainingData: there are no items, or neither has the column.
-    """
-    items, missing = labelled_stream(model, data, labels, train=False)
-    if reference is None:
-        if missing is not None:
-            raise missing
-        return items, None
-    normal, also_missing = labelled_stream(model, reference, labels, train=True)
-    if missing is not None and also_missing is not None:
-        raise missing
-    return items, normal
-
-
 def labelled_stream(
-    model: OpenModel, path: Path, labels: str | None, train: bool
-) -> tuple[ItemStream, NotFound | None]:
-    """The items of a data set, with labels if it has such a column; else with the reason why there are none.
+    model: OpenModel, path: Path, labels: str | None, train: bool = False, required: bool = False
+) -> ItemStream:
+    """The items of a data set, with labels where it has such a column. If no column is named, folders are labels where
+    one of them has a usual name of normal items, as in MVTec's layout.
+
+    Args:
+        model: the VAE.
+        path: the data set.
+        labels: the column; None for none.
+        train: see `Domain.batches`.
+        required: the data set must have the column.
 
     Raises:
-        NotFound, NoTrainingData: there are no items.
+        NotFound, NoTrainingData: there are no items, or the column is required and missing.
     """
     size, log = batch_size(model), SkipLog()
-    missing: NotFound | None = None
     if labels is not None:
         try:
-            return model.domain.batches(path, model.schema, size, log, labels, train), None
-        except NotFound as error:
-            missing = error
-    return model.domain.batches(path, model.schema, size, log, None, train), missing
+            return model.domain.batches(path, model.schema, size, log, labels, train)
+        except NotFound:
+            if required:
+                raise
+    elif path.is_dir():
+        with suppress(NotFound):
+            stream = model.domain.batches(path, model.schema, size, log, FOLDER, train)
+            if has_usual_label(stream.labels):
+                return stream
+    return model.domain.batches(path, model.schema, size, log, None, train)
+
+
+def normal_in(stream: ItemStream, batch: ItemBatch, wanted: str | None) -> str:
+    """The label of normal items: among all labels if they are known in advance, else among those of the first batch.
+
+    Raises:
+        NoTrainingData: it is not known; see `normal_label`.
+    """
+    if wanted is not None and not stream.labels:
+        return plain_label(wanted)
+    return normal_label(stream.labels or batch.labels or (), wanted)
 
 
 def is_anomaly(labels: Sequence[str | None] | None, place: int, normal: str | None) -> bool:

@@ -4,28 +4,31 @@ import csv
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from vaekit.anomaly.labels import normal_label, plain_label
-from vaekit.anomaly.reference import RELATIVE_SCORES, SCORES, Reference
+from vaekit.anomaly.labels import plain_label
+from vaekit.anomaly.reference import ALL_SCORES, RELATIVE_SCORES, Reference
 from vaekit.anomaly.reference_files import find_reference, load_reference, save_beside
-from vaekit.anomaly.scores import LIKELIHOOD, Scorer, check_has_prior
+from vaekit.anomaly.scores import DRAWS, LIKELIHOOD, Scorer, check_has_prior
 from vaekit.anomaly.thresholds import Threshold
 from vaekit.atomic import atomic_file
 from vaekit.domains.domain import ItemBatch, ItemStream
+from vaekit.domains.files import not_found
 from vaekit.errors import BadItem, BadPlan, CannotWrite, NotFound, counted, did_you_mean, printable
 from vaekit.metrics.detection import auroc, average_precision
+from vaekit.reading import exists
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
-from vaekit.tasks.reference import FittedReference, ThresholdOptions, fit_reference, open_streams
-from vaekit.tasks.scorer import scorer_of
+from vaekit.tasks.reference import FittedReference, ThresholdOptions, fit_reference, labelled_stream, normal_in
+from vaekit.tasks.scorer import is_empty, scorer_of, usable_places
 
 HEADER = ("item", "score", "flagged", "reason")
 LABEL = "label"
@@ -34,7 +37,7 @@ DIGITS = 9
 """Significant digits of written scores."""
 MOST_REASONS = 20
 """Items without a score that a result lists."""
-NOT_FINITE = "Its score is not a number."
+NOT_FINITE, NO_VALUE = "Its score is not a number.", "All of its values are missing."
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class ScoreOptions:
     models: Sequence[Path] | None = None
     """The models folders; None for the user's own."""
     score: str = LIKELIHOOD
-    """One of `SCORES`."""
+    """One of `ALL_SCORES`."""
     reference: Path | None = None
     """Normal data, whose statistics and thresholds are computed and kept; None for those that were kept before."""
     threshold: ThresholdOptions = field(default_factory=ThresholdOptions)
@@ -56,6 +59,8 @@ class ScoreOptions:
     """The label of normal items; None for a usual one."""
     limit: int | None = None
     """The maximum number of items; None for all."""
+    draws: int | None = None
+    """The number of latents for each item, see `Scorer`; None for that of the statistics, or `DRAWS`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +121,7 @@ def score(
         say: called with a sentence before a long step.
 
     Raises:
-        BadPlan: there is no such score, or the VAE has none of this name.
+        BadPlan: there is no such score, or the statistics were computed with another number of latents.
         NoPrior: the score needs a prior.
         NotFound, NoTrainingData: there are no items, or no such labels; or the score needs statistics of normal data.
         BadReference: these are damaged, or of another VAE.
@@ -125,27 +130,22 @@ def score(
         CannotWrite: the disk is full, or the output is the input.
     """
     check_score(options.score)
+    if not exists(data) and "{" not in data.name:  # before the reference takes its time
+        raise not_found(data)
     check_output(out, [data, *([] if options.reference is None else [options.reference])])
-    scorer = scorer_of(model)
+    scorer = scorer_of(model, options.draws or DRAWS)
     check_has_prior(options.score, scorer.prior)
-    items, normal = open_streams(model, data, options.reference, options.labels)
-    notes: list[str] = []
-    if normal is not None:
-        say(f"Computing statistics of {options.reference}.")
-        fitted = fit_reference(normal, scorer, options.threshold, options.normal, progress)
-        path = save_beside(fitted.reference, options.vae, model.origin.fingerprint, options.models)
-        notes += notes_on(fitted, model.domain.items)
-        reference: Reference | None = fitted.reference
-    else:
-        path, reference = kept_reference(model, data, options)
-    if reference is not None and (reference.draws, reference.seed) != (scorer.draws, scorer.seed):
-        scorer = scorer_of(model, reference.draws, reference.seed)
+    statistics = statistics_for(model, scorer, data, options, progress, say)
+    reference = statistics.reference
+    if reference is not None:
+        check_same_draws(reference, options)
+        scorer = replace(scorer, draws=reference.draws, seed=reference.seed)
     threshold = chosen_threshold(reference, options)
     totals = Totals()
     start = time.monotonic()
     with atomic_file(out) as part, part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        items = labelled_stream(model, data, options.labels, required=not statistics.labelled)
         write_scores(file, items, scorer, reference, threshold, options, totals, progress)
-    seconds = time.monotonic() - start
     result = ScoreResult(
         out,
         totals.items,
@@ -154,15 +154,48 @@ def score(
         totals.reasons,
         threshold,
         totals.flagged,
-        seconds,
-        totals.detection(options.normal),
-        path,
+        time.monotonic() - start,
+        totals.detection(),
+        statistics.path,
         0 if reference is None else reference.items,
-        options.reference is not None,
-        (*notes, *model.notes),
+        statistics.fitted,
+        (*statistics.notes, *model.notes),
     )
     write_record(out.with_name(f"{out.name}.json"), record_of(result, model, data, options, scorer.draws))
     return result
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """The statistics of normal data for a call."""
+
+    reference: Reference | None = None
+    path: Path | None = None
+    """Their file."""
+    fitted: bool = False
+    """Whether they were computed by this call."""
+    labelled: bool = False
+    """Whether the data had labels."""
+    notes: Sequence[str] = ()
+
+
+def statistics_for(
+    model: OpenModel,
+    scorer: Scorer,
+    data: Path,
+    options: ScoreOptions,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Statistics:
+    """Compute statistics of normal data and keep them beside the VAE, or load those that were kept."""
+    if options.reference is None:
+        path, reference = kept_reference(model, data, options)
+        return Statistics(reference, path)
+    say(f"Computing statistics of {options.reference}.")
+    stream = labelled_stream(model, options.reference, options.labels, train=True)
+    fitted = fit_reference(stream, scorer, options.threshold, options.normal, progress)
+    path = save_beside(fitted.reference, options.vae, model.origin.fingerprint, options.models)
+    return Statistics(fitted.reference, path, True, fitted.labelled, notes_on(fitted, model.domain.items))
 
 
 def check_score(name: str) -> None:
@@ -171,11 +204,11 @@ def check_score(name: str) -> None:
     Raises:
         BadPlan: there is none of this name.
     """
-    if name not in SCORES:
+    if name not in ALL_SCORES:
         raise BadPlan(
             f"There is no score {printable(name)!r}.",
-            f"Expected one of {', '.join(SCORES)}.",
-            did_you_mean(name, SCORES),
+            f"Expected one of {', '.join(ALL_SCORES)}.",
+            did_you_mean(name, ALL_SCORES),
         )
 
 
@@ -211,6 +244,21 @@ def kept_reference(model: OpenModel, data: Path, options: ScoreOptions) -> tuple
     return None, None
 
 
+def check_same_draws(reference: Reference, options: ScoreOptions) -> None:
+    """Check that statistics were computed with the requested number of latents.
+
+    Raises:
+        BadPlan: they were computed with another one.
+    """
+    if options.draws not in (None, reference.draws):
+        raise BadPlan(
+            f"The statistics of normal data were computed with {counted(reference.draws, 'latent')} for each item, and "
+            f"{options.draws} are requested.",
+            "Scores of different numbers of latents cannot be compared.",
+            "Omit --draws, or compute the statistics again with --reference NORMAL_DATA.",
+        )
+
+
 def chosen_threshold(reference: Reference | None, options: ScoreOptions) -> Threshold | None:
     """The threshold: that of the reference, or by another rule for this call only."""
     if reference is None:
@@ -226,9 +274,10 @@ class Totals:
     def __init__(self) -> None:
         self.items = self.not_scored = self.flagged = 0
         self.reasons: dict[str, str] = {}
-        self.labels: list[str | None] = []
-        self.scores: list[Tensor] = []
-        """Of labelled data only."""
+        self.labelled: list[NDArray[np.float64]] = []
+        """Of labelled items, the scores."""
+        self.anomalous: list[NDArray[np.bool_]] = []
+        """Of labelled items, whether they are anomalies."""
 
     def not_scored_because(self, name: str, reason: str) -> None:
         """Count an item without a score."""
@@ -236,23 +285,24 @@ class Totals:
         if len(self.reasons) < MOST_REASONS:
             self.reasons.setdefault(name, reason)
 
-    def detection(self, normal: str | None) -> Detection | None:
-        """How well the scores separate the labelled items; None unless there are both kinds.
+    def add_labels(self, labels: Sequence[str | None], scores: Tensor, normal: str) -> None:
+        """Keep the scores of items with a label."""
+        present = np.array([label is not None for label in labels])
+        self.labelled.append(scores.numpy()[present])
+        self.anomalous.append(np.array([plain_label(label) != normal for label in labels if label is not None], bool))
 
-        Raises:
-            NoTrainingData: the label of normal items is not known.
-        """
-        if not any(label is not None for label in self.labels):
+    def detection(self) -> Detection | None:
+        """How well the scores separate the labelled items; None unless both kinds have scores."""
+        if not self.labelled:
             return None
-        known = normal_label(self.labels, normal)
-        values = torch.cat(self.scores).numpy()
-        scored = np.array([label is not None for label in self.labels]) & ~np.isnan(values)
-        anomalous = np.array([label is not None and plain_label(label) != known for label in self.labels])[scored]
-        if anomalous.all() or not anomalous.any():
+        scores, anomalous = np.concatenate(self.labelled), np.concatenate(self.anomalous)
+        anomalous, scores = anomalous[~np.isnan(scores)], scores[~np.isnan(scores)]
+        anomalies = int(anomalous.sum())
+        if anomalies in (0, len(scores)):
             return None
-        abnormality = -values[scored]
-        counts = int((~anomalous).sum()), int(anomalous.sum())
-        return Detection(auroc(abnormality, anomalous), average_precision(abnormality, anomalous), *counts)
+        return Detection(
+            auroc(-scores, anomalous), average_precision(-scores, anomalous), len(scores) - anomalies, anomalies
+        )
 
 
 def write_scores(
@@ -269,9 +319,11 @@ def write_scores(
 
     Raises:
         BadItem: none can be scored.
+        NoTrainingData: the label of normal items is not known.
     """
     writer = csv.writer(file, lineterminator="\n")
     header = False
+    known: str | None = None
     for batch in stream.batches:
         count = len(batch.names) if options.limit is None else min(len(batch.names), options.limit - totals.items)
         values = scores_in(batch, count, scorer, reference, options.score)
@@ -280,8 +332,8 @@ def write_scores(
             header = True
         writer.writerows(lines_of(batch, values, threshold, totals))
         if batch.labels is not None:
-            totals.labels += batch.labels[:count]
-            totals.scores.append(values)
+            known = known or normal_in(stream, batch, options.normal)
+            totals.add_labels(batch.labels[:count], values, known)
         totals.items += count
         total = stream.expected_total(totals.items)
         progress(totals.items, total if options.limit is None else min(total, options.limit))
@@ -297,7 +349,7 @@ def write_scores(
 
 def scores_in(batch: ItemBatch, count: int, scorer: Scorer, reference: Reference | None, name: str) -> Tensor:
     """The scores of the first items of a batch, (count,), float64; NaN for items with problems."""
-    usable = torch.tensor([place for place in range(count) if place not in batch.problems], dtype=torch.long)
+    usable = torch.tensor([place for place in usable_places(batch) if place < count], dtype=torch.long)
     values = torch.full((count,), torch.nan, dtype=torch.float64)
     if len(usable):
         values[usable] = score_named(name, batch.x[usable], scorer, reference)
@@ -308,10 +360,16 @@ def score_named(name: str, x: Tensor, scorer: Scorer, reference: Reference | Non
     """A score of items (b, ...), (b,), float64.
 
     Raises:
+        BadPlan: items of this kind have no such score.
         BadItem: the items differ in size from the reference items.
     """
     if name not in RELATIVE_SCORES:
-        return scorer.evidence(x).scores[name]
+        scores = scorer.evidence(x).scores
+        if name not in scores:
+            raise BadPlan(
+                f"This VAE has no score {name}.", f"Its scores are {', '.join(scores)}.", "Choose one of these."
+            )
+        return scores[name]
     assert reference is not None
     if name != "ensemble":
         return reference.relative_scores(scorer.latents(x), {}, [name])[name]
@@ -327,7 +385,7 @@ def lines_of(batch: ItemBatch, values: Tensor, threshold: Threshold | None, tota
         name, reason = batch.names[place], batch.problems.get(place, "")
         scored = value == value
         if not scored:
-            reason = reason or NOT_FINITE
+            reason = reason or (NO_VALUE if is_empty(batch.x[place : place + 1]) else NOT_FINITE)
             totals.not_scored_because(name, reason)
         flag = "" if flags is None or not scored else str(int(flags[place]))
         totals.flagged += flag == "1"

@@ -5,13 +5,15 @@ from PIL import Image
 
 from vaekit.distributions import Normal
 from vaekit.domains.attribution import Attribution
-from vaekit.domains.images.explanation import explain_image, file_in, local_map
+from vaekit.domains.images.explanation import explain_image, file_in
 from vaekit.domains.images.preparation import Preparation
 
 
 def attribution(nats: torch.Tensor, source: Path | None = None) -> Attribution:
     x = torch.zeros(1, 1, *nats.shape[2:])
-    return Attribution("test/dent/7.png", x, Normal(x - 1), nats, source=source)
+    return Attribution(
+        "test/dent/7.png", x, Normal(x - 1), nats, lambda count: x.expand(count, -1, -1, -1), source=source
+    )
 
 
 def test_regions_are_where_the_contributions_are(tmp_path: Path) -> None:
@@ -39,10 +41,6 @@ def test_places_are_those_of_the_whole_original(tmp_path: Path) -> None:
 
 def test_an_image_without_improbable_parts_has_no_reasons() -> None:
     assert not explain_image(attribution(-torch.ones(1, 1, 8, 8)), Preparation(8, 1), None).reasons
-
-
-def test_maps_are_means_over_channels_and_neighbors() -> None:
-    assert torch.allclose(local_map(torch.ones(2, 3, 16, 40)), torch.full((2, 16, 40), 3.0))
 
 
 def test_files_stay_in_their_folder(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from vaekit.domains.images.heat_map import WIDE, colors_of, heat_over, heat_sheet
+from vaekit.domains.images.heat_map import WIDE, HeatScale, colors_of, heat_over, heat_sheet
 from vaekit.metrics.image.color import luma
 
 
@@ -29,3 +30,13 @@ def test_a_sheet_has_three_panels_and_a_scale() -> None:
     calm, hot = (heat_sheet(image, image, scale * torch.eye(5), 0.5) for scale in (0.0, 1.0))
     assert calm.shape == hot.shape == sheet.shape
     assert not torch.equal(calm, hot)
+
+
+def test_normal_places_are_at_the_lower_end_of_the_scale() -> None:
+    calm, hot = HeatScale.of(torch.tensor([[0.3, -1.0]]), 1.0), HeatScale.of(torch.tensor([[90.0, 0.3]]), 1.0)
+    assert (calm.top, hot.top) == (9.0, 90.0)
+    assert calm.places(torch.tensor([[-1.0, 0.0, 1.0, 9.0]]))[0].tolist() == pytest.approx([0, 0, 0.30103, 1])
+    assert hot.places(torch.tensor([[1.0]])).item() < 0.2
+    unknown = HeatScale.of(torch.tensor([[4.5, 0.1]]), None)
+    assert (unknown.unit, unknown.top) == (0.5, 4.5)
+    assert HeatScale.of(torch.zeros(1, 1), None).places(torch.zeros(1, 1)).item() == 0

@@ -50,6 +50,13 @@ def test_numbers_have_the_unit_of_the_file(name: str, schema: TableSchema, rows:
     assert x.grad is not None and x.grad.isfinite().all() and x.grad.any()
 
 
+def test_numbers_outside_the_data_count_as_the_last_ones_and_have_a_gradient(schema: TableSchema) -> None:
+    x = torch.full((1, schema.width), 50.0, requires_grad=True)
+    value = schema.property_named("length")(x)
+    value.sum().backward()
+    assert value.item() == 3.5 and x.grad is not None and x.grad.any()
+
+
 def test_dates_and_levels_are_numbers(schema: TableSchema, rows: list[Row]) -> None:
     x = schema.to_tensor(rows)
     assert schema.property_named("born")(x)[2].item() == pytest.approx(0, abs=3600)

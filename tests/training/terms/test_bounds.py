@@ -10,8 +10,8 @@ from torch import Generator, Tensor, nn
 
 from vaekit.distributions import Always, DiagonalGaussian, Normal, SignedBernoulli, StandardNormal
 from vaekit.distributions.base import map_tensors
+from vaekit.runtime import draws
 from vaekit.training.objectives import Pass
-from vaekit.training.terms import bounds as terms_bounds
 from vaekit.training.terms.bounds import draws_per_call
 from vaekit.training.terms.table import iwae, kl, nll
 from vaekit.vae import VAE
@@ -102,10 +102,10 @@ def test_no_draws_are_refused() -> None:
 def test_parts_of_the_draws_are_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     vae, x = rows(), bits(4)
     whole = iwae(k=7).compute(Pass(vae, x, 0, seeded()))
-    monkeypatch.setattr(terms_bounds, "CHUNK_VALUES", 100)
+    monkeypatch.setattr(draws, "CHUNK_VALUES", 100)
     assert draws_per_call(7, x) == 3
     torch.testing.assert_close(iwae(k=7).compute(Pass(vae, x, 0, seeded())), whole)
-    monkeypatch.setattr(terms_bounds, "CHUNK_VALUES", 1)
+    monkeypatch.setattr(draws, "CHUNK_VALUES", 1)
     assert draws_per_call(7, x) == 1
     torch.testing.assert_close(iwae(k=7).compute(Pass(vae, x, 0, seeded())), whole)
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vaekit.anomaly.local import SMOOTHING, local_map
 from vaekit.domains.attribution import Attribution, Explanation, Reason
 from vaekit.domains.images.heat_map import heat_sheet, resized
 from vaekit.domains.images.preparation import Preparation
@@ -14,21 +15,13 @@ from vaekit.domains.images.read import read_image
 from vaekit.domains.images.write import write_image
 from vaekit.errors import CONTROL
 from vaekit.metrics.image.color import as_rgb
-from vaekit.metrics.image.smoothing import smoothed
 
-SMOOTHING = 1 / 32
-"""Sigma of the window of maps, as a share of the shorter side."""
 REGION = 2
 """Half of the side of a region, in units of sigma."""
 MOST_REGIONS = 3
 LEAST_SHARE = 0.25
 """Regions are listed if their peak is at least this share of the highest."""
 SUFFIX = ".heat.png"
-
-
-def local_map(nats: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w"]:
-    """The mean contribution of the pixels around each place, summed over channels, in nats per pixel."""
-    return smoothed(nats.sum(dim=1), SMOOTHING * min(nats.shape[2:]))
 
 
 def explain_image(found: Attribution, preparation: Preparation, folder: Path | None) -> Explanation:
@@ -50,11 +43,11 @@ def explain_image(found: Attribution, preparation: Preparation, folder: Path | N
     files = []
     if folder is not None:
         path = file_in(folder, found.name)
-        top = float(heat.max()) if found.top is None else found.top
-        write_image(path, heat_sheet(original, expected, heat, top))
+        write_image(path, heat_sheet(original, expected, heat, found.unit))
         files.append(path)
     reasons = [
-        reason_at(region, found.nats, original, expected, tuple(heat.shape)) for region in regions(heat, found.nats)
+        reason_at(region, found.nats, original, expected, (heat.shape[0], heat.shape[1]))
+        for region in regions(heat, found.nats)
     ]
     return Explanation(found.name, float(found.nats.double().sum()), reasons, files)
 
@@ -123,8 +116,8 @@ def reason_at(
     """A region as people read it: its place in the shown image, and mean colors in levels of 255."""
     shown = region.scaled((original.shape[2], original.shape[3]), whole)
     where = f"x {shown.left}-{shown.right - 1}, y {shown.top}-{shown.bottom - 1}"
-    colors = [mean_color(shown.of(image)) for image in (original, expected)]
-    return Reason(where, *colors, nats=float(region.of(nats).double().sum()))
+    value, likely = (mean_color(shown.of(image)) for image in (original, expected))
+    return Reason(where, value, likely, float(region.of(nats).double().sum()))
 
 
 def mean_color(pixels: Float[Tensor, "1 3 h w"]) -> str:

@@ -182,8 +182,8 @@ def twins(names: Sequence[str], root: Path) -> tuple[Masks, list[str]]:
         if all(looks_like_mask(root / mask) for _, mask in those[:PROBED])
         for image, mask in those
     }
-    masks = {mask for (mask,) in found.values()}
-    return found, [name for name in names if name not in masks]
+    found_masks = {mask for those in found.values() for mask in those}
+    return found, [name for name in names if name not in found_masks]
 
 
 def looks_like_mask(path: Path) -> bool:

@@ -1,6 +1,8 @@
 """Heat maps: where an image is improbable, in colors over the dimmed image, with a scale."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -21,9 +23,13 @@ OPAQUE = 0.85
 """The opacity of the colors at the upper end of the scale; it increases from 0 at the lower end."""
 SOON = 0.25
 """How slowly colors become opaque: at this position on the scale, to five eighths."""
+DECADE = 9.0
+"""The upper end of a scale in its units, at least: the logarithm of 1 + 9 is one decade."""
 WIDE = 320
 """The side of a heat map in pixels; smaller images are enlarged."""
-CAPTIONS = ("original", "expected", "nats above normal")
+ORIGINAL, EXPECTED = "original", "expected"
+ABOVE_NORMAL, ABSOLUTE = "nats above normal", "-log p in nats"
+"""Captions."""
 
 
 def colors_of(heat: Float[Tensor, "h w"]) -> Float[Tensor, "3 h w"]:
@@ -43,11 +49,33 @@ def heat_over(image: Float[Tensor, "1 3 h w"], heat: Float[Tensor, "h w"]) -> Fl
     return ((1 - opacity) * gray + opacity * colors_of(share)).mul(2).sub(1).unsqueeze(0)
 
 
+@dataclass(frozen=True)
+class HeatScale:
+    """A logarithmic scale from 0: values up to `unit` are dark, and ten times as high ones differ visibly."""
+
+    unit: float
+    """What few places of normal images reach."""
+    top: float
+    """The value at the upper end."""
+
+    @classmethod
+    def of(cls, heat: Float[Tensor, "y x"], unit: float | None) -> "HeatScale":
+        """The scale of a map. If it is not known what is normal, its maximum is the upper end."""
+        highest = max(float(heat.max()), 1e-6)
+        if unit is None or unit <= 0:
+            return cls(highest / DECADE, highest)
+        return cls(unit, max(DECADE * unit, highest))
+
+    def places(self, heat: Float[Tensor, "y x"]) -> Float[Tensor, "y x"]:
+        """Positions on the scale, from 0 to 1; values below 0 are at 0."""
+        return (heat.clamp(min=0) / self.unit).log1p() / math.log1p(self.top / self.unit)
+
+
 def heat_sheet(
     original: Float[Tensor, "1 3 h w"],
     expected: Float[Tensor, "1 3 h w"],
     heat: Float[Tensor, "y x"],
-    top: float,
+    unit: float | None,
 ) -> Float[Tensor, "1 3 rows columns"]:
     """An image, its reconstruction, and a map over the image, side by side above the scale of the map.
 
@@ -55,14 +83,15 @@ def heat_sheet(
         original: the image.
         expected: its reconstruction, of the same size.
         heat: the map, of any size, covering the whole image; values of 0 and below have no color.
-        top: the value at the upper end of the scale; higher ones have the same color.
+        unit: what few places of normal images reach; None if that is not known.
     """
     size = enlarged_size(*original.shape[2:])
     panels = [resized(each, size) for each in (original, expected)]
-    scale = resized(heat[None, None], size)[0, 0] / max(top, 1e-9)
-    sheet = side_by_side([*panels, heat_over(panels[0], scale)], CAPTIONS)
-    beyond = bool(heat.max() > top)
-    return torch.cat([sheet, scale_bar(sheet.shape[3], top, beyond)], dim=2)
+    scale = HeatScale.of(heat, unit)
+    places = scale.places(resized(heat[None, None], size)[0, 0])
+    captions = (ORIGINAL, EXPECTED, ABSOLUTE if unit is None else ABOVE_NORMAL)
+    sheet = side_by_side([*panels, heat_over(panels[0], places)], captions)
+    return torch.cat([sheet, scale_bar(sheet.shape[3], scale, unit is not None)], dim=2)
 
 
 def enlarged_size(height: int, width: int) -> tuple[int, int]:
@@ -76,17 +105,19 @@ def resized(values: Float[Tensor, "b c h w"], size: Sequence[int]) -> Float[Tens
     return values if values.shape[2:] == tuple(size) else F.interpolate(values, tuple(size), mode="bilinear")
 
 
-def scale_bar(width: int, top: float, beyond: bool) -> Float[Tensor, "1 3 rows columns"]:
-    """The colors of a map from 0 to `top` over a gray of middle brightness, with labels."""
+def scale_bar(width: int, scale: HeatScale, is_normal_known: bool) -> Float[Tensor, "1 3 rows columns"]:
+    """The colors of a scale over a gray of middle brightness, with labels."""
     text = max(11, min(15, width // 40))
     bar, margin = text, text
     inner = max(1, width - 2 * margin)
-    gray = torch.zeros(1, 3, bar, inner)
-    colors = to_bytes(heat_over(gray, torch.linspace(0, 1, inner).expand(bar, -1)))
+    colors = to_bytes(heat_over(torch.zeros(1, 3, bar, inner), torch.linspace(0, 1, inner).expand(bar, -1)))
     strip = Image.new("RGB", (width, bar + 2 * text), PAPER)
     strip.paste(Image.fromarray(colors), (margin, 0))
     draw, font = ImageDraw.Draw(strip), font_of_size(text)
-    labels = ("0", f"{top / 2:.3g}", f"{top:.3g}{' and more' if beyond else ''} nats per pixel")
-    for place, label, anchor in zip((0, inner // 2, inner), labels, ("la", "ma", "ra"), strict=True):
-        draw.text((margin + place, bar + text // 4), label, fill=INK, font=font, anchor=anchor)
+    middle = f"{scale.unit:.3g}{' (few normal places)' if is_normal_known else ''}"
+    labels = {0.0: ("0", "la"), scale.unit: (middle, "ma"), scale.top: (f"{scale.top:.3g} nats per pixel", "ra")}
+    for value, (label, anchor) in labels.items():
+        place = margin + round(inner * float(scale.places(torch.tensor([[value]]))))
+        draw.line((place, bar, place, bar + text // 4), fill=INK)
+        draw.text((place, bar + text // 4), label, fill=INK, font=font, anchor=anchor)
     return from_bytes(strip)

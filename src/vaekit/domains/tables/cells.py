@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MISSING = frozenset({"", "na", "n/a", "nan", "nat", "null", "none", "<na>", "?"})
-"""Texts for a missing value, in lower case."""
-INFINITE = frozenset({"inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"})
+from vaekit.datasets.cell_texts import MISSING, cell_text
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Cells = NDArray[Any]
 """The cells of a column: float64 with NaN for missing ones, or objects, strings or None."""
@@ -23,18 +22,9 @@ def is_number_array(cells: Cells) -> bool:
 def texts(cells: Cells) -> list[str]:
     """Cells as stripped text; empty for missing ones."""
     if is_number_array(cells):
-        return [number_text(value) if value == value else "" for value in cells.tolist()]
+        return [cell_text(value) for value in cells.tolist()]
     stripped = ("" if value is None else str(value).strip() for value in cells.tolist())
-    return [value if value.lower() not in MISSING else "" for value in stripped]
-
-
-def number_text(value: float) -> str:
-    """The shortest text of a number; integers without a decimal point.
-
-    >>> number_text(3.0), number_text(0.25)
-    ('3', '0.25')
-    """
-    return str(int(value)) if math.isfinite(value) and value == int(value) and abs(value) < 2**53 else repr(value)
+    return ["" if value in MISSING else value for value in stripped]
 
 
 def numbers(cells: Cells) -> NDArray[np.float64]:

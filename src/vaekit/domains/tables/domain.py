@@ -13,12 +13,14 @@ from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Record, RecordFormat, Row
 from vaekit.datasets.open import ROW_SUFFIXES
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.domain import ItemStream, Schema
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.in_memory import InMemoryDomain, tensor_of
 from vaekit.domains.sample_quality import CompareSamples
 from vaekit.domains.tables.columns import NORMAL, STUDENT
 from vaekit.domains.tables.csv_files import write_csv
+from vaekit.domains.tables.explain import explain_row
 from vaekit.domains.tables.impute import impute, write_values
 from vaekit.domains.tables.measures import row_errors
 from vaekit.domains.tables.sample_quality import compare_rows, most_rows
@@ -60,6 +62,12 @@ class Tables(InMemoryDomain):
     def imputer(self, vae: VAE, schema: Schema) -> Imputer:
         assert isinstance(schema, TableSchema)
         return Imputer(partial(impute, schema, vae), write_values)
+
+    def explain(self, found: Attribution, schema: Schema, folder: Path | None) -> Explanation:
+        """Columns with their expected values."""
+        del folder
+        assert isinstance(schema, TableSchema)
+        return explain_row(found, schema)
 
     def batches(
         self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False

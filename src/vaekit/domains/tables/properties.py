@@ -53,14 +53,15 @@ def probability(place: int, own: slice, x: Tensor) -> Tensor:
 
 
 def number(column: Column, own: slice, x: Tensor) -> Tensor:
-    """A numeric column of rows -> numbers in its unit in float64, neither rounded nor limited; see `Column.inverse`.
+    """A numeric column of rows -> numbers in its unit in float64, see `Column.inverse`: limited to the range of the
+    data, as they are written, but with the gradient of numbers that are not.
 
     >>> number(Column("price", "real", "normal", center=10.0, scale=2.0), slice(0, 1), torch.tensor([[1.5]])).tolist()
     [13.0]
     """
     plain = x[:, own].flatten().double() * column.scale + column.center
     if column.kind == POSITIVE:
-        return torch.sinh(plain.clamp(-MOST_LOG, MOST_LOG)) * column.unit
-    if column.likelihood == COUNTS:
-        return plain.sign() * torch.expm1(plain.abs().clamp(max=MOST_LOG))
-    return plain
+        plain = torch.sinh(plain.clamp(-MOST_LOG, MOST_LOG)) * column.unit
+    elif column.likelihood == COUNTS:
+        plain = plain.sign() * torch.expm1(plain.abs().clamp(max=MOST_LOG))
+    return plain.detach().clamp(column.low, column.high) + (plain - plain.detach())
