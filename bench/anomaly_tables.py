@@ -159,12 +159,15 @@ def main() -> None:
     parser.add_argument("--contaminate", type=float, nargs="*", default=[0.0])
     parser.add_argument("--trim", type=float, nargs="*", default=[0.0])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--most-rows", type=int, default=10**9, help="leave out larger tables")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     read = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
     done = {(each["table"], each["seed"], each["method"], each["contaminated"], each["trim"]) for each in read}
     for seed in range(options.seeds):
         for path in sorted(options.folder.glob("*.npz"), key=lambda path: path.stat().st_size):
+            if len(np.load(path)["y"]) > options.most_rows:
+                continue
             for contaminated in options.contaminate:
                 for trim in options.trim:
                     run(path, seed, contaminated, trim, done, options.out)

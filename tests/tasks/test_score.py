@@ -106,6 +106,15 @@ def test_scores_do_not_depend_on_the_batch(
     assert (tmp_path / "whole.csv").read_bytes() == (tmp_path / "parts.csv").read_bytes()
 
 
+@pytest.mark.parametrize("rows", ["", ",,,,,,\n" * 3])
+def test_data_without_rows_are_refused(rows: str, model: OpenModel, tmp_path: Path) -> None:
+    data = tmp_path / "data.csv"
+    data.write_text(f"{','.join(NAMES)},fault\n{rows}", "utf-8")
+    with pytest.raises(NoTrainingData):
+        score(model, data, tmp_path / "scores.csv", options(tmp_path))
+    assert not (tmp_path / "scores.csv").exists()
+
+
 def test_a_limit_scores_the_first_items(model: OpenModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scorer, "MOST_ITEMS", 4)
     data = table(tmp_path / "data.csv", 20)

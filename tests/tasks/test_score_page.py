@@ -64,4 +64,10 @@ def test_scores_are_read_item_by_item(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_page_is_html(tmp_path: Path) -> None:
     with refuses(CannotWrite, "page.pdf"):
-        check_page(tmp_path / "page.pdf")
+        check_page(tmp_path / "page.pdf", [])
+
+
+def test_a_page_overwrites_no_other_file(tmp_path: Path) -> None:
+    check_page(tmp_path / "page.html", [tmp_path / "data.csv"])
+    with refuses(CannotWrite, "page.html"):
+        check_page(tmp_path / "page.html", [tmp_path / "data.csv", tmp_path / "page.html"])

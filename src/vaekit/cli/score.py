@@ -140,7 +140,7 @@ def score(
     if contamination is not None and false_positive_rate is not None:
         raise typer.BadParameter("it excludes --false-positive-rate.", param_hint="--contamination")
     if page is not None:
-        check_page(page)
+        check_page(page, [data, out, *([] if reference is None else [reference])])
     with spinner("loading the VAE"):
         model = open_model(source, replace(engine, batch=BATCH))
     threshold = ThresholdOptions(contamination, false_positive_rate)

@@ -56,8 +56,8 @@ class FittedVAE:
 
 
 def budget(rows: int, schedule: Schedule, samples: int | None = None) -> dict[str, int]:
-    """The part of a schedule that depends on the size of a table: that of the recipe for one of 1,000 rows or more; for a
-    smaller one fewer steps, in batches of at most all rows.
+    """The part of a schedule that depends on the size of a table: that of the recipe for 1,000 rows or more; for less,
+    fewer steps in batches of at most all rows.
 
     Args:
         rows: of the table.

@@ -21,7 +21,7 @@ from vaekit.anomaly.thresholds import Threshold
 from vaekit.atomic import atomic_file
 from vaekit.domains.domain import ItemBatch, ItemStream
 from vaekit.domains.files import not_found
-from vaekit.errors import BadItem, BadPlan, CannotWrite, NotFound, counted, did_you_mean, printable
+from vaekit.errors import BadItem, BadPlan, CannotWrite, NotFound, NoTrainingData, counted, did_you_mean, printable
 from vaekit.metrics.detection import auroc, average_precision
 from vaekit.reading import exists
 from vaekit.tasks.batch import Progress, no_progress
@@ -319,7 +319,7 @@ def write_scores(
 
     Raises:
         BadItem: none can be scored.
-        NoTrainingData: the label of normal items is not known.
+        NoTrainingData: there are none, or the label of normal items is not known.
     """
     writer = csv.writer(file, lineterminator="\n")
     header = False
@@ -339,6 +339,8 @@ def write_scores(
         progress(totals.items, total if options.limit is None else min(total, options.limit))
         if totals.items == options.limit:
             break
+    if totals.items == 0:
+        raise NoTrainingData("The data hold no items.", "Expected at least one.", "Check the file.")
     if totals.not_scored == totals.items:
         raise BadItem(
             f"None of {counted(totals.items, 'item')} can be scored.",

@@ -21,7 +21,7 @@ from vaekit.report.anomalies import AnomalyReport, ShownAnomaly, write_anomaly_p
 from vaekit.report.page import json_beside
 from vaekit.tasks.explain import ExplainOptions, explain_named
 from vaekit.tasks.model import OpenModel
-from vaekit.tasks.score import LABEL, ScoreOptions, ScoreResult
+from vaekit.tasks.score import LABEL, ScoreOptions, ScoreResult, check_output
 
 MOST = 12
 """Items whose reasons are shown."""
@@ -68,13 +68,18 @@ class WrittenScores:
         return self.scores, None
 
 
-def check_page(page: Path) -> None:
+def check_page(page: Path, others: Sequence[Path]) -> None:
     """Check the name of a page before items are scored.
 
+    Args:
+        page: the HTML file.
+        others: inputs and other outputs.
+
     Raises:
-        CannotWrite: it does not end in `.html` or `.htm`.
+        CannotWrite: it does not end in `.html` or `.htm`, or would overwrite one of the others.
     """
     json_beside(page)
+    check_output(page, others)
 
 
 def write_score_page(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -154,6 +155,65 @@ def test_rows_that_do_not_fit_stay_in_place(schema: TableSchema) -> None:
 def test_numbers_with_few_exceptions_are_refused(cells: list[str]) -> None:
     with refuses(NoTrainingData, "mixed", "t.csv:4"):
         fitted({"fine": ["1", "2"] + ["3"] * 41, "mixed": cells})
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([f"{number}.5" for number in range(30)], ["oops"] * 30),
+        (["oops", "dear"] * 15, [f"{number}" for number in range(30)]),
+        ([f"2024-01-{number:02}" for number in range(1, 31)], ["soon", "late", "now"] * 10),
+        ([f"2024-01-{number:02}" for number in range(1, 31)], [f"17{number}0000.5" for number in range(30)]),
+    ],
+)
+def test_a_column_that_changes_its_type_is_refused_at_the_change(before: list[str], after: list[str]) -> None:
+    with pytest.raises(NoTrainingData) as caught:
+        fitted({"fine": ["1", "2", "3.5"] * 20, "mixed": [*before, *after]})
+    places = {"t.csv:2", "t.csv:32"}, {before[0], after[0]}
+    assert "mixed" in str(caught.value)
+    assert all(any(repr(each).strip("'") in caught.value.found for each in kind) for kind in places)
+    assert fitted({"mixed": [*before, *after]}, {"mixed": "categorical"}).columns[0].kind == "categorical"
+
+
+@pytest.mark.parametrize("bad", ["2024-02-30", "0000-01-01", "yesterday"])
+def test_dates_with_few_exceptions_are_refused(bad: str) -> None:
+    days = [f"2024-0{1 + number % 6}-{1 + number % 28:02}" for number in range(60)]
+    with refuses(NoTrainingData, "day", bad, "t.csv:7"):
+        fitted({"day": [*days[:5], bad, *days[6:]]})
+
+
+@pytest.mark.parametrize("form", ["{}%", "{} %", "1,{:03}", "${}", "(1.{:03},25)", "{}/12/2024", "12:{}", "-{} €"])
+def test_numbers_and_dates_in_other_forms_are_refused(form: str) -> None:
+    cells = [form.format(number) for number in range(60)]
+    with refuses(NoTrainingData, "amount", "t.csv:2"):
+        fitted({"amount": cells})
+    assert fitted({"amount": cells[:4] * 15}).columns[0].kind == "categorical", "few levels are categories"
+
+
+@pytest.mark.parametrize("cell", ["1e200", "9" * 300])
+def test_numbers_that_are_too_large_are_refused_by_cell(cell: str) -> None:
+    with refuses(NoTrainingData, "size", "t.csv:4"):
+        fitted({"size": ["1.5", "2.5", cell, *COLUMNS["size"]]})
+
+
+def test_codes_with_a_few_numbers_are_categories() -> None:
+    assert fitted({"cylinders": ["4", "6", "8", "other"] * 15}).columns[0].kind == "categorical"
+    assert fitted({"period": ["2023", "2024", "2024-01-01", "never"] * 15}).columns[0].kind == "categorical"
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_rows_are_refused(count: int) -> None:
+    with refuses(NoTrainingData, count, 2):
+        fitted({name: cells[:count] for name, cells in COLUMNS.items()})
+
+
+@pytest.mark.parametrize("number", [1e300, -1e200])
+def test_a_number_that_is_too_large_stays_in_place_without_a_warning(schema: TableSchema, number: float) -> None:
+    table = {name: np.array(cells[:2], object) for name, cells in COLUMNS.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        x, problems = schema.values(RowChunk(["a:1", "a:2"], {**table, "size": np.array([1.0, number])}))
+    assert x[0].isfinite().all() and x[1].isnan().all() and list(problems) == [1]
 
 
 def test_free_text_is_refused_and_can_be_ignored() -> None:

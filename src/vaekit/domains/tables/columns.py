@@ -162,6 +162,7 @@ class Column:
         with np.errstate(invalid="ignore", over="ignore"):
             values = (self.transform(given) - self.center) / self.scale
             bad |= np.abs(values) > LARGEST
+        values[bad] = np.nan
         return values[:, None], bad
 
     def _text(self, number: float) -> str:

@@ -25,7 +25,7 @@ from vaekit.domains.tables.impute import impute, write_values
 from vaekit.domains.tables.measures import row_errors
 from vaekit.domains.tables.sample_quality import compare_rows, most_rows
 from vaekit.domains.tables.schema import MAX_ROWS_TO_FIT, TableSchema, fit, schema_from
-from vaekit.domains.tables.stream import has_splits, row_batches
+from vaekit.domains.tables.stream import has_splits, row_stream
 from vaekit.errors import NoTrainingData
 from vaekit.evaluation.measures import ItemMeasure
 from vaekit.vae import VAE
@@ -74,7 +74,7 @@ class Tables(InMemoryDomain):
     ) -> ItemStream:
         """Rows of a single file are streamed."""
         assert isinstance(schema, TableSchema)
-        stream = row_batches(path, schema, size, log, label) if path.is_file() and not has_splits(path) else None
+        stream = row_stream(path, schema, size, log, label) if path.is_file() and not has_splits(path) else None
         return stream or super().batches(path, schema, size, log, label, train)
 
     def sample_comparison(self, path: Path, schema: Schema) -> CompareSamples:

@@ -1,6 +1,7 @@
 """Infer the columns of a table from its rows."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -49,6 +50,8 @@ LARGEST_RATIO = 10.0
 """Of the standard deviation to the scale."""
 LARGEST_SUM = 1e150
 """Of the magnitudes of all numbers of a column: their squares are finite, too."""
+NUMERIC_FORM = re.compile(r"[+\-(]?[$€£¥]?\s?[+-]?\d[\d.,:/'\s-]*[%‰$€£¥)]?")
+"""Numbers with a unit, with separators of thousands or with a decimal comma, and dates and times in other forms."""
 HEAVY_TAIL = 10.0
 """Tail ratio above which positive numbers and counts are taken on a logarithmic scale. With a lower one fewer anomalies
 are found: a logarithm brings large values closer (docs/anomaly.md)."""
@@ -117,24 +120,61 @@ def inferred(name: str, cells: Cells, rows: Sequence[str]) -> str:
     """The kind of a column by its cells.
 
     Raises:
-        NoTrainingData: it has numbers with few exceptions, which are more likely to be errors than categories.
+        NoTrainingData: it has numbers, or dates, with exceptions that are more likely to be errors than categories; or
+            numbers or dates in an unknown form.
     """
     values = numbers(cells)
     observed = ~np.isnan(values)
     wrong = observed & np.isinf(values)
     if wrong.sum() > (1 - MOSTLY) * observed.sum() and not is_number_array(cells):
-        return inferred_of_texts(cells)
+        if not are_levels(values[np.isfinite(values)], int(observed.sum())):
+            refuse_exception(name, cells, rows, ~wrong, "a number")
+        return inferred_of_texts(name, cells, rows)
     if wrong.any():
         refuse_cell(name, cells, rows, int(wrong.argmax()), "Expected a number in every row.")
     return inferred_of_numbers(values[observed])
 
 
-def inferred_of_texts(cells: Cells) -> str:
-    """The kind of a column of texts."""
-    distinct = {text for text in texts(cells) if text}
+def inferred_of_texts(name: str, cells: Cells, rows: Sequence[str]) -> str:
+    """The kind of a column of texts.
+
+    Raises:
+        NoTrainingData: see `inferred`.
+    """
+    stripped = texts(cells)
+    distinct = {text for text in stripped if text}
     if len(distinct) <= 2:
         return BINARY if len(distinct) == 2 else CONSTANT
-    return DATE if np.isfinite(dates(texts_array(sorted(distinct)))).all() else CATEGORICAL
+    values = dates(cells)
+    is_date = np.isfinite(values)
+    observed = int((~np.isnan(values)).sum())
+    if is_date.sum() == observed:
+        return DATE
+    if is_date.sum() >= MOSTLY * observed or not are_levels(values[is_date], observed):
+        refuse_exception(name, cells, rows, ~np.isinf(values), "a date in ISO 8601, such as 2024-02-29,")
+    numeric = np.array([NUMERIC_FORM.fullmatch(text) is not None for text in stripped])
+    if numeric.sum() >= MOSTLY * observed and len(distinct) > most_levels(observed):
+        refuse_cell(name, cells, rows, int(numeric.argmax()), "Expected numbers such as 1234.5, or dates in ISO 8601.")
+    return CATEGORICAL
+
+
+def most_levels(count: int) -> int:
+    """The number of different values that a column of `count` cells has at most if they are levels or categories."""
+    return min(MOST_LEVELS, count // ROWS_PER_LEVEL)
+
+
+def are_levels(values: NDArray[np.float64], count: int) -> bool:
+    """Whether numbers among the `count` cells of a column are few enough to be categories."""
+    return len(np.unique(values)) <= max(most_levels(count), 2)
+
+
+def refuse_exception(name: str, cells: Cells, rows: Sequence[str], fits: NDArray[np.bool_], expected: str) -> NoReturn:
+    """Refuse a column because of the first cell that is not of the kind of most others.
+
+    Raises:
+        NoTrainingData: always.
+    """
+    refuse_cell(name, cells, rows, int((~fits).argmax()), f"Expected {expected} in every row, as in others.")
 
 
 def inferred_of_numbers(values: NDArray[np.float64]) -> str:
@@ -142,7 +182,7 @@ def inferred_of_numbers(values: NDArray[np.float64]) -> str:
     distinct = np.unique(values)
     if len(distinct) <= 2:
         return BINARY if len(distinct) == 2 else CONSTANT
-    if len(distinct) <= min(MOST_LEVELS, len(values) // ROWS_PER_LEVEL):
+    if len(distinct) <= most_levels(len(values)):
         return ORDINAL
     if distinct[0] >= 0 and (distinct == np.round(distinct)).all():
         return COUNT
@@ -153,7 +193,7 @@ def fit_column(name: str, cells: Cells, rows: Sequence[str], choice: Declared, r
     """A column of a kind.
 
     Raises:
-        NoTrainingData: its cells are not of this kind.
+        NoTrainingData: its cells are not of this kind, or too large.
     """
     if choice.kind in (BINARY, CATEGORICAL, CONSTANT):
         return fit_texts(name, cells, choice.kind)
@@ -167,8 +207,10 @@ def fit_column(name: str, cells: Cells, rows: Sequence[str], choice: Declared, r
         refuse_cell(name, cells, rows, int(wrong.argmax()), f"Expected {NOUNS[kind]} in every row.")
     if not len(observed):
         raise NoTrainingData(f"The column {printable(name)} is empty.", f"Expected {NOUNS[kind]} in some rows.", "")
-    if np.abs(observed).max() > LARGEST_SUM / len(observed):
-        raise NoTrainingData(f"The values of the column {printable(name)} are too large.", "", "Scale them.")
+    too_large = np.abs(values) > LARGEST_SUM / len(observed)
+    if too_large.any():
+        expected = f"Expected numbers below {LARGEST_SUM / len(observed):.0e}."
+        refuse_cell(name, cells, rows, int(too_large.argmax()), expected)
     step, unit = 0.0, 0.0
     if kind in (COUNT, ORDINAL):
         likelihood = COUNTS if kind == COUNT and tail_ratio(observed) > HEAVY_TAIL else STEPS

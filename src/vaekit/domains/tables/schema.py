@@ -27,10 +27,11 @@ from vaekit.domains.tables.columns import (
 )
 from vaekit.domains.tables.fit import fit_columns
 from vaekit.domains.tables.properties import column_property
-from vaekit.errors import BadItem, NoTrainingData, printable
+from vaekit.errors import BadItem, NoTrainingData, counted, printable
 from vaekit.records import from_dict
 
 MAX_ROWS_TO_FIT = 200_000
+LEAST_ROWS = 2
 """Rows that the columns are inferred from; more do not change them."""
 NUMBER_FIELDS = ("center", "scale", "unit", "low", "high", "step")
 """Fields of columns that may be larger than the numbers of a recipe."""
@@ -152,8 +153,12 @@ def fit(records: Sequence[Row], overrides: Mapping[str, str] = {}, real: str = S
         NoTrainingData: there are none, or a column is of no kind.
         BadRecipe: a declared column or kind does not exist.
     """
-    if not records:
-        raise NoTrainingData("The table has no row that can be read.", "", "Give more rows.")
+    if len(records) < LEAST_ROWS:
+        raise NoTrainingData(
+            f"The table has {counted(len(records), 'row')} to train on.",
+            f"Expected {LEAST_ROWS} or more.",
+            "Give more.",
+        )
     return fit_chunk(chunk_of(records), overrides, real)
 
 

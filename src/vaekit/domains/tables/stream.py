@@ -20,25 +20,45 @@ def has_splits(path: Path) -> bool:
     return path.suffix.lower() in ARRAYS
 
 
-def row_batches(path: Path, schema: TableSchema, size: int, log: SkipLog, label: str | None) -> ItemStream | None:
+class RowBatches:
+    """The rows of a file in order, `size` at a time. The file is open only while they are read.
+
+    Args:
+        path: the file.
+        schema: of its rows.
+        size: the maximum number of rows of a batch.
+        log: for messages.
+        label: the column of labels to read, too.
+    """
+
+    def __init__(self, path: Path, schema: TableSchema, size: int, log: SkipLog, label: str | None) -> None:
+        self.path, self.schema, self.size, self.log, self.label = path, schema, size, log, label
+        self.stream: RowStream | None = None
+
+    @property
+    def fraction(self) -> float:
+        """The share of the file that has been read, from 0 to 1."""
+        return 0.0 if self.stream is None else self.stream.fraction
+
+    def __iter__(self) -> Iterator[ItemBatch]:
+        with open_row_stream(self.path, self.log) as self.stream:
+            for chunk in self.stream.chunks(self.size):
+                x, problems = self.schema.values(chunk)
+                labels = None if self.label is None else [text or None for text in texts(chunk.columns[self.label])]
+                yield ItemBatch(chunk.names, x, problems, labels)
+
+
+def row_stream(path: Path, schema: TableSchema, size: int, log: SkipLog, label: str | None) -> ItemStream | None:
     """The rows of a file in order, in memory for one batch; None if the label is no column of the table.
 
     Raises:
         NotFound, NoTrainingData: see `open_row_stream`; also while it is read.
-        BadItem: a column is missing.
+        BadItem: a column is missing; while it is read.
     """
     refuse_run_folder(path, log)
-    stream = open_row_stream(path, log)
-    if label is not None and label not in stream.columns:
-        stream.close()
+    with open_row_stream(path, SkipLog()) as stream:
+        columns = stream.columns
+    if label is not None and label not in columns:
         return None
-    return ItemStream(batches_in(stream, schema, size, label), fraction=lambda: stream.fraction)
-
-
-def batches_in(stream: RowStream, schema: TableSchema, size: int, label: str | None) -> Iterator[ItemBatch]:
-    """Consecutive rows, `size` at a time."""
-    with stream:
-        for chunk in stream.chunks(size):
-            x, problems = schema.values(chunk)
-            labels = None if label is None else [text or None for text in texts(chunk.columns[label])]
-            yield ItemBatch(chunk.names, x, problems, labels)
+    batches = RowBatches(path, schema, size, log, label)
+    return ItemStream(iter(batches), fraction=lambda: batches.fraction)
