@@ -201,6 +201,20 @@ def test_codes_with_a_few_numbers_are_categories() -> None:
     assert fitted({"period": ["2023", "2024", "2024-01-01", "never"] * 15}).columns[0].kind == "categorical"
 
 
+@pytest.mark.parametrize("text", ["inf", "-Infinity", "1e999"])
+@pytest.mark.parametrize("share", [1, 2, 60])
+def test_infinities_are_no_categories(text: str, share: int) -> None:
+    with refuses(NoTrainingData, "size", "t.csv:2"):
+        fitted({"size": [text if number % (60 // share) == 0 else "1.5" for number in range(60)]})
+
+
+def test_texts_of_equal_numbers_are_categories() -> None:
+    assert fitted({"flag": ["0", "0.0", "1"] * 20}).columns[0].kind == "categorical"
+    assert fitted({"same": ["5", "5.0"] * 30}).columns[0].kind == "categorical"
+    with refuses(NoTrainingData, "id", "ignored"):
+        fitted({"id": [str(2**63 - number) for number in range(200)]})
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_rows_are_refused(count: int) -> None:
     with refuses(NoTrainingData, count, 2):

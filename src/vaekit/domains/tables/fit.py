@@ -10,6 +10,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from vaekit.datasets.csv_format import is_number
 from vaekit.datasets.row_chunks import RowChunk, texts_array
 from vaekit.domains.tables.cells import Cells, dates, is_number_array, numbers, texts
 from vaekit.domains.tables.columns import (
@@ -126,13 +127,21 @@ def inferred(name: str, cells: Cells, rows: Sequence[str]) -> str:
     values = numbers(cells)
     observed = ~np.isnan(values)
     wrong = observed & np.isinf(values)
-    if wrong.sum() > (1 - MOSTLY) * observed.sum() and not is_number_array(cells):
+    if not is_number_array(cells) and not_numeric(cells[wrong]) > (1 - MOSTLY) * observed.sum():
         if not are_levels(values[np.isfinite(values)], int(observed.sum())):
             refuse_exception(name, cells, rows, ~wrong, "a number")
         return inferred_of_texts(name, cells, rows)
     if wrong.any():
         refuse_cell(name, cells, rows, int(wrong.argmax()), "Expected a number in every row.")
-    return inferred_of_numbers(values[observed])
+    kind = inferred_of_numbers(values[observed])
+    if kind in (BINARY, CONSTANT) and len({text for text in texts(cells) if text}) != len(np.unique(values[observed])):
+        return CATEGORICAL  # such as 0, 0.0 and 1, or large integers that float64 does not distinguish
+    return kind
+
+
+def not_numeric(cells: Cells) -> int:
+    """The number of cells that are not numbers; infinity is one."""
+    return sum(not is_number(text) for text in texts(cells))
 
 
 def inferred_of_texts(name: str, cells: Cells, rows: Sequence[str]) -> str:
@@ -282,7 +291,8 @@ def refuse_cell(name: str, cells: Cells, rows: Sequence[str], place: int, expect
         NoTrainingData: always.
     """
     raise NoTrainingData(
-        f"The column {printable(name)} has {printable(repr(cells[place]))} in {printable(rows[place])}.",
+        f"The column {printable(name)} has {printable(repr(texts(cells[place : place + 1])[0]))} in "
+        f"{printable(rows[place])}.",
         expected,
         f"Correct or remove the row, or declare the column: --column '{printable(name)}=categorical' or "
         f"'{printable(name)}=ignored'.",
