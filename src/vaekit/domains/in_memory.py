@@ -144,7 +144,7 @@ class InMemoryDomain(ABC):
             schema = self.read_schema(plain)
             check_config(schema, config)
             return schema
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise BadCheckpoint(
                 f"The file of this VAE holds no schema of {self.items} that makes sense: {printable(str(error), 200)}.",
                 "Expected what vaekit writes when it trains one.",

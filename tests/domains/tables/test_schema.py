@@ -290,11 +290,25 @@ def test_arrays_of_numbers_are_columns_of_numbers() -> None:
         {"columns": [{"name": "a", "kind": "ordinal", "likelihood": "steps"}]},
         {"columns": [{"name": "a", "kind": "categorical", "likelihood": "student", "values": ["x"]}]},
         {"columns": [{"name": "a", "kind": "real", "likelihood": "student"}], "unseen": 2},
+        {"columns": [{"name": "a", "kind": "real", "likelihood": "student", "scale": 10**400}]},
+        {"columns": [{"name": "a", "kind": "real", "likelihood": "student"}], "unseen": 10**400},
+        {"columns": [{"name": "a", "kind": "real", "likelihood": "student", "decimals": -400}]},
+        {"columns": [{"name": "a", "kind": "real", "likelihood": "student", "decimals": 10**6}]},
     ],
 )
 def test_a_damaged_schema_is_refused(plain: dict[str, object]) -> None:
     with pytest.raises(BadCheckpoint):
         domain_named("tables").schema_from(plain, None)
+
+
+@pytest.mark.parametrize("numbers", [{"scale": 1e308}, {"center": 1e308, "scale": 1e308, "decimals": 17}])
+def test_large_numbers_are_written_without_warnings(numbers: dict[str, float]) -> None:
+    plain = {"name": "a", "kind": "real", "likelihood": "student", "low": -3.0, "high": 2.0}
+    schema = schema_from({"columns": [{**plain, **numbers}]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        items = schema.to_items(torch.tensor([[5.0], [-5.0]]))
+    assert [float(item["a"]) for item in items] in ([2, -3], [2, 2])
 
 
 def test_schemas_of_the_first_edition_are_read() -> None:

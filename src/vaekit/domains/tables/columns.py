@@ -83,6 +83,7 @@ class Column:
         }
         numeric = self.scale > SMALLEST_SCALE and math.isfinite(self.scale + self.center) and self.low <= self.high
         constants = (self.step > 0) == (self.likelihood == STEPS) and (self.unit > 0) == (self.kind == POSITIVE)
+        constants = constants and 0 <= (self.decimals or 0) <= MOST_DIGITS
         valid = fits.get(self.kind, numeric and constants and min(self.step, self.unit) >= 0)
         if self.likelihood not in VALID.get(self.kind, ()) or not different or not valid:
             raise ValueError(f"the column {printable(self.name)} is damaged")
@@ -153,8 +154,9 @@ class Column:
 
     def numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values of a numeric column in its own units, between its lowest and highest number."""
-        plain = self.inverse(values * self.scale + self.center)
-        rounded = plain if self.decimals is None else np.round(plain, self.decimals)
+        with np.errstate(over="ignore", invalid="ignore"):
+            plain = np.clip(self.inverse(values * self.scale + self.center), self.low, self.high)
+            rounded = plain if self.decimals is None else np.round(plain, self.decimals)
         return np.clip(rounded, self.low, self.high)
 
     def _encode_numbers(self, given: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
