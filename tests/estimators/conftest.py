@@ -6,6 +6,7 @@ import pytest
 
 from vaekit import VAEDetector, VAETransformer
 
+SMALL_BATCHES = ("schedule.batch_size=32",)
 CITIES = ("Oslo", "Lima", "Kyoto")
 
 
@@ -38,10 +39,10 @@ def frame() -> pandas.DataFrame:
 @pytest.fixture(scope="session")
 def detector(frame: pandas.DataFrame) -> VAEDetector:
     """Not to be changed by tests."""
-    return VAEDetector(samples=4000, hidden=(16,), draws=8, random_state=0).fit(frame)
+    return VAEDetector(samples=4000, hidden=(16,), overrides=SMALL_BATCHES, draws=8, random_state=0).fit(frame)
 
 
 @pytest.fixture(scope="session")
 def transformer(frame: pandas.DataFrame) -> VAETransformer:
     """Not to be changed by tests."""
-    return VAETransformer(samples=4000, hidden=(16,), random_state=0).fit(frame)
+    return VAETransformer(samples=6000, hidden=(16,), overrides=SMALL_BATCHES, random_state=0).fit(frame)

@@ -52,7 +52,7 @@ def test_thresholds_and_parameters_are_saved(detector: VAEDetector, frame: panda
     VAEDetector.load(tmp_path).set_threshold(frame, contamination=0.25).save(tmp_path)
     loaded = VAEDetector.load(tmp_path)
     assert loaded.offset_ > detector.offset_ and loaded.threshold_.wanted == 0.25
-    assert loaded.get_params() == {**detector.get_params(), "hidden": [16], "overrides": []}
+    assert loaded.get_params() == {**detector.get_params(), "hidden": [16], "overrides": ["schedule.batch_size=32"]}
     assert list(loaded.feature_names_in_) == list(frame) and loaded.n_features_in_ == 9
     loaded.set_params(score_type="ensemble")
     assert np.isfinite(loaded.score_samples(frame)).all()

@@ -32,7 +32,7 @@ class BaseDetector:
 
 def shortened(code: str) -> str:
     """The same with less training."""
-    return code.replace("random_state=0", "random_state=0, samples=4000")
+    return code.replace("random_state=0", "random_state=0, samples=2000")
 
 
 def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from vaekit import VAEDetector
 from vaekit.domains.recipes import recipe
 from vaekit.errors import BadRecipe, MissingPackage
 from vaekit.estimators import detector as module
-from vaekit.estimators.fitting import EPOCHS, FitSettings, budget, recipe_for, seed_from
+from vaekit.estimators.fitting import STEPS_PER_ROW, FitSettings, budget, recipe_for, seed_from
 from vaekit.training.loop import Schedule
 
 SCHEDULE = Schedule(samples=100_000, batch_size=64, learning_rate=1e-3, warmup_samples=5_000)
@@ -22,8 +22,9 @@ def test_a_large_table_has_the_schedule_of_the_recipe() -> None:
 
 
 def test_a_small_table_has_fewer_samples_and_smaller_batches() -> None:
-    assert budget(20, SCHEDULE) == {"samples": 20 * EPOCHS, "batch_size": 20, "warmup_samples": EPOCHS}
-    assert budget(20, SCHEDULE, 100)["samples"] == 100
+    samples = 20 * 20 * STEPS_PER_ROW
+    assert budget(20, SCHEDULE) == {"samples": samples, "batch_size": 20, "warmup_samples": samples // 20}
+    assert budget(20, SCHEDULE, 100) == {"samples": 100, "batch_size": 20, "warmup_samples": 5}
 
 
 def test_overrides_go_before_parameters_and_these_before_the_recipe() -> None:

@@ -8,7 +8,7 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 
 from vaekit import VAEDetector, VAETransformer
 
-SMALL = [VAEDetector(samples=256, hidden=(8,), draws=4), VAETransformer(samples=256, hidden=(8,))]
+SMALL = [VAEDetector(samples=64, hidden=(8,), draws=2), VAETransformer(samples=64, hidden=(8,))]
 
 
 @parametrize_with_checks(SMALL)
@@ -29,7 +29,8 @@ OF_OUTPUT = (
 )
 
 
-@pytest.mark.filterwarnings("ignore:X does not have valid feature names")  # they also transform arrays, on purpose
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore:X (does not have valid|has) feature names")  # they mix frames and arrays on purpose
 @pytest.mark.parametrize(
     ("estimator", "name"),
     [*((each, name) for each in SMALL for name in OF_FRAMES), *((SMALL[1], name) for name in OF_OUTPUT)],

@@ -27,10 +27,10 @@ class Score(StrEnum):
     ELBO = "elbo"
     RECONSTRUCTION = "reconstruction"
     KL = "kl"
-    LOCAL = "local"
     MAHALANOBIS = "mahalanobis"
     NEIGHBORS = "neighbors"
     ENSEMBLE = "ensemble"
+    LOCAL = "local"
 
 
 @options.with_records
@@ -135,10 +135,12 @@ def score(
     from vaekit.tasks.reference import ThresholdOptions
     from vaekit.tasks.score import ScoreOptions
     from vaekit.tasks.score import score as run
-    from vaekit.tasks.score_page import write_score_page
+    from vaekit.tasks.score_page import check_page, write_score_page
 
     if contamination is not None and false_positive_rate is not None:
         raise typer.BadParameter("it excludes --false-positive-rate.", param_hint="--contamination")
+    if page is not None:
+        check_page(page)
     with spinner("loading the VAE"):
         model = open_model(source, replace(engine, batch=BATCH))
     threshold = ThresholdOptions(contamination, false_positive_rate)

@@ -24,8 +24,8 @@ from vaekit.training.recipe import Recipe
 from vaekit.training.run import Run, train_in_memory
 from vaekit.vae import VAE
 
-STEPS_PER_ROW = 25
-"""The maximum number of training steps for each row of a small table."""
+STEPS_PER_ROW, LEAST_STEPS = 5, 200
+"""Training steps for each row of a small table, and at least."""
 WARMUP_SHARE = 0.05
 """The maximum share of the samples for the warm-up of the learning rate."""
 LARGEST_SEED = 2**31 - 1
@@ -56,7 +56,7 @@ class FittedVAE:
 
 
 def budget(rows: int, schedule: Schedule, samples: int | None = None) -> dict[str, int]:
-    """The part of a schedule that depends on the size of a table: that of the recipe for one of 200 rows or more; for a
+    """The part of a schedule that depends on the size of a table: that of the recipe for one of 1,000 rows or more; for a
     smaller one fewer steps, in batches of at most all rows.
 
     Args:
@@ -65,7 +65,8 @@ def budget(rows: int, schedule: Schedule, samples: int | None = None) -> dict[st
         samples: the number of samples, if the user chose it.
     """
     batch = min(schedule.batch_size, rows)
-    total = min(schedule.samples, STEPS_PER_ROW * rows * batch) if samples is None else samples
+    steps = max(STEPS_PER_ROW * rows, LEAST_STEPS)
+    total = min(schedule.samples, steps * batch) if samples is None else samples
     return {
         "samples": total,
         "batch_size": batch,
