@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from small_tables import columns, save_table_vae
 
 import vaekit
 from vaekit.catalog import tables
@@ -25,6 +26,15 @@ def test_it_tells_the_facts(run: Run, vae_file: Path) -> None:
     assert said.code == 0
     for fact in ("kl", "1/4", "0.5", "0.1", "norm_groups = 4", "native", "safetensors"):
         assert fact in said.out
+
+
+def test_the_columns_of_a_table_are_listed(run: Run, tmp_path: Path) -> None:
+    vae = save_table_vae(tmp_path / "vae.safetensors", columns())
+    told = run("inspect", vae).out
+    for column in ("size: real", "color: categorical", "grade: ordinal", "day: date"):
+        assert column in told
+    assert "low 2024-01-01, high 2024-03-27" in told
+    assert len(run("inspect", vae, "--json").json["schema_records"]) == len(columns())
 
 
 def test_json_has_every_field(run: Run, vae_file: Path) -> None:

@@ -34,6 +34,20 @@ def test_only_missing_cells_of_a_file_change(run: Callable[..., Any], tmp_path: 
     assert values[0]["row"] == "gaps.csv:2"
 
 
+def test_columns_that_the_vae_does_not_know_are_kept(run: Callable[..., Any], tmp_path: Path) -> None:
+    vae = save_table_vae(tmp_path / "vae.safetensors", TABLE)
+    count = len(GAPS["ill"])
+    table = {"id": [f"C{i}" for i in range(count)], **GAPS, "note": ["", "x"] * (count // 2)}
+    write_table(tmp_path / "gaps.csv", table)
+    for flag in (["--only-missing"], []):
+        out = tmp_path / f"out{len(flag)}"
+        assert run("reconstruct", tmp_path / "gaps.csv", "--vae", vae, *flag, "--out", out).code == 0
+        filled = list(csv.DictReader((out / "gaps.csv").read_text().splitlines()))
+        assert list(filled[0]) == list(table if flag else TABLE)
+        if flag:
+            assert [row["id"] for row in filled] == table["id"] and [row["note"] for row in filled] == table["note"]
+
+
 def test_images_have_no_missing_values(run: Callable[..., Any], tmp_path: Path) -> None:
     Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
     result = run("reconstruct", str(tmp_path / "a.png"), "--vae", "builtin", "--only-missing", "--json")

@@ -37,6 +37,12 @@ def test_the_names_of_scores_are_those_of_the_package() -> None:
     assert tuple(each.value for each in Score) == ALL_SCORES
 
 
+def test_without_a_threshold_it_says_how_to_get_one(run: Run, vae: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    assert "--reference" in run("score", data, "--vae", vae, "-o", out).err
+    assert "--reference" not in run("score", data, "--vae", vae, "-o", out, "--reference", data).err
+
+
 def test_facts_notes_and_json(run: Run, vae: Path, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
     said = run("score", data, "--vae", vae, "-o", out, "--reference", data, "--contamination", 0.1)

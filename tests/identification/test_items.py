@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from vaekit.identification.items import StatedItems, items_of, schema_differences, schema_text
+from vaekit.identification.items import StatedItems, items_of, schema_differences, schema_records, schema_text
 
 TABLE = {"columns": [{"name": "age", "kind": "normal", "mean": 40.0}, {"name": "smoker", "values": ["no", "yes"]}]}
 TEXT = {"unit": "words", "tokens": ["a", "dog"], "length": 9}
@@ -29,6 +29,25 @@ def test_a_schema_on_one_line(schema: dict[str, Any], text: str) -> None:
 
 def test_a_long_schema_is_cut() -> None:
     assert len(schema_text({"columns": [{"name": f"column {n}"} for n in range(10_000)]})) < 310
+
+
+def test_columns_are_listed_with_their_kinds() -> None:
+    schema = {
+        "columns": [
+            {"name": "pay", "kind": "real", "center": 40.0, "low": 1 / 3},
+            {"name": "day", "kind": "date", "low": 1704067200.0, "high": 1e300, "scale": 86400.0},
+            {"name": "time", "kind": "date", "low": 1704067201.0, "high": None},
+            {"name": "color", "kind": "categorical", "values": [f"c{n}" for n in range(12)]},
+        ],
+        "unseen": 0.1234567890123,
+    }
+    assert schema_records(schema) == (
+        "pay: real, center 40, low 0.333333",
+        "day: date, low 2024-01-01, high 1e+300, scale 86400",
+        "time: date, low 2024-01-01T00:00:01, high None",
+        "color: categorical, values c0 c1 c2 c3 c4 c5 c6 c7 ...",
+    )
+    assert schema_text(schema).endswith("unseen 0.123457")
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,8 @@ def score(
         print_json({"vae": source.vae, **vars(result), "rate": result.rate})
         return
     show(result, model.domain.items)
+    if result.threshold is None:
+        log(f"Without a threshold, no {model.domain.item} is flagged; --reference NORMAL_DATA computes one.")
     log(f"Written to {out}{'' if page is None else f' and {page}'}")
 
 

@@ -45,6 +45,16 @@ class Reason:
     """The range in which a number was expected with a probability of 90 %, or the probability of the expected category;
     empty if it has none."""
 
+    @property
+    def nats_text(self) -> str:
+        """The contribution with its sign; 0 has none.
+
+        >>> Reason("a", "1", "2", -0.001).nats_text, Reason("a", "1", "2", 1.5).nats_text
+        ('0.00', '+1.50')
+        """
+        text = f"{self.nats:+.2f}"
+        return text if float(text) else text[1:]
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -67,7 +77,7 @@ class Explanation:
                 "value": reason.value,
                 "expected": reason.expected,
                 **({"90 %": reason.interval} if reason.interval else {}),
-                "nats": f"{reason.nats:+.2f}",
+                "nats": reason.nats_text,
             }
             for reason in self.reasons
         ]

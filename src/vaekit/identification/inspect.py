@@ -18,7 +18,7 @@ from vaekit.identification.build import Network
 from vaekit.identification.class_names import class_in, naming_the_class, unsupported_class
 from vaekit.identification.companions import named_companions
 from vaekit.identification.identify import Identified, identify_parts
-from vaekit.identification.items import items_of, schema_text
+from vaekit.identification.items import items_of, schema_records, schema_text
 from vaekit.identification.key_signatures import UnsupportedFamily, match_unsupported
 from vaekit.identification.locate import gather, locate
 from vaekit.identification.match import WeightMatch, match_weights
@@ -160,6 +160,7 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True, weights
         media=domain or "unknown",
         domain=domain,
         schema=schema_text(schema),
+        schema_records=schema_records(schema),
     )
 
 

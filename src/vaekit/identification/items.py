@@ -4,6 +4,7 @@ The domain interprets a schema; here it is plain JSON.
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from vaekit.errors import printable
@@ -15,6 +16,8 @@ IMAGE_AXES = 2
 LONGEST = 300
 """Characters of a schema or of one value."""
 MOST_RECORDS = 100
+DATES = ("center", "low", "high")
+"""The entries of a column of dates that are seconds since 1970."""
 MOST_VALUES = 8
 DEEPEST = 4
 """Levels of a schema that are compared one by one; files of vaekit have three."""
@@ -54,7 +57,7 @@ def schema_text(schema: Mapping[str, Any]) -> str:
 def entry_text(name: str, value: Any) -> str:
     """One entry of a schema: the names of a list of records, the length of another list, or the value."""
     if not isinstance(value, (list, dict)):
-        return f"{name} {value}"
+        return f"{name} {record_value(value)}"
     names = [str(each["name"]) for each in value if isinstance(each, dict) and "name" in each]
     return f"{len(value):,} {name}" + (f": {', '.join(names)}" if names else "")
 
@@ -73,9 +76,27 @@ def schema_records(schema: Mapping[str, Any]) -> tuple[str, ...]:
 
 def record_text(record: Mapping[str, Any]) -> str:
     """A record on one line: its name and kind, then the other entries."""
-    others = (f"{key} {record_value(value)}" for key, value in record.items() if key not in ("name", "kind"))
+    dated = record.get("kind") == "date"
+    others = (
+        f"{key} {date_value(value) if dated and key in DATES else record_value(value)}"
+        for key, value in record.items()
+        if key not in ("name", "kind")
+    )
     kind = (record_value(record["kind"]),) if "kind" in record else ()
     return printable(f"{record['name']}: {', '.join((*kind, *others))}".removesuffix(": "), LONGEST)
+
+
+def date_value(value: Any) -> str:
+    """Seconds since 1970 as a date.
+
+    >>> date_value(1704067200.0), date_value(1e300)
+    ('2024-01-01', '1e+300')
+    """
+    try:
+        text = (datetime(1970, 1, 1) + timedelta(seconds=value)).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, TypeError):
+        return record_value(value)
+    return text.removesuffix("T00:00:00")
 
 
 def record_value(value: Any) -> str:

@@ -87,6 +87,22 @@ def test_values_are_on_a_scale_of_one(schema: TableSchema) -> None:
     assert schema.example().shape == (1, schema.width) == (1, x.shape[1])
 
 
+@pytest.mark.parametrize(
+    ("cells", "ending"),
+    [
+        ([f"2024-01-{day:02}" for day in range(1, 31)], ""),
+        ([f"2024-01-{day:02}T{day % 24:02}:00:00" for day in range(1, 31)], ":00:00"),
+        ([f"2024-01-{day:02}T08:{day:02}:00" for day in range(1, 31)], ":00"),
+    ],
+)
+def test_dates_have_the_resolution_of_the_data(cells: list[str], ending: str) -> None:
+    schema = fitted({"day": cells * 3})
+    assert schema_from(json.loads(json.dumps(schema.as_plain()))) == schema
+    decoded = [item["day"] for item in schema.to_items(torch.linspace(-1.5, 1.5, 40)[:, None])]
+    assert all(each.endswith(ending) if ending else "T" not in each for each in decoded)
+    assert len(set(decoded)) > 20 and min(cells) <= min(decoded) <= max(decoded) <= max(cells)
+
+
 def test_json_keeps_a_schema(schema: TableSchema) -> None:
     assert schema_from(json.loads(json.dumps(schema.as_plain(), allow_nan=False))) == schema
 

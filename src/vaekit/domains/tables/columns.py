@@ -36,6 +36,8 @@ MOST_LOG = 700.0
 """Of a logarithm: its exponential is finite."""
 LARGEST = 1e15
 """Of a value in units of the scale: its square is still finite in fp32."""
+DAY = 86400
+"""In seconds."""
 VALID = {
     REAL: (NORMAL, STUDENT, STEPS),
     POSITIVE: (NORMAL, STUDENT),
@@ -67,7 +69,8 @@ class Column:
     """The smallest number in the data; what is written lies between low and high."""
     high: float = math.inf
     step: float = 0.0
-    """The distance of two neighboring numbers, for the likelihood "steps"."""
+    """The distance of two neighboring numbers, for the likelihood "steps". Of a date column: the seconds that the dates
+    in the data are multiples of, such as those of a day; 0 if that is not known."""
     decimals: int | None = None
     """Decimal places of the numbers in the data; None for as many as the spread suggests."""
     values: tuple[str, ...] = ()
@@ -82,8 +85,8 @@ class Column:
             CONSTANT: len(self.values) == 1,
         }
         numeric = self.scale > SMALLEST_SCALE and math.isfinite(self.scale + self.center) and self.low <= self.high
-        constants = (self.step > 0) == (self.likelihood == STEPS) and (self.unit > 0) == (self.kind == POSITIVE)
-        constants = constants and 0 <= (self.decimals or 0) <= MOST_DIGITS
+        stepped = self.kind == DATE or (self.step > 0) == (self.likelihood == STEPS)
+        constants = stepped and (self.unit > 0) == (self.kind == POSITIVE) and 0 <= (self.decimals or 0) <= MOST_DIGITS
         valid = fits.get(self.kind, numeric and constants and min(self.step, self.unit) >= 0)
         if self.likelihood not in VALID.get(self.kind, ()) or not different or not valid:
             raise ValueError(f"the column {printable(self.name)} is damaged")
@@ -156,6 +159,8 @@ class Column:
         """Values of a numeric column in its own units, between its lowest and highest number."""
         with np.errstate(over="ignore", invalid="ignore"):
             plain = np.clip(self.inverse(values * self.scale + self.center), self.low, self.high)
+            if self.kind == DATE and self.step:
+                plain = np.round(plain / self.step) * self.step
             rounded = plain if self.decimals is None else np.round(plain, self.decimals)
         return np.clip(rounded, self.low, self.high)
 
@@ -171,7 +176,7 @@ class Column:
         if self.values:
             return self.values[min(max(round(number), 0), len(self.values) - 1)]
         if self.kind == DATE:
-            return date_text(number)
+            return date_text(number, timed=0 < self.step < DAY)
         if self.decimals is not None:
             return f"{number + 0.0:.{self.decimals}f}"
         spread = number * self.scale if self.is_log else self.scale
@@ -179,12 +184,12 @@ class Column:
         return f"{number:.{min(max(digits, LEAST_DIGITS), MOST_DIGITS)}g}"
 
 
-def date_text(number: float) -> str:
-    """Seconds since 1970 as a date; with the time of the day, unless that is midnight."""
+def date_text(number: float, timed: bool = False) -> str:
+    """Seconds since 1970 as a date; with the time of the day, if that is not midnight or `timed`."""
     least, most = (datetime(year, 1, 2, tzinfo=UTC) for year in (1, 9999))
     whole = min(max(round(number), (least - EPOCH).total_seconds()), (most - EPOCH).total_seconds())
     date = EPOCH + timedelta(seconds=whole)
-    return date.strftime("%Y-%m-%d") if whole % 86400 == 0 else date.strftime("%Y-%m-%dT%H:%M:%S")
+    return date.strftime("%Y-%m-%d") if whole % DAY == 0 and not timed else date.strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def as_plain(column: Column) -> dict[str, Any]:

@@ -98,9 +98,10 @@ class Tables(InMemoryDomain):
         return row_errors(schema)
 
     def write(self, items: Sequence[Mapping[str, str]], path: Path, schema: Schema) -> None:
-        """CSV with a header, in the units of the data."""
+        """CSV with a header, in the units of the data; with all columns that the items have, which are those of the
+        schema unless they come from a file."""
         assert isinstance(schema, TableSchema)
-        names = [column.name for column in schema.columns]
+        names = list(items[0]) if items else [column.name for column in schema.columns]
         write_csv(path, [names, *([item[name] for name in names] for item in items)])
 
     def write_pairs(
@@ -113,7 +114,7 @@ class Tables(InMemoryDomain):
         """CSV with two columns for each column of the data."""
         assert isinstance(schema, TableSchema)
         names = [column.name for column in schema.columns]
-        header = [title for name in names for title in (name, f"{name} (reconstruction)")]
+        header = [title for name in names for title in (name, f"{name} (result)")]
         rows = (
             [value for name in names for value in (original[name], result[name])]
             for original, result in zip(originals, results, strict=True)

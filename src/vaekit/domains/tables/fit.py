@@ -21,6 +21,7 @@ from vaekit.domains.tables.columns import (
     COUNT,
     COUNTS,
     DATE,
+    DAY,
     IGNORED,
     KINDS,
     NORMAL,
@@ -56,6 +57,8 @@ NUMERIC_FORM = re.compile(r"[+\-(]?[$€£¥]?\s?[+-]?\d[\d.,:/'\s-]*[%‰$€£
 HEAVY_TAIL = 10.0
 """Tail ratio above which positive numbers and counts are taken on a logarithmic scale. With a lower one fewer anomalies
 are found: a logarithm brings large values closer (docs/anomaly.md)."""
+DATE_STEPS = (float(DAY), 3600.0, 60.0, 1.0)
+"""Of a date column: a day, an hour, a minute, a second."""
 NOUNS = {REAL: "a number", POSITIVE: "a positive number", COUNT: "a count", ORDINAL: "a number", DATE: "a date"}
 OVERRIDES = (NORMAL, *KINDS, IGNORED)
 """What a column can be declared as; `normal` is real with a normal distribution."""
@@ -226,6 +229,8 @@ def fit_column(name: str, cells: Cells, rows: Sequence[str], choice: Declared, r
         step = least_step(observed) if likelihood == STEPS else 0.0
     elif kind == POSITIVE:
         unit = float(np.quantile(observed[observed > 0], 0.05)) if (observed > 0).any() else 1.0
+    elif kind == DATE:
+        step = date_step(observed)
     shape = Column(
         name,
         kind,
@@ -307,6 +312,11 @@ def tail_ratio(values: NDArray[np.float64]) -> float:
         return 0.0
     median, high = np.quantile(positive, (0.5, 0.95)).tolist()
     return (high - median) / median
+
+
+def date_step(values: NDArray[np.float64]) -> float:
+    """The longest of a day, an hour, a minute and a second that all dates, in seconds, are multiples of; 0 for none."""
+    return next((step for step in DATE_STEPS if not np.mod(values, step).any()), 0.0)
 
 
 def least_step(values: NDArray[np.float64]) -> float:
