@@ -168,6 +168,7 @@ def test_not_fitted() -> None:
         {"contamination": "auto"},
         {"score_type": "likelyhood"},
         {"draws": 0},
+        {"draws": 2**16 + 1},
         {"samples": -1},
         {"samples": 2.5},
         {"hidden": (0,)},

@@ -15,6 +15,7 @@ from torch import Tensor
 from vaekit.anomaly.attribution import attributions
 from vaekit.anomaly.labels import normal_label, plain_label
 from vaekit.anomaly.reference import MOST_LATENTS, Reference, ReferenceFit
+from vaekit.anomaly.reference_files import MOST_DRAWS
 from vaekit.anomaly.scores import DRAWS, LIKELIHOOD, Scorer, check_has_prior
 from vaekit.anomaly.thresholds import F1, Threshold, by_contamination, by_false_positive_rate, by_labels
 from vaekit.errors import NotFound
@@ -264,7 +265,7 @@ class VAEDetector(OutlierMixin, TableEstimator):  # type: ignore[misc]
             InvalidInput: one of them is invalid.
         """
         positive("contamination", self.contamination, MOST_CONTAMINATION)
-        whole("draws", self.draws)
+        whole("draws", self.draws, MOST_DRAWS)  # more cannot be loaded again
         with value_errors():
             check_score(text("score_type", self.score_type))
 

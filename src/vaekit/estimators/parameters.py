@@ -13,14 +13,14 @@ Value = TypeVar("Value")
 WHOLE, NUMBER = (int, np.integer), (int, float, np.integer, np.floating)
 
 
-def whole(name: str, value: Any) -> int:
-    """A whole number of at least 1.
+def whole(name: str, value: Any, most: int | None = None) -> int:
+    """A whole number of at least 1, and at most `most`.
 
     Raises:
         InvalidInput: it is something else.
     """
-    if not isinstance(value, WHOLE) or isinstance(value, bool) or value < 1:
-        raise invalid(name, value, "a whole number of at least 1")
+    if not isinstance(value, WHOLE) or isinstance(value, bool) or value < 1 or value > (most or value):
+        raise invalid(name, value, "a whole number of at least 1" + ("" if most is None else f", at most {most:,}"))
     return int(value)
 
 
