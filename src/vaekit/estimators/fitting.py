@@ -24,7 +24,7 @@ from vaekit.training.recipe import Recipe
 from vaekit.training.run import Run, train_in_memory
 from vaekit.vae import VAE
 
-STEPS_PER_ROW, LEAST_STEPS = 5, 200
+STEPS_PER_ROW, LEAST_STEPS = 12, 200
 """Training steps for each row of a small table, and at least."""
 WARMUP_SHARE = 0.05
 """The maximum share of the samples for the warm-up of the learning rate."""
@@ -56,7 +56,7 @@ class FittedVAE:
 
 
 def budget(rows: int, schedule: Schedule, samples: int | None = None) -> dict[str, int]:
-    """The part of a schedule that depends on the size of a table: that of the recipe for 1,000 rows or more; for less,
+    """The part of a schedule that depends on the size of a table: that of the recipe for 417 rows or more; for less,
     fewer steps in batches of at most all rows.
 
     Args:
