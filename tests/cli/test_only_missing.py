@@ -52,3 +52,18 @@ def test_images_have_no_missing_values(run: Callable[..., Any], tmp_path: Path) 
     Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
     result = run("reconstruct", str(tmp_path / "a.png"), "--vae", "builtin", "--only-missing", "--json")
     assert result.code == 1 and result.json["error"]["kind"] == "BadItem"
+
+
+def test_rows_that_cannot_be_used_stay_as_they_are(run: Callable[..., Any], tmp_path: Path) -> None:
+    vae = save_table_vae(tmp_path / "vae.safetensors", TABLE)
+    lines = write_table(tmp_path / "gaps.csv", GAPS).read_text().splitlines()
+    lines[2] = "too,few"
+    lines[5] = lines[5].replace(lines[5].split(",")[1], "large", 1)
+    (tmp_path / "gaps.csv").write_text("\n".join(lines) + "\n")
+    result = run(
+        "reconstruct", tmp_path / "gaps.csv", "--vae", vae, "--only-missing", "--out", tmp_path / "out", "--json"
+    )
+    assert result.code == 0 and len(result.json["files"][0]["skipped"]) == 2
+    filled = (out / "gaps.csv").read_text().splitlines()
+    assert len(filled) == len(lines) - 1, "a line that is no row cannot be written as one"
+    assert filled[4] == lines[5] and all(filled[place].count(",") == 6 for place in range(len(filled)))

@@ -73,6 +73,8 @@ class LoadedItems:
     """Name to reason, for items that cannot be read."""
     originals: Sequence[Any] = ()
     """The items as the file has them, before they became tensors, where the domain keeps them."""
+    unusable: Mapping[int, Any] = field(default_factory=dict)
+    """Skipped items as the file has them, by position among these and the originals, where the domain keeps them."""
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Item name -> how the item was changed, for the user."""
 

@@ -1,7 +1,7 @@
 """Fill in the missing values of the items in files, and leave all others as they are."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,16 @@ def intervals_path(output: Path) -> Path:
     return output.with_suffix(f".imputed{output.suffix}")
 
 
+def in_place(items: Sequence[Any], others: Mapping[int, Any]) -> list[Any]:
+    """Items with others at their positions among all.
+
+    >>> in_place(["a", "c"], {1: "b"})
+    ['a', 'b', 'c']
+    """
+    rest = iter(items)
+    return [others[place] if place in others else next(rest) for place in range(len(items) + len(others))]
+
+
 def imputing_stages(
     domain: Domain,
     schema: Schema,
@@ -70,7 +80,7 @@ def imputing_stages(
     def write(path: Path, ran: tuple[LoadedItems, ImputedItems, float]) -> ImputedFile:
         loaded, imputed, seconds = ran
         target = outputs[path]
-        domain.write(imputed.items, target, schema)
+        domain.write(in_place(imputed.items, loaded.unusable), target, schema)
         imputer.write(imputed.values, intervals_path(target))
         return ImputedFile(
             file=path,

@@ -4,6 +4,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -372,7 +373,13 @@ def loaded_items(
         raise BadItem(f"{path} has {among}.", next(iter(log.reasons.values()), ""), "")
     read = [number for number, name in enumerate(names) if name not in log.reasons]
     originals = [original(dataset.read(number)) for number in read]
-    return LoadedItems([names[number] for number in read], x, dict(log.reasons), originals)
+    unusable: dict[int, Any] = {}
+    for number in sorted(set(range(count)).difference(read)):
+        with suppress(BadItem, NotFound):
+            unusable[number] = original(dataset.read(number))
+    places = {number: place for place, number in enumerate(sorted([*read, *unusable]))}
+    others = {places[number]: item for number, item in unusable.items()}
+    return LoadedItems([names[number] for number in read], x, dict(log.reasons), originals, others)
 
 
 def latent_measures(vae: VAE, item: str, samples: int | None) -> tuple[Measures, dict[str, str]]:

@@ -136,13 +136,15 @@ class Column:
             return np.array([levels.get(text, math.inf) for text in texts(cells)], np.float64)
         return dates(cells) if self.kind == DATE else numbers(cells)
 
-    def expected(self) -> str:
-        """What a cell of this column is, as a sentence for messages."""
+    def expected(self, cells: Cells) -> str:
+        """What a cell of this column is, as a sentence for messages about a cell (1,) that is none."""
         if self.values:
             return f"Expected one of {printable(', '.join(map(repr, self.values)), 200)}."
         if self.kind == DATE:
             return "Expected a date in ISO 8601, such as 2024-02-29."
-        return f"Expected a number, at most {LARGEST:g} times the spread of {self.scale:.6g} from the center."
+        if np.isinf(self.parse(cells)).any():
+            return "Expected a finite number."
+        return f"Expected a number at most {LARGEST:g} times the spread of {self.scale:.6g} from the center."
 
     def decode(self, values: NDArray[np.float64]) -> list[str]:
         """The inverse: values (n, width) -> texts; empty for NaN."""

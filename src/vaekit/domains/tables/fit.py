@@ -254,7 +254,7 @@ def fit_levels(name: str, cells: Cells, rows: Sequence[str], levels: tuple[str, 
     column = Column(name, ORDINAL, STEPS, low=0.0, high=float(len(levels) - 1), step=1.0, values=levels)
     values = column.parse(cells)
     if np.isinf(values).any():
-        refuse_cell(name, cells, rows, int(np.isinf(values).argmax()), column.expected())
+        refuse_cell(name, cells, rows, int(np.isinf(values).argmax()), column.expected(cells))
     observed = values[~np.isnan(values)]
     center, scale = center_and_scale(observed) if len(observed) else (0.0, 1.0)
     return replace(column, center=center, scale=scale)

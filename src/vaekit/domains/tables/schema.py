@@ -120,7 +120,7 @@ class TableSchema:
             for row in np.flatnonzero(bad).tolist():
                 cell = printable(repr(texts(cells[row : row + 1])[0]))
                 found = f"{printable(chunk.names[row])} has {cell} in the column {printable(column.name)}."
-                problems.setdefault(row, f"{found} {column.expected()}")
+                problems.setdefault(row, f"{found} {column.expected(cells[row : row + 1])}")
             parts.append(values)
         x = torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
         x[sorted(problems)] = torch.nan
