@@ -2,6 +2,7 @@
 
 import re
 import sys
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,9 +14,10 @@ PAGE = (Path(__file__).parents[2] / "docs" / "estimators.md").read_text("utf-8")
 EXAMPLE, FILES, LATENTS, PYOD = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
 
 
-class BaseDetector:
+class BaseDetector(ABC):
     """PyOD's `pyod.models.base.BaseDetector`: a contamination, and labels from scores of the training rows."""
 
+    @abstractmethod
     def __init__(self, contamination: float = 0.1) -> None:
         self.contamination = contamination
 
