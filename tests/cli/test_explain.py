@@ -45,3 +45,14 @@ def test_refusals(run: Run, tmp_path: Path, arguments: tuple[str, ...], code: in
     assert said.code == code
     assert "Traceback" not in said.err
     assert not (tmp_path / "s.csv").exists()
+
+
+def test_a_row_can_be_named_as_in_scores(run: Callable[..., Any], tmp_path: Path) -> None:
+    vae = save_table_vae(tmp_path / "vae.safetensors", columns())
+    table = write_table(tmp_path / "t.csv", columns())
+    result = run("explain", f"{table}:17", "--vae", vae, "--json")
+    assert result.code == 0
+    assert [each["name"] for each in result.json["explanations"]] == ["t.csv:17"]
+    for wrong in (f"{table}:999", f"{tmp_path}/none.csv:17"):
+        missing = run("explain", wrong, "--vae", vae, "--json")
+        assert missing.code == 1 and missing.json["error"]["kind"] in ("NotFound", "NoTrainingData")

@@ -32,7 +32,7 @@ def explain(
 
     A contribution is -log p of a part given the latent, in nats, minus its mean over normal data, where statistics of
     these are beside the VAE (`vaekit score --reference`). Images get a heat map beside the original and the
-    reconstruction.
+    reconstruction. A row may be named as in scores: rows.csv:172.
     """
     from vaekit.tasks.explain import ExplainOptions
     from vaekit.tasks.explain import explain as run

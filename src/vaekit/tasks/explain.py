@@ -2,6 +2,7 @@
 
 import heapq
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from vaekit.anomaly.reference_files import find_reference, load_reference
 from vaekit.anomaly.scores import LIKELIHOOD, RECONSTRUCTION, Scorer
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.attribution import Attribution, Explanation
-from vaekit.errors import BadItem, counted
+from vaekit.errors import BadItem, NotFound, counted, printable
+from vaekit.reading import exists
 from vaekit.runtime.draws import repeated
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
@@ -73,7 +75,7 @@ def explain(
 
     Args:
         model: the VAE.
-        paths: files of items, or data sets.
+        paths: files of items, or data sets; or items of these by name, such as `rows.csv:172`.
         out: the folder for files, such as heat maps; None to write none.
         options: which items, and of which VAE.
         progress: called with the number of finished items and of all.
@@ -154,19 +156,38 @@ def scored_items(
 ) -> Iterator[Chosen]:
     """All items with their scores; adds reasons for those that cannot be scored."""
     name_of_score = LIKELIHOOD if scorer.prior is not None else RECONSTRUCTION
-    for path in paths:
+    for path, wanted in map(named_item, paths):
         stream = model.domain.batches(path, model.schema, batch_size(model), SkipLog())
-        count.total += stream.total or 0
+        count.total += 1 if wanted else stream.total or 0
         for batch in stream.batches:
-            not_scored |= {batch.names[place]: reason for place, reason in batch.problems.items()}
-            usable = [place for place in range(len(batch.names)) if place not in batch.problems]
+            places = [place for place, name in enumerate(batch.names) if wanted in (None, name)]
+            not_scored |= {batch.names[place]: batch.problems[place] for place in places if place in batch.problems}
+            usable = [place for place in places if place not in batch.problems]
             if usable:
                 x = batch.x[torch.tensor(usable)]
                 scores = scorer.evidence(x).scores[name_of_score].tolist()
                 for place, item, score in zip(usable, x.split(1), scores, strict=True):
                     name = batch.names[place]
                     yield Chosen(name, item, score, source_of(path, name))
-            count.add(len(batch.names))
+            count.add(len(places))
+            if wanted and places:
+                break
+        else:
+            if wanted:
+                raise NotFound(f"{path} has no {model.domain.item} {printable(wanted)}.", "", "Check the number.")
+
+
+def named_item(path: Path) -> tuple[Path, str | None]:
+    """A data set and the name of one of its items, for a path such as `folder/rows.csv:172`, as items are called in
+    scores; or a path and None.
+
+    >>> named_item(Path("no-such-folder/rows.csv:172"))
+    (PosixPath('no-such-folder/rows.csv:172'), None)
+    """
+    found = re.fullmatch(r"(.+?)(:\d+|\[\d+\])", path.name)
+    if found is None or exists(path) or not exists(path.with_name(found[1])):
+        return path, None
+    return path.with_name(found[1]), path.name
 
 
 def most_improbable(items: Iterator[Chosen], most: int) -> list[Chosen]:
