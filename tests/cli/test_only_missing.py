@@ -64,6 +64,6 @@ def test_rows_that_cannot_be_used_stay_as_they_are(run: Callable[..., Any], tmp_
         "reconstruct", tmp_path / "gaps.csv", "--vae", vae, "--only-missing", "--out", tmp_path / "out", "--json"
     )
     assert result.code == 0 and len(result.json["files"][0]["skipped"]) == 2
-    filled = (out / "gaps.csv").read_text().splitlines()
+    filled = (tmp_path / "out" / "gaps.csv").read_text().splitlines()
     assert len(filled) == len(lines) - 1, "a line that is no row cannot be written as one"
     assert filled[4] == lines[5] and all(filled[place].count(",") == 6 for place in range(len(filled)))

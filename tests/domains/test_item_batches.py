@@ -1,6 +1,6 @@
 """Items of a data set batch by batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,9 @@ class Lengths:
 
     def to_items(self, x: Tensor) -> Sequence[Any]:
         return x.tolist()
+
+    def property_named(self, name: str) -> Callable[[Tensor], Tensor]:
+        raise NotFound(name, "", "")
 
 
 class Labelled(Lines):

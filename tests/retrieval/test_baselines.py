@@ -48,4 +48,9 @@ def test_components_keep_what_varies() -> None:
 
 def test_values_that_are_not_finite_are_refused() -> None:
     with pytest.raises(BadItem):
-        Pixels(2)(torch.tensor([[1.0, torch.nan]]))
+        Pixels(2)(torch.tensor([[1.0, torch.inf]]))
+
+
+def test_missing_values_count_as_the_center() -> None:
+    vectors = Pixels(2)(torch.tensor([[1.0, torch.nan], [1.0, 0.0]]))
+    assert torch.equal(vectors[0], vectors[1])

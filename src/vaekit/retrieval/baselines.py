@@ -91,7 +91,7 @@ def baselines_for(x: Items) -> dict[str, Embedding]:
 
 def flat(x: Items) -> Float[Tensor, "b f"]:
     """The values of items (b, ...), float32, with 0 for missing ones; images are reduced to a side of 32 at most."""
-    values = x.float().nan_to_num()
+    values = x.float().where(~x.isnan(), 0)
     if x.dim() == 4 and max(x.shape[2:]) > SIDE:
         values = at_size(values, (SIDE, SIDE))
     return values.flatten(1)
