@@ -156,8 +156,9 @@ def show(vae: str, result: "EvaluateResult") -> None:
     """The table, and what is not in it."""
     found, protocol = result.evaluation, result.evaluation.protocol
     print_table(f"{vae}: {found.measured} {result.items}", COLUMNS, [row(each) for each in found.results], left=2)
-    crop = protocol.preparation.get("crop") or "the whole item"
-    log(f"Of each, {crop}; {protocol.run['dtype']}; decoded from the posterior's {protocol.latents}.")
+    crop = protocol.preparation.get("crop")
+    prepared = f"Of each, {crop}; " if crop else ""
+    log(f"{prepared}{protocol.run['dtype']}; decoded from the posterior's {protocol.latents}.")
     say_missing(found)
 
 
