@@ -270,7 +270,7 @@ def share_or_none(value: object) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError("a share is no number")
+        raise TypeError("a share is not a number")
     if not 0 <= value <= 1:
         raise ValueError(f"a share is {value}")
     return float(value)

@@ -197,8 +197,8 @@ class ArrowStream(RowStream):
 
 
 def opened(file: Any, parquet: bool) -> tuple[Callable[[int], Iterator[Any]], Any, int]:
-    """Open a file of Parquet or Arrow: a function that reads batches of at most so many rows, the schema, and the
-    number of rows; 0 if it is unknown."""
+    """Open a file of Parquet or Arrow: a function that reads batches of at most a given number of rows, the schema, and
+    the number of rows; 0 if it is unknown."""
     if parquet:
         table = require("pyarrow.parquet", PURPOSE, "datasets").ParquetFile(file)
         return (lambda rows: table.iter_batches(rows, use_threads=False)), table.schema_arrow, table.metadata.num_rows

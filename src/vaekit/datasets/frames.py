@@ -1,11 +1,11 @@
 """Tables in memory as rows: frames of pandas and polars, Arrow tables, arrays, dicts of columns and lists of rows.
 
-Neither pandas nor polars is imported: frames are recognized by their methods.
+Neither pandas nor polars is imported: frames are recognized by their methods (protocols).
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,47 @@ EXPECTED = (
 )
 CATEGORY = "category"
 """The type of columns of categories in pandas."""
+
+
+@runtime_checkable
+class PolarsFrame(Protocol):
+    """A frame of polars."""
+
+    def get_columns(self) -> Sequence[Any]:
+        """Its columns, which have names."""
+
+
+@runtime_checkable
+class PandasFrame(Protocol):
+    """A frame of pandas."""
+
+    columns: Any
+
+    def items(self) -> Iterable[tuple[Any, Any]]:
+        """The names and values of its columns."""
+
+
+@runtime_checkable
+class ArrowStream(Protocol):
+    """A table that exports Arrow's C stream."""
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """The stream, in a capsule."""
+
+
+@runtime_checkable
+class ArrayLike(Protocol):
+    """An object that NumPy can convert into an array, such as a tensor."""
+
+    def __array__(self) -> NDArray[Any]:
+        """The array."""
+
+
+@runtime_checkable
+class ArrayInterface(Protocol):
+    """An object that describes the memory of an array."""
+
+    __array_interface__: Any
 
 
 def rows_of_frame(frame: Any, name: str = "frame") -> ColumnRows:
@@ -63,11 +104,11 @@ def labelled_columns(frame: Any, name: str) -> list[tuple[str, Any]]:
     """
     if isinstance(frame, Mapping):
         pairs: Iterable[tuple[Any, Any]] = frame.items()
-    elif hasattr(frame, "get_columns"):  # polars
+    elif isinstance(frame, PolarsFrame):
         pairs = [(column.name, column) for column in frame.get_columns()]
-    elif hasattr(frame, "items") and hasattr(frame, "columns"):  # pandas
+    elif isinstance(frame, PandasFrame):
         pairs = frame.items()
-    elif hasattr(frame, "__arrow_c_stream__"):
+    elif isinstance(frame, ArrowStream):
         pairs = columns_of_arrow(frame, name)
     elif isinstance(frame, Sequence) and not isinstance(frame, str | bytes):
         pairs = columns_of_rows(frame, name)
@@ -106,7 +147,7 @@ def columns_of_rows(rows: Sequence[Any], name: str) -> list[tuple[Any, Any]]:
         labels = dict.fromkeys(label for row in rows for label in row)
         return [(label, [row.get(label) for row in rows]) for label in labels]
     for place, row in enumerate(rows):
-        if isinstance(row, str | bytes | Mapping) or not hasattr(row, "__len__"):
+        if isinstance(row, str | bytes | Mapping) or not isinstance(row, Sized):
             raise refused(name, f"a {type(row).__name__} as row {place:,}", "Give a list of values for each row.")
         if len(row) != len(rows[0]):
             found = f"{len(row):,} values in row {place:,} and {len(rows[0]):,} in row 0"
@@ -134,7 +175,7 @@ def columns_of_array(frame: Any, name: str) -> list[tuple[Any, Any]]:
 
 def is_array(frame: Any) -> bool:
     """Whether NumPy can convert something into an array, such as a tensor."""
-    return isinstance(frame, np.ndarray) or hasattr(frame, "__array__") or hasattr(frame, "__array_interface__")
+    return isinstance(frame, np.ndarray | ArrayLike | ArrayInterface)
 
 
 def frame_column(values: Any, column: str, title: str) -> NDArray[Any]:

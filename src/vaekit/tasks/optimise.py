@@ -285,7 +285,7 @@ class Optimisation:
         return engine.decode(z, size)
 
     def _check_paths(self, path: Path, loaded: LoadedItems) -> None:
-        """Refuse paths of so many items that there would be too many files, or too many items in memory."""
+        """Refuse paths with too many items for single files, or for memory."""
         if self.options.path is None:
             return
         count = len(loaded.x)
