@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaekit.atomic import atomic_file
 from vaekit.domains.attribution import Reason
 from vaekit.metrics.detection import auroc, average_precision
 from vaekit.metrics.detection_intervals import detection_intervals
 from vaekit.report.embedding import Embedded, levels_of, photograph
-from vaekit.report.page import environment, template_text
-from vaekit.version import __version__
+from vaekit.report.page import write_static_page
 
 BINS = 60
 WIDTH, HEIGHT = 600, 200
@@ -129,25 +127,19 @@ def write_anomaly_page(report: AnomalyReport, path: Path) -> None:
     Raises:
         CannotWrite: for example, the disk is full.
     """
-    page = (
-        environment()
-        .get_template("anomalies.html.j2")
-        .render(
-            report=report,
-            histogram=score_histogram(report),
-            curve=roc_curve(report),
-            qualities=qualities(report),
-            most=MOST_REASONS,
-            width=WIDTH,
-            height=HEIGHT,
-            square=SQUARE,
-            number=score_text,
-            version=__version__,
-            style=template_text("page.css") + template_text("anomalies.css"),
-        )
+    write_static_page(
+        "anomalies",
+        path,
+        report=report,
+        histogram=score_histogram(report),
+        curve=roc_curve(report),
+        qualities=qualities(report),
+        most=MOST_REASONS,
+        width=WIDTH,
+        height=HEIGHT,
+        square=SQUARE,
+        number=score_text,
     )
-    with atomic_file(path) as part:
-        part.write_text(page, encoding="utf-8", newline="\n")
 
 
 def score_text(value: float) -> str:

@@ -11,8 +11,7 @@ from torch import Tensor
 from vaekit.atomic import atomic_file, cannot_write
 from vaekit.domains.images.write import INK, PAPER, font_of_size, writable
 from vaekit.report.embedding import Embedded, levels_of, photograph
-from vaekit.report.page import environment, template_text
-from vaekit.version import __version__
+from vaekit.report.page import write_static_page
 
 COLUMNS = 5
 TILE = 176
@@ -145,19 +144,13 @@ def write_page(report: SearchReport, path: Path) -> None:
     Raises:
         CannotWrite: for example, the disk is full.
     """
-    page = (
-        environment()
-        .get_template("search.html.j2")
-        .render(
-            report=report,
-            distance=distance_text,
-            share=nearness,
-            version=__version__,
-            style=template_text("page.css") + template_text("search.css"),
-        )
+    write_static_page(
+        "search",
+        path,
+        report=report,
+        distance=distance_text,
+        share=nearness,
     )
-    with atomic_file(path) as part:
-        part.write_text(page, encoding="utf-8", newline="\n")
 
 
 def distance_text(distance: float | None) -> str:

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaekit.atomic import atomic_group
+from vaekit.atomic import atomic_file, atomic_group
 from vaekit.comparison.records import Report, ShownImage
 from vaekit.errors import CONTROL, CannotWrite, printable
 from vaekit.json import dumps, dumps_plain, plain
@@ -140,6 +140,23 @@ def environment() -> "jinja2.Environment":
     environment.policies["json.dumps_function"] = dumps_plain
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
     return environment
+
+
+def write_static_page(name: str, path: Path, **values: Any) -> None:
+    """Write a self-contained HTML page, which opens from disk, runs no script and makes no request.
+
+    Args:
+        name: of the template and its style: `search` for `search.html.j2` and `search.css`.
+        path: the page.
+        values: of the template.
+
+    Raises:
+        CannotWrite: for example, the disk is full.
+    """
+    style = template_text("page.css") + template_text(f"{name}.css")
+    page = environment().get_template(f"{name}.html.j2").render(version=__version__, style=style, **values)
+    with atomic_file(path) as part:
+        part.write_text(page, encoding="utf-8", newline="\n")
 
 
 def template_text(name: str) -> str:
