@@ -22,9 +22,11 @@ from vaekit.runtime.conversion import converted
 from vaekit.runtime.item_sizes import cropped, repeat_edge
 from vaekit.tasks.batch import Batch, Progress, no_progress, output_paths, run_files, stem
 from vaekit.tasks.gradient_memory import items_at_once
+from vaekit.tasks.judged_search import STEPS as JUDGED_STEPS
+from vaekit.tasks.judged_search import JudgedSearch
 from vaekit.tasks.kept_items import check_kept
 from vaekit.tasks.latent_reference import LatentReference, references
-from vaekit.tasks.latent_walk import CMA_ES, GRADIENT, Goal, Walk, WalkEnd
+from vaekit.tasks.latent_walk import CMA_ES, GRADIENT, Goal, Surroundings, Walk, WalkEnd
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.options import LatentOptions
 from vaekit.tasks.property import property_of
@@ -35,7 +37,8 @@ NAME = "optimised"
 """The name of the record."""
 AUTO = "auto"
 METHODS = (AUTO, GRADIENT, CMA_ES)
-MOST_STEPS = 100_000
+STEPS, MOST_STEPS = 200, 100_000
+"""By default, and at most."""
 FARTHEST = 1000
 """Distance in standard deviations."""
 MOST_PATHS = 100
@@ -62,15 +65,18 @@ class OptimiseOptions:
     """The minimum density of a latent: that which this share of latents does not reach. An item that is less dense
     itself may stay so. 0 for no limit."""
     method: str = AUTO
-    """"gradient" ascent, "cma-es", or "auto": gradients where the property has them."""
-    steps: int = 200
-    """Of gradient ascent, or generations of CMA-ES."""
+    """"gradient" ascent, "cma-es", or "auto": gradients where the property has them. For properties that are measured
+    of discrete items, the gradient is that of a regression on latents, and "auto" is both, one after the other."""
+    steps: int | None = None
+    """Of gradient ascent, or generations of CMA-ES; None for 200, or 60 where candidates are measured."""
     seed: int = 0
     """Of CMA-ES, and of the samples that densities are compared with."""
     data: Path | None = None
     """Data whose latents define standard deviations and densities; None for the prior of the VAE."""
     path: int | None = None
     """Also write this many items between each item and its result."""
+    similarity: float | None = None
+    """The minimum similarity of the result to the item, by the measure of the domain; None for no limit."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,17 @@ class OptimisedItem:
     """The distance in latent space, in standard deviations."""
     active: tuple[str, ...]
     """The constraints that the result has reached, of "distance" and "density"."""
+    similarity: float | None = None
+    """Of the result to the item; None where the domain has no measure, or nothing was judged."""
+    original: str | None = None
+    """The item as text, where items of the domain can be compared."""
+    result: str | None = None
+    """The result as text."""
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the result is the item itself, because no candidate was better."""
+        return self.result is not None and self.result == self.original
 
 
 @dataclass(frozen=True)
@@ -126,6 +143,11 @@ class Optimised:
     goal: str
     """A phrase: "as high as possible"."""
     method: str
+    similarity: str | None = None
+    """The name of the measure of similarity, if results have one."""
+    estimate: str | None = None
+    """What the regression of the property on latents was fitted to, and how well it predicts; None without one."""
+    notes: tuple[str, ...] = ()
 
 
 def optimise(
@@ -155,10 +177,11 @@ def optimise(
         CannotWrite: a result would overwrite an input.
     """
     goal = goal_of(model, options)
+    search = search_of(model, goal, options, progress)
     inputs = list(dict.fromkeys(model.items.find(paths)))
     outputs = output_paths(inputs, out, model.domain.ending, side_by_side)
     reference = references(model, options.data, options.seed, progress)
-    run = Optimisation(model, goal, options, reference, outputs, side_by_side, progress)
+    run = Optimisation(model, goal, search, options, reference, outputs, side_by_side, progress)
     stages = Stages(
         lambda path: model.domain.read(path, model.schema),
         run.file,
@@ -174,12 +197,38 @@ def optimise(
         "function": None if goal.wanted.function is None else goal.wanted.function.digest,
         "goal": str(goal),
         "method": run.method,
+        "estimate": None if search is None or search.estimate is None else search.estimate.quality,
         "results": plain(
             [{"file": str(each.file), "reference": each.reference, "items": each.items} for each in batch.results]
         ),
     }
     written = write_record(out / f"{NAME}.json", record)
-    return Optimised(batch, written, goal.wanted.name, str(goal), run.method)
+    return Optimised(
+        batch,
+        written,
+        goal.wanted.name,
+        str(goal),
+        run.method,
+        None if search is None or search.measure_of_similarity is None else search.measure_of_similarity.name,
+        None if search is None or search.estimate is None else f"{search.estimate.source}: {search.estimate.quality}",
+        () if search is None else tuple(search.notes),
+    )
+
+
+def search_of(model: OpenModel, goal: Goal, options: OptimiseOptions, progress: Progress) -> JudgedSearch | None:
+    """The search that decodes and judges candidates, where it is needed: for properties without a gradient of discrete
+    items, for estimates from labels, and with a minimum similarity. None for others.
+
+    Raises:
+        BadPlan, NotFound, NoTrainingData, BadItem: see `JudgedSearch.check`.
+    """
+    discrete = not model.schema.example().is_floating_point()
+    judged = goal.wanted.gradient is None and (discrete or goal.wanted.column is not None)
+    if not judged and options.similarity is None:
+        return None
+    search = JudgedSearch(model, goal, options.data, options.seed, options.similarity, progress)
+    search.check()
+    return search
 
 
 def goal_of(model: OpenModel, options: OptimiseOptions) -> Goal:
@@ -193,7 +242,7 @@ def goal_of(model: OpenModel, options: OptimiseOptions) -> Goal:
             raise half_missing(half, other)
     if options.method not in METHODS:
         raise BadPlan(f"There is no method {printable(repr(options.method))}.", f"Expected {', '.join(METHODS)}.", "")
-    if not 1 <= options.steps <= MOST_STEPS:
+    if options.steps is not None and not 1 <= options.steps <= MOST_STEPS:
         raise BadPlan(f"There are {options.steps:,} steps.", f"Expected 1 to {MOST_STEPS:,}.", "")
     if not 0 < options.within <= FARTHEST:
         raise BadPlan(
@@ -208,12 +257,26 @@ def goal_of(model: OpenModel, options: OptimiseOptions) -> Goal:
     if options.target is not None and (minimise or not math.isfinite(options.target)):
         found = "minimised and has a target" if minimise else f"to come close to {options.target:g}"
         raise BadPlan(f"The property {printable(name)} is {found}.", "Expected a finite target, or none.", "")
-    found_property = property_of(model.schema, name)
-    if options.method == GRADIENT and found_property.function is not None:
+    found_property = property_of(model.domain, model.schema, name, options.data)
+    continuous = model.schema.example().is_floating_point()
+    if options.method == GRADIENT and found_property.function is not None and continuous:
         raise BadPlan(
             f"The function {name} has no gradient.", f"Expected the method {CMA_ES} for it.", "Leave out --method."
         )
     return Goal(found_property, -1 if minimise else 1, options.target)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a search found for the items of a file."""
+
+    end: WalkEnd
+    x: Tensor
+    """The results as the VAE returns them, (b, ...)."""
+    measure: Callable[[Tensor], Tensor]
+    """Items (b, ...), as a VAE takes them -> values of the property (b,)."""
+    similarities: Sequence[float | None]
+    notes: Sequence[str] = ()
 
 
 @dataclass(eq=False)
@@ -222,6 +285,8 @@ class Optimisation:
 
     model: OpenModel
     goal: Goal
+    search: JudgedSearch | None
+    """None for a search whose candidates have gradients, or are not compared with the original."""
     options: OptimiseOptions
     reference: Callable[[tuple[int, ...]], LatentReference]
     outputs: Mapping[Path, Path]
@@ -232,9 +297,16 @@ class Optimisation:
     @property
     def method(self) -> str:
         """The method that is used."""
+        if self.search is not None:
+            return self.search.method(self.options.method)
         if self.options.method != AUTO:
             return self.options.method
-        return GRADIENT if self.goal.wanted.function is None else CMA_ES
+        return CMA_ES if self.goal.wanted.gradient is None else GRADIENT
+
+    @property
+    def steps(self) -> int:
+        """The number of steps of each search."""
+        return self.options.steps or (STEPS if self.search is None else JUDGED_STEPS)
 
     @cached_property
     def vae(self) -> VAE:
@@ -244,31 +316,37 @@ class Optimisation:
 
     def file(self, path: Path, loaded: LoadedItems) -> OptimisedFile:
         """Optimise the items of a file, write them, and measure what was written."""
-        before, self.started = self.started * self.options.steps, self.started + 1
+        before, self.started = self.started * self.steps, self.started + 1
         self._check_paths(path, loaded)
         starts = self.model.encode(loaded, LatentOptions())
         check_finite(starts, self.model.engine)
         at_once = AT_ONCE
-        if self.method == GRADIENT:
+        if self.search is None and self.method == GRADIENT:
             at_once = items_at_once(self.model.engine, self.vae, starts, AT_ONCE)
-        parts = starts.split(at_once)
-        walks = []
-        for number, part in enumerate(parts):
-            walk = self._walk(part, tuple(loaded.x.shape[2:]))
+        parts, found = starts.split(at_once), []
+        for number, (part, x) in enumerate(zip(parts, loaded.x.split(at_once), strict=True)):
 
             def after(step: int, number: int = number) -> None:
-                share = (number * self.options.steps + step) // len(parts)
-                self.progress(before + share, len(self.outputs) * self.options.steps)
+                share = (number * self.steps + step) // len(parts)
+                self.progress(before + share, len(self.outputs) * self.steps)
 
-            walks.append(walk.end(self.method, self.options.steps, self.options.seed, after))
-        return self._written(path, loaded, starts, walks)
+            found.append(self._found(part, x, after))
+        return self._written(path, loaded, starts, joined(found))
 
-    def _walk(self, z: Tensor, size: tuple[int, ...]) -> Walk:
-        """The search from latents (b, z, ...) of items of a size."""
-        options, reference = self.options, self.reference(tuple(z.shape[1:]))
+    def _found(self, z: Tensor, x: Tensor, after: Callable[[int], None]) -> Found:
+        """Search from the latents (b, z, ...) of items (b, ...)."""
+        size, options, reference = tuple(x.shape[2:]), self.options, self.reference(tuple(z.shape[1:]))
         least = reference.least_density(options.density, options.seed) if options.density else None
+        around = Surroundings(z, reference, options.within, least)
+        if self.search is not None:
+            judge, end = self.search.run(around, x, size, options.method, self.steps, after)
+            similarities = [best.similarity for best in judge.best]
+            return Found(end, judge.items(), self.search.measured.values, similarities, self.search.notes_on(judge))
         decode = self._expected if self.method == GRADIENT else self._decoded
-        return Walk(z, reference, self.goal, partial(decode, size=size), options.within, least)
+        measure = self.goal.wanted.of_tensors(self.model.schema)
+        walk = Walk(around, self.goal, partial(decode, size=size), measure)
+        end = walk.end(self.method, self.steps, options.seed, after)
+        return Found(end, self.model.decode(end.z, size), measure, [None] * len(z))
 
     def _expected(self, z: Tensor, size: tuple[int, ...]) -> Tensor:
         """What is expected of items, differentiable."""
@@ -280,7 +358,7 @@ class Optimisation:
     def _decoded(self, z: Tensor, size: tuple[int, ...]) -> Tensor:
         """Items; what is expected of them, if the property is one of the schema."""
         engine = self.model.engine
-        if self.goal.wanted.function is None:
+        if self.goal.wanted.gradient is not None:
             return expectation(engine.likelihood(z, size)).float().cpu()
         return engine.decode(z, size)
 
@@ -297,39 +375,43 @@ class Optimisation:
             )
         check_kept(self.model.engine, self.options.path + 2, loaded.x, self.model.domain.items)
 
-    def _written(self, path: Path, loaded: LoadedItems, starts: Tensor, walks: Sequence[WalkEnd]) -> OptimisedFile:
+    def _written(self, path: Path, loaded: LoadedItems, starts: Tensor, found: Found) -> OptimisedFile:
         """Write results, and measure them."""
-        model, target, measure = self.model, self.outputs[path], self.goal.wanted.measure
-        ends, size = torch.cat([walk.z for walk in walks]), tuple(loaded.x.shape[2:])
-        decoded = model.decode(ends, size)
-        results = model.schema.to_items(decoded)
+        model, target, size = self.model, self.outputs[path], tuple(loaded.x.shape[2:])
+        results, originals = model.schema.to_items(found.x), model.schema.to_items(loaded.x)
         model.domain.write(results, target, model.schema)
         pairs = side_by_side_path(target) if self.side_by_side else None
         if pairs is not None:
-            originals = loaded.originals or model.schema.to_items(loaded.x)
-            model.domain.write_pairs(originals, results, pairs, model.schema)
-        result = self._as_written(target, at_item_size(decoded, model.engine.geometry))
+            model.domain.write_pairs(loaded.originals or originals, results, pairs, model.schema)
+        result = self._as_written(target, at_item_size(found.x, model.engine.geometry))
         start = at_item_size(model.decode(starts, size), model.engine.geometry)
         stages = (loaded.x, start, result, model.engine.reconstruct(result))
-        moved, far, sparse = (
-            torch.cat([getattr(walk, name) for walk in walks]).tolist() for name in ("moved", "far", "sparse")
+        end = found.end
+        active = [constraints(*each) for each in zip(end.far.tolist(), end.sparse.tolist(), strict=True)]
+        rows = zip(
+            loaded.names,
+            *(found.measure(x).tolist() for x in stages),
+            end.moved.tolist(),
+            active,
+            found.similarities,
+            map(model.domain.text, originals),
+            map(model.domain.text, results),
+            strict=True,
         )
-        active = [constraints(*each) for each in zip(far, sparse, strict=True)]
-        rows = zip(loaded.names, *(measure(x).tolist() for x in stages), moved, active, strict=True)
         notes = [f"{name}: {'; '.join(each)}" for name, each in loaded.notes.items() if each]
         return OptimisedFile(
             file=path,
             output=target,
             side_by_side=pairs,
-            paths=tuple(self._write_paths(path, starts, ends, size)),
+            paths=tuple(self._write_paths(path, starts, end.z, size)),
             items=tuple(OptimisedItem(*row) for row in rows),
             reference=self.reference(tuple(starts.shape[1:])).name,
-            notes=(*notes, *skip_notes(loaded, model.domain.items)),
+            notes=(*notes, *found.notes, *skip_notes(loaded, model.domain.items)),
         )
 
     def _as_written(self, target: Path, decoded: Tensor) -> Tensor:
-        """Results as their file holds them; for a function of the user, which measures items, what is written."""
-        if self.goal.wanted.function is not None:
+        """Results as their file holds them; for properties that are measured of items, what is written."""
+        if self.goal.wanted.gradient is None:
             return decoded
         written = self.model.domain.read(target, self.model.schema).x
         return written if written.shape == decoded.shape else decoded
@@ -350,3 +432,12 @@ class Optimisation:
 def constraints(far: bool, sparse: bool) -> tuple[str, ...]:
     """The names of the active constraints."""
     return (DISTANCE,) * far + (DENSITY,) * sparse
+
+
+def joined(found: Sequence[Found]) -> Found:
+    """The results of parts of a file in one."""
+    ends = [each.end for each in found]
+    end = WalkEnd(*(torch.cat([getattr(each, name) for each in ends]) for name in ("z", "moved", "far", "sparse")))
+    similarities = [value for each in found for value in each.similarities]
+    notes = [note for each in found for note in each.notes]
+    return Found(end, torch.cat([each.x for each in found]), found[0].measure, similarities, notes)
