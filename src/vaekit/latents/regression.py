@@ -16,9 +16,9 @@ from vaekit.latents.probes import Vector, fitted, held_out_score, ridge
 from vaekit.latents.regions import Vectors
 from vaekit.latents.targets import Target
 
-FREQUENCIES = 384
+FREQUENCIES = 256
 """Random Fourier features."""
-LENGTHS = (0.5, 1.0, 2.0)
+LENGTHS = (0.7, 1.5)
 """Of Gaussian kernels, relative to the typical distance of two latents."""
 
 

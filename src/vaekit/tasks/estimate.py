@@ -103,6 +103,12 @@ def estimate_of_measured(
     else:
         z, values = of_data(model, measured, data, seed, progress)
         source = f"{counted(len(z), model.domain.item, model.domain.items)} of {data.name}"
+    if len(values[values.isfinite()].unique()) < 2:
+        raise BadPlan(
+            f"The property {printable(name)} is the same for {source}, or none of them has it.",
+            "Expected different values, from which its gradient is estimated.",
+            "Choose another property, or --method cma-es.",
+        )
     target = property_target(name, values.tolist())
     return Estimate(fit_regression(summarize(z).double(), target, seed), source)
 

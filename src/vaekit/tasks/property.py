@@ -20,6 +20,9 @@ from vaekit.user_functions import UserFunction, failed, is_function_name, load_f
 
 RETURNS = "Expected one number for each item of a list, such as a list of floats or an array (n,)."
 
+COLUMN = "column:"
+"""May be in front of the name of a column, for one that looks like something else."""
+
 
 @dataclass(frozen=True, eq=False)
 class Property:
@@ -68,8 +71,9 @@ def property_of(domain: Domain, schema: Schema, name: str, data: Path | None = N
         measure = named(domain.properties, name)
         return Property(name, of_items=lambda items: measured(measure, name, items))
     columns = [] if data is None else label_names(domain.open(data, SkipLog()).train)
-    if name in columns:
-        return Property(name, column=name)
+    column = next((each for each in (name, name.removeprefix(COLUMN)) if each in columns), None)
+    if column is not None:
+        return Property(name, column=column)
     if is_function_name(name):
         return property_of_function(name, unknown)
     known = [*domain.properties, *columns]
