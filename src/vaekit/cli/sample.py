@@ -46,6 +46,21 @@ def sample(
             "--size", metavar="N", min=1, help="Side of images, for a VAE that takes any size.", show_default="256"
         ),
     ] = None,
+    unique: Annotated[
+        bool, typer.Option("--unique", help="Each item once; more are drawn until there are N different ones.")
+    ] = False,
+    new_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--new-to",
+            metavar="DATA",
+            help="Only items that are not in these data, compared as they are written.",
+            show_default="none",
+        ),
+    ] = None,
+    keep_invalid: Annotated[
+        bool, typer.Option("--keep-invalid", help="Keep invalid items, such as SMILES of no molecule.")
+    ] = False,
     seed: options.Seed = 0,
     engine: EngineOptions,
     as_json: options.Json = False,
@@ -58,6 +73,8 @@ def sample(
     Rows are compared with --data: distances of the distributions of columns, differences of correlations, how well a
     classifier tells them from real rows, and whether they are closer to training rows than new real rows are. For the
     last, name the data that the VAE was trained on.
+    Invalid items are left out, and counted. With --unique and --new-to, sentences, molecules and rows are drawn until N
+    are found, or 20 N were drawn.
     """
     from vaekit.tasks.model import open_model
     from vaekit.tasks.sample import SampleOptions
@@ -65,7 +82,7 @@ def sample(
 
     with spinner("loading the VAE"):
         model = open_model(source, engine)
-    wanted = SampleOptions(count, prior, data, temperature, seed, size)
+    wanted = SampleOptions(count, prior, data, temperature, seed, size, unique, new_to, keep_invalid)
     with progress_bar(model.domain.items) as progress:
         result = run(model, out, wanted, progress)
     for note in result.notes:
