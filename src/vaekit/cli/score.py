@@ -31,6 +31,7 @@ class Score(StrEnum):
     NEIGHBORS = "neighbors"
     ENSEMBLE = "ensemble"
     LOCAL = "local"
+    PER_TOKEN = "per-token"
 
 
 @options.with_records
@@ -45,14 +46,16 @@ def score(
     *,
     source: ModelOptions,
     name: Annotated[
-        Score,
+        Score | None,
         typer.Option(
             "--score",
-            help="likelihood: log p(x) by importance weighting; elbo, and its parts reconstruction and kl; local: the "
-            "least probable places of images; mahalanobis and neighbors: distances of latents from those of the "
-            "reference; ensemble of likelihood and neighbors.",
+            help="likelihood: log p(x) by importance weighting; per-token: the same, divided by the tokens of a "
+            "sentence or molecule; elbo, and its parts reconstruction and kl; local: the least probable places of "
+            "images; mahalanobis and neighbors: distances of latents from those of the reference; ensemble of "
+            "likelihood and neighbors.",
+            show_default="likelihood; per-token for sentences and molecules",
         ),
-    ] = Score.LIKELIHOOD,
+    ] = None,
     reference: Annotated[
         Path | None,
         typer.Option(
@@ -133,7 +136,7 @@ def score(
     """
     from vaekit.tasks.model import open_model
     from vaekit.tasks.reference import ThresholdOptions
-    from vaekit.tasks.score import ScoreOptions
+    from vaekit.tasks.score import DEFAULT, ScoreOptions
     from vaekit.tasks.score import score as run
     from vaekit.tasks.score_page import check_page, write_score_page
 
@@ -144,7 +147,8 @@ def score(
     with spinner("loading the VAE"):
         model = open_model(source, replace(engine, batch=BATCH))
     threshold = ThresholdOptions(contamination, false_positive_rate)
-    wanted = ScoreOptions(source.vae, source.models, name.value, reference, threshold, labels, normal, limit, draws)
+    chosen = DEFAULT if name is None else name.value
+    wanted = ScoreOptions(source.vae, source.models, chosen, reference, threshold, labels, normal, limit, draws)
     with progress_bar(model.domain.items, "opening the data") as progress:
         result = run(model, data, out, wanted, progress, log)
     if page is not None:
