@@ -12,7 +12,8 @@ from refusals import refuses
 
 from vaekit.errors import BadPlan, NotFound
 from vaekit.tasks.model import OpenModel, open_model
-from vaekit.tasks.optimise import Optimised, OptimiseOptions, optimise
+from vaekit.tasks.optimise import optimise
+from vaekit.tasks.optimised import Optimised, OptimiseOptions
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 UP = OptimiseOptions("as", within=20.0, density=0.0, steps=12)

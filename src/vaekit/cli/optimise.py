@@ -19,7 +19,7 @@ from vaekit.cli.output import (
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
-    from vaekit.tasks.optimise import Optimised, OptimisedItem
+    from vaekit.tasks.optimised import Optimised, OptimisedItem
 
 SHOWN = 20
 """Items of a file in the table; --json has all."""
@@ -124,8 +124,8 @@ def optimise(
     measured, and the best one is the result; an item stays as it is if none is better within the bounds.
     """
     from vaekit.tasks.model import open_model
-    from vaekit.tasks.optimise import OptimiseOptions
     from vaekit.tasks.optimise import optimise as run
+    from vaekit.tasks.optimised import OptimiseOptions
 
     with spinner("loading the VAE"):
         model = open_model(source, engine)

@@ -5,7 +5,7 @@ batch are optimized at once, each independently of the others.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -89,7 +89,7 @@ def ascend(score: Score, region: Region, steps: int, bound: float | None = None,
     return best
 
 
-def uphill(score: Score, region: Region, steps: int) -> Iterator[Vectors]:
+def uphill(score: Score, region: Region, steps: int) -> list[Vectors]:
     """Points on the way up a differentiable function, from the start to the bound of the distance, in short steps of
     one length: candidates for what is measured otherwise.
 
@@ -97,14 +97,19 @@ def uphill(score: Score, region: Region, steps: int) -> Iterator[Vectors]:
         score: the function.
         region: where to walk. Its radius is finite.
         steps: the number of points; the start is none of them.
+
+    >>> region = Region(torch.zeros(1, 2, dtype=torch.float64), radius=2.0)
+    >>> [u.tolist() for u in uphill(lambda u: 3 * u[:, 0], region, steps=2)]
+    [[[1.0, 0.0]], [[2.0, 0.0]]]
     """
-    u = region.start
+    u, points = region.start, []
     for _ in range(steps):
         _, gradients = with_gradient(score, u)
         norms = gradients.norm(dim=1, keepdim=True)
         directions = gradients / norms.clamp(min=torch.finfo(norms.dtype).tiny)
         u = region.project(u + region.radius / steps * directions)
-        yield u
+        points.append(u)
+    return points
 
 
 def cma_es(

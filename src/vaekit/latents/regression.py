@@ -47,8 +47,8 @@ class Features:
         scale = x.var(dim=0, correction=0).mean().sqrt().clamp(min=torch.finfo(x.dtype).tiny).item()
         return cls(x.mean(dim=0), scale, frequencies / ((length or 1.0) * math.sqrt(2 * d)), phases)
 
-    def __call__(self, x: Vectors) -> Tensor:
-        """(n, d + k), differentiable."""
+    def __call__(self, x: Tensor) -> Tensor:
+        """Latents (n, d) -> features (n, d + k), differentiable."""
         relative = (x - self.mean) / self.scale
         if not len(self.phases):
             return relative
@@ -72,7 +72,7 @@ class Regression:
         """Whether the gradient is the same everywhere."""
         return not len(self.features.phases)
 
-    def __call__(self, x: Vectors) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         """Estimates (n,) for latents (n, d) in float64, differentiable."""
         return self.features(x.double()) @ self.weights + self.intercept
 
