@@ -121,6 +121,15 @@ def score(
             show_default="those of the reference, else 64",
         ),
     ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep",
+            metavar="COLUMN",
+            help="Column of DATA that is copied, such as an identifier; may be repeated.",
+            show_default="none",
+        ),
+    ] = None,
     engine: EngineOptions,
     as_json: options.Json = False,
 ) -> None:
@@ -144,7 +153,18 @@ def score(
     with spinner("loading the VAE"):
         model = open_model(source, replace(engine, batch=BATCH))
     threshold = ThresholdOptions(contamination, false_positive_rate)
-    wanted = ScoreOptions(source.vae, source.models, name.value, reference, threshold, labels, normal, limit, draws)
+    wanted = ScoreOptions(
+        source.vae,
+        source.models,
+        name.value,
+        reference,
+        threshold,
+        labels,
+        normal,
+        limit,
+        draws,
+        tuple(dict.fromkeys(keep or ())),
+    )
     with progress_bar(model.domain.items, "opening the data") as progress:
         result = run(model, data, out, wanted, progress, log)
     if page is not None:

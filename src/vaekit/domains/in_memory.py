@@ -216,9 +216,16 @@ class InMemoryDomain(ABC):
         return LoadedItems(names, torch.cat([file.x for file in files]), originals=originals)
 
     def batches(
-        self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
+        self,
+        path: Path,
+        schema: Schema,
+        size: int,
+        log: SkipLog,
+        label: str | None = None,
+        train: bool = False,
+        keep: Sequence[str] = (),
     ) -> ItemStream:
-        return item_stream(self.open(path, log), schema, size, label, train)
+        return item_stream(self.open(path, log), schema, size, label, train, keep)
 
     def write_many(self, items: Iterable[Any], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
         """One file."""

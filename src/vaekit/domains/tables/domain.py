@@ -70,12 +70,19 @@ class Tables(InMemoryDomain):
         return explain_row(found, schema)
 
     def batches(
-        self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
+        self,
+        path: Path,
+        schema: Schema,
+        size: int,
+        log: SkipLog,
+        label: str | None = None,
+        train: bool = False,
+        keep: Sequence[str] = (),
     ) -> ItemStream:
         """Rows of a single file are streamed."""
         assert isinstance(schema, TableSchema)
-        stream = row_stream(path, schema, size, log, label) if path.is_file() and not has_splits(path) else None
-        return stream or super().batches(path, schema, size, log, label, train)
+        stream = row_stream(path, schema, size, log, label, keep) if path.is_file() and not has_splits(path) else None
+        return stream or super().batches(path, schema, size, log, label, train, keep)
 
     def sample_comparison(self, path: Path, schema: Schema) -> CompareSamples:
         """Rows are divided into training rows and held-out ones as `train` does by default."""
