@@ -6,7 +6,7 @@
                                anomaly/<fingerprint>.anomaly.safetensors, .json in a models folder
 
 The JSON file holds the fingerprint of the VAE and a digest of the tensors, so that neither another VAE nor the tensors
-of another reference are used with it. Its thresholds are no part of the digest: they may be edited. Scores after loading
+of another reference are used with it. Thresholds are no part of the digest: they may be edited. Scores after loading
 are bit-equal to those before saving.
 """
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BUDGET = "2GiB"
 """Memory limit on a CPU. It is fixed because the slabs, and with them the last digits, depend on it."""
+SHOWN_PARTS = 5
+"""Columns of a table whose errors are shown; --json has all."""
 COLUMNS = ("measure", "unit", "mean", "+-", "95 % interval", "of")
 
 
@@ -155,11 +157,23 @@ def vae_and_plan(
 def show(vae: str, result: "EvaluateResult") -> None:
     """The table, and what is not in it."""
     found, protocol = result.evaluation, result.evaluation.protocol
-    print_table(f"{vae}: {found.measured} {result.items}", COLUMNS, [row(each) for each in found.results], left=2)
+    print_results(f"{vae}: {found.measured:,} {result.items}", found)
     crop = protocol.preparation.get("crop")
     prepared = f"Of each, {crop}; " if crop else ""
     log(f"{prepared}{protocol.run['dtype']}; decoded from the posterior's {protocol.latents}.")
     say_missing(found)
+
+
+def print_results(title: str, found: "Evaluation") -> None:
+    """The table of an evaluation, and one of the columns of rows with the largest errors."""
+    from vaekit.evaluation.measures import PARTS
+
+    parts = [each for each in found.results if each.quantity.group == PARTS]
+    print_table(title, COLUMNS, [row(each) for each in found.results if each.quantity.group != PARTS], left=2)
+    if len(parts) > 1:
+        shown = f"{SHOWN_PARTS} of {len(parts):,}" if len(parts) > SHOWN_PARTS else "all"
+        title = f"Mean absolute errors of columns, the largest first ({shown})"
+        print_table(title, ("column", *COLUMNS[1:]), [row(each) for each in parts[:SHOWN_PARTS]], left=2)
 
 
 def show_latent_space(space: "LatentSpace", items: str) -> None:

@@ -9,8 +9,8 @@ import typer
 from typer.core import TyperCommand
 
 from vaekit.cli import options
-from vaekit.cli.evaluate import COLUMNS, row, say_missing
-from vaekit.cli.output import log, print_json, print_table
+from vaekit.cli.evaluate import print_results, say_missing
+from vaekit.cli.output import log, print_json
 from vaekit.cli.run_control import stop_on_signal, training_progress
 
 
@@ -92,8 +92,7 @@ def train(
         print_json({"run": str(out), **(found.as_json() if found else {})})
         return
     if found:
-        rows = [row(result) for result in found.results]
-        print_table(f"{found.measured} held-out {result.items}", COLUMNS, rows, left=2)
+        print_results(f"{found.measured:,} held-out {result.items}", found)
         say_missing(found)
     log(f"Written to {out}")
 

@@ -18,6 +18,7 @@ from vaekit.domains.domain import ItemStream, Schema
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.in_memory import InMemoryDomain, tensor_of
 from vaekit.domains.sample_quality import CompareSamples
+from vaekit.domains.tables.column_errors import column_errors
 from vaekit.domains.tables.columns import NORMAL, STUDENT
 from vaekit.domains.tables.csv_files import write_csv
 from vaekit.domains.tables.explain import explain_row
@@ -27,7 +28,7 @@ from vaekit.domains.tables.sample_quality import compare_rows, most_rows
 from vaekit.domains.tables.schema import MAX_ROWS_TO_FIT, TableSchema, fit, schema_from
 from vaekit.domains.tables.stream import has_splits, row_stream
 from vaekit.errors import NoTrainingData
-from vaekit.evaluation.measures import ItemMeasure
+from vaekit.evaluation.measures import ItemMeasure, PooledMeasure
 from vaekit.vae import VAE
 
 
@@ -103,6 +104,10 @@ class Tables(InMemoryDomain):
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
         assert isinstance(schema, TableSchema)
         return row_errors(schema)
+
+    def part_measures(self, schema: Schema) -> PooledMeasure | None:
+        assert isinstance(schema, TableSchema)
+        return column_errors(schema)
 
     def write(self, items: Sequence[Mapping[str, str]], path: Path, schema: Schema) -> None:
         """CSV with a header, in the units of the data; with all columns that the items have, which are those of the
