@@ -25,12 +25,16 @@ COLUMNS = ("measure", "unit", "mean", "+-", "95 % interval", "of")
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option("--data", metavar="PATH", help="Items that the VAE takes: a folder or a file.")],
+    data: Annotated[
+        Path, typer.Option("--data", metavar="PATH", help="Items of the kind that the VAE takes: a file or a folder.")
+    ],
     vae: options.Vae = "builtin",
     models: options.Models = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Folder for results; the same command resumes."),
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Folder for results; the same command resumes an interrupted evaluation."
+        ),
     ] = None,
     size: Annotated[
         str | None,
@@ -91,11 +95,11 @@ def evaluate(
 ) -> None:
     """Measure a VAE on data of its domain.
 
-    Images: PSNR, SSIM, LPIPS, rFID and KL. Tables and text: reconstruction errors, KL, ELBO and NLL. Prints the mean
-    over all items, its standard error and its 95 % interval. --json and --out also give the protocol, with which the
-    same numbers can be reproduced. Items that cannot be read are listed and skipped. With fewer than 2,048 images rKID
-    replaces rFID, which is biased for few images. See docs/evaluation.md. --latent adds a table of the latent space,
-    see docs/latent-space.md.
+    Images: PSNR, SSIM, LPIPS, rFID and KL. Tables and text: reconstruction errors, of tables also by column, KL, ELBO
+    and NLL. Prints the mean over all items, its standard error and its 95 % interval. --json and --out also give the
+    protocol, with which the same numbers can be reproduced. Items that cannot be read are listed and skipped. With
+    fewer than 2,048 images rKID replaces rFID, which is biased for few images. See docs/evaluation.md. --latent adds a
+    table of the latent space, see docs/latent-space.md.
     """
     from vaekit.domains.domain import MeasureOptions
     from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data

@@ -50,7 +50,7 @@ def train(
             "--minutes",
             metavar="M",
             min=0.01,
-            help="Train for about M minutes, by the speed measured here.",
+            help="Train for about M minutes instead, by the speed of a short trial.",
         ),
     ] = None,
     seed: options.Seed = 0,
@@ -60,8 +60,8 @@ def train(
         typer.Option(
             "--column",
             metavar="NAME=KIND",
-            help="Tables: the kind of a column: real, normal, positive, count, ordinal, date, binary, categorical, "
-            "constant or ignored; may be repeated.",
+            help="Tables: the kind of a column: real, normal, positive, count, ordinal (of texts: "
+            "ordinal:LOW,...,HIGH), date, binary, categorical, constant or ignored; may be repeated.",
             show_default="inferred",
         ),
     ] = None,
