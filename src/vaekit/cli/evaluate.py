@@ -176,7 +176,7 @@ def print_results(title: str, found: "Evaluation") -> None:
     print_table(title, COLUMNS, [row(each) for each in found.results if each.quantity.group != PARTS], left=2)
     if len(parts) > 1:
         shown = f"{SHOWN_PARTS} of {len(parts):,}" if len(parts) > SHOWN_PARTS else "all"
-        title = f"Mean absolute errors of columns, the largest first ({shown})"
+        title = f"Errors of columns, the largest first ({shown})"
         print_table(title, ("column", *COLUMNS[1:]), [row(each) for each in parts[:SHOWN_PARTS]], left=2)
 
 
