@@ -91,6 +91,8 @@ class ItemBatch:
     """Reasons, by position, for items that cannot be read."""
     labels: Sequence[str | None] | None = None
     """Of all of them, if they were requested."""
+    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Other columns of the data that were requested, as text; empty for missing values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,7 +318,14 @@ class Domain(Protocol):
         """
 
     def batches(
-        self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
+        self,
+        path: Path,
+        schema: Schema,
+        size: int,
+        log: SkipLog,
+        label: str | None = None,
+        train: bool = False,
+        keep: Sequence[str] = (),
     ) -> ItemStream:
         """The items of a data set in order, in memory for one batch where the container allows it.
 
@@ -327,6 +336,7 @@ class Domain(Protocol):
             log: for messages about the data.
             label: the column of labels to read, too.
             train: of data with a test split, take the training split; otherwise the test split is taken.
+            keep: other columns to read, too: of a table, or such as labels are in; see `vaekit.datasets.labels`.
 
         Raises:
             NotFound, NoTrainingData: there are no items, no labels, or no such column.
