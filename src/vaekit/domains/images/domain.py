@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaekit.datasets.dataset import Record, Splits
 from vaekit.datasets.open import open_dataset
-from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.domain import (
     EvaluationItems,
@@ -121,7 +121,7 @@ class Images:
     def open(self, path: Path, log: SkipLog) -> Splits:
         return without_masks(open_dataset(path, IMAGE_RECORDS, log), log)
 
-    def schema(self, table: Mapping[str, Any], splits: Splits) -> Schema:
+    def schema(self, table: Mapping[str, Any], splits: Splits, say: Callable[[str], None] = silent) -> Schema:
         return ImageSchema(preparation_from(table))
 
     def schema_from(self, plain: Mapping[str, Any], config: Any) -> Schema:
