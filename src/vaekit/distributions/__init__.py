@@ -5,11 +5,12 @@ from vaekit.distributions.cells import LogisticCounts, LogisticSteps, OneHot, St
 from vaekit.distributions.coded import Choices, Signs
 from vaekit.distributions.columns import Columns, Group
 from vaekit.distributions.discretized import DiscretizedLogistic, DiscretizedLogisticMixture
-from vaekit.distributions.likelihoods import AutoregressiveCategorical, Bernoulli, Laplace, Normal, SignedBernoulli
+from vaekit.distributions.likelihoods import Bernoulli, Laplace, Normal, SignedBernoulli
 from vaekit.distributions.mixed import GaussianAndCategoricals, NormalAndUniform
 from vaekit.distributions.mixtures import GaussianMixture
 from vaekit.distributions.posteriors import DiagonalGaussian, Point, Quantized
 from vaekit.distributions.priors import Always, StandardNormal, UniformCodes
+from vaekit.distributions.sequences import AutoregressiveCategorical
 from vaekit.distributions.transformed import Transformed
 
 __all__ = [

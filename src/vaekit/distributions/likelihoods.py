@@ -1,7 +1,6 @@
-"""Likelihoods p(x|z) with independent elements, and an autoregressive one for sequences."""
+"""Likelihoods p(x|z) with independent elements."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from vaekit.distributions.base import standard_noise, sum_items
-from vaekit.shapes import Codes, PerItem
+from vaekit.shapes import PerItem
 
 
 @dataclass(frozen=True)
@@ -140,40 +139,3 @@ class SignedBernoulli:
 
     def log_factors(self, x: Tensor) -> Tensor:
         return Bernoulli(self.logits).log_factors(0.5 * (x + 1))
-
-
-@dataclass(frozen=True)
-class AutoregressiveCategorical:
-    """p(x|z) = prod_t p(x_t | x_<t, z): a sequence of `length` tokens from a vocabulary.
-
-    `next_logits(context, previous)` is the network: given the decoder's output for z (b, ...) and the tokens so far
-    (b, t), it returns logits (b, t + 1, vocabulary), the last for the next token. Position t must depend on tokens
-    before t only, which a test of laws checks.
-    """
-
-    next_logits: Callable[[Tensor, Codes], Tensor]
-    context: Tensor
-    length: int
-
-    @property
-    def mode(self) -> Codes:
-        """Greedy decoding, token by token: the usual approximation of the mode."""
-        return self._unroll(lambda logits: logits.argmax(dim=-1))
-
-    def sample(self, generator: Generator | None = None) -> Codes:
-        return self._unroll(lambda logits: torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).squeeze(1))
-
-    def log_prob(self, x: Codes) -> PerItem:
-        """Teacher forcing: one pass over the true tokens (b, length)."""
-        logits = self.next_logits(self.context, x[:, :-1])
-        log_probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
-        return sum_items(log_probabilities.gather(-1, x.unsqueeze(-1)))
-
-    @torch.no_grad()
-    def _unroll(self, choose: Callable[[Tensor], Codes]) -> Codes:
-        """Generate tokens (b, length), each chosen from the logits (b, vocabulary) given those before."""
-        tokens = torch.empty((self.context.shape[0], 0), dtype=torch.long, device=self.context.device)
-        for _ in range(self.length):
-            chosen = choose(self.next_logits(self.context, tokens)[:, -1])
-            tokens = torch.cat([tokens, chosen.unsqueeze(1)], dim=1)
-        return tokens

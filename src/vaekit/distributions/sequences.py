@@ -54,6 +54,14 @@ class Decoding:
             raise ValueError("beam must be at least 1, and temperature positive")
 
 
+@runtime_checkable
+class Generates(Protocol):
+    """A likelihood head whose results are generated token by token."""
+
+    decoding: Decoding
+    """How; it may be changed."""
+
+
 @dataclass(frozen=True)
 class AutoregressiveCategorical:
     """p(x|z) of token sequences of at most `length` tokens, with their end."""

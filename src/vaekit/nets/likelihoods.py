@@ -129,17 +129,21 @@ class TokensPart:
 
     word_dropout: float = 0.3
     """The probability of hiding a previous token in training (arXiv 1511.06349, section 3.1)."""
+    dropout: float = 0.0
+    """The probability of hiding an element of the inputs and outputs of the decoder in training."""
+    bag: bool = False
+    """Whether the context also predicts the tokens in any order, for the term `bag_of_tokens`."""
     kind: str = field(default="tokens", init=False)
     outputs: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.word_dropout <= 1:
-            raise ValueError("word_dropout must be between 0 and 1")
+        if not (0 <= self.word_dropout <= 1 and 0 <= self.dropout < 1):
+            raise ValueError("word_dropout must be between 0 and 1, and dropout below 1")
 
     def head(self, net: NetPart) -> NextToken:
         if not isinstance(net, SequenceConfig):
             raise ValueError(f"a likelihood of tokens requires a sequence net, not {net.kind}")
-        return NextToken(net, self.word_dropout)
+        return NextToken(net, self.word_dropout, self.dropout, self.bag)
 
 
 class Scaled(nn.Module):

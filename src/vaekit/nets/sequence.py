@@ -1,7 +1,7 @@
-"""Recurrent encoders and decoders for sequences of tokens: a VAE of sentences (Bowman et al. 2016, arXiv 1511.06349).
+"""Nets for sequences of tokens: VAEs of sentences (Bowman et al. 2016, arXiv 1511.06349) and of molecules.
 
-Data are integers (b, t) below the size of the vocabulary; latents are vectors (b, z). The decoder outputs a context (b,
-width), from which the likelihood head `NextToken` generates tokens.
+Data are integers (b, t) below the size of the vocabulary, with END and padding as in `distributions.sequences`; latents
+are vectors (b, z). The decoder outputs a context (b, c), from which the likelihood head `NextToken` generates tokens.
 """
 
 from dataclasses import dataclass, field
@@ -9,9 +9,13 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from vaekit.distributions import AutoregressiveCategorical
+from vaekit.distributions.sequences import Decoding, before_padding
 from vaekit.geometry import Geometry
+from vaekit.nets.attention import Blocks
+from vaekit.nets.token_models import TOKEN_MODELS
 from vaekit.shapes import Codes
 
 MAX_LENGTH = 2**14
@@ -23,89 +27,155 @@ class SequenceConfig:
     """The architecture of encoder and decoder."""
 
     vocabulary: int
-    """The number of tokens; one of them may mark the end and the padding."""
+    """The number of tokens, with END."""
     length: int
-    """The number of tokens of a sequence."""
+    """The maximum number of tokens of a sequence, with END."""
     latent_channels: int
-    width: int = 128
-    """The size of recurrent states."""
-    embedding: int = 64
-    """The size of token embeddings."""
+    width: int = 256
+    """The size of recurrent states, of both directions together, and of the vectors of transformers; 2 or more."""
+    embedding: int = 128
+    """The size of token embeddings, and of the context that a latent becomes."""
+    layers: int = 1
+    """Of the encoder, and of the decoder."""
+    heads: int = 4
+    """Of the attention of transformers."""
+    encoder: str = "gru"
+    """"gru" in both directions, "transformer", or "none": latents do not depend on data, as in a language model."""
+    decoder: str = "gru"
+    """"gru", "lstm" or "transformer"."""
     kind: str = field(default="sequence", init=False)
     data_shape: ClassVar[None] = None
     """None: items are tokens."""
-    blocks: ClassVar[int] = 4
-    """Embedding, two directions, output."""
 
     def __post_init__(self) -> None:
-        if min(self.vocabulary, self.length, self.latent_channels, self.width, self.embedding) < 1:
-            raise ValueError("vocabulary, length, latent_channels, width and embedding must be at least 1")
+        sizes = (
+            self.vocabulary,
+            self.length,
+            self.latent_channels,
+            self.width,
+            self.embedding,
+            self.layers,
+            self.heads,
+        )
+        if min(sizes) < 1 or self.width < 2:
+            raise ValueError("the sizes of a sequence net must be at least 1, and its width 2")
         if self.length > MAX_LENGTH:
             raise ValueError(f"length is {self.length}, and at most {MAX_LENGTH}")
+        for name, kinds in (("encoder", ENCODERS), ("decoder", TOKEN_MODELS)):
+            if getattr(self, name) not in kinds:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, not {', '.join(kinds)}")
+        if "transformer" in (self.encoder, self.decoder) and self.width % self.heads:
+            raise ValueError(f"width is {self.width}, not a multiple of {self.heads} heads")
+
+    @property
+    def blocks(self) -> int:
+        """Embedding, layers in two directions, output."""
+        return 2 + 2 * self.layers
 
     @property
     def geometry(self) -> Geometry:
         """Sequences with one channel per token and a global latent."""
         return Geometry(self.length, self.latent_channels)
 
-    def build(self, moments: int, outputs: int) -> tuple["Encoder", "Decoder"]:
+    def build(self, moments: int, outputs: int) -> tuple[nn.Module, "Decoder"]:
         """Encoder and decoder, with `moments` encoder outputs per latent value and `outputs` contexts."""
-        return Encoder(self, moments), Decoder(self, outputs)
+        return ENCODERS[self.encoder](self, moments), Decoder(self, outputs)
 
 
-class Encoder(nn.Module):
-    """Tokens (b, t) -> moments (b, m z), from the last states of a GRU in both directions."""
+class RecurrentEncoder(nn.Module):
+    """Tokens (b, t) -> moments (b, m z), from the last states of a GRU in both directions, each with half the width."""
 
     def __init__(self, config: SequenceConfig, moments: int) -> None:
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocabulary, config.embedding)
-        self.recurrent = nn.GRU(config.embedding, config.width, batch_first=True, bidirectional=True)
-        self.out = nn.Linear(2 * config.width, moments * config.latent_channels)
+        self.recurrent = nn.GRU(
+            config.embedding, config.width // 2, config.layers, batch_first=True, bidirectional=True
+        )
+        self.out = nn.Linear(2 * (config.width // 2), moments * config.latent_channels)
 
     def forward(self, x: Codes) -> Tensor:
-        _, last = self.recurrent(self.embedding(x))
-        return self.out(last.transpose(0, 1).flatten(1))
+        lengths = before_padding(x).sum(dim=1)
+        # Lengths on the CPU, as torch requires. Packed, padding takes no time.
+        packed = pack_padded_sequence(self.embedding(x), lengths.cpu(), batch_first=True, enforce_sorted=False)
+        _, last = self.recurrent(packed)
+        return self.out(last[-2:].transpose(0, 1).flatten(1))
+
+
+class TransformerEncoder(nn.Module):
+    """Tokens (b, t) -> moments (b, m z), from the mean of the last states of a transformer."""
+
+    def __init__(self, config: SequenceConfig, moments: int) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocabulary, config.width)
+        self.blocks = Blocks(config.width, config.heads, config.layers, config.length)
+        self.out = nn.Linear(config.width, moments * config.latent_channels)
+
+    def forward(self, x: Codes) -> Tensor:
+        mask = before_padding(x)
+        longest = max(1, int(mask.sum(dim=1).max()))
+        x, mask = x[:, :longest], mask[:, :longest]
+        states = self.blocks(self.embedding(x), mask[:, None, None, :])
+        weights = mask.to(states.dtype).unsqueeze(2)
+        return self.out((states * weights).sum(dim=1) / weights.sum(dim=1))
+
+
+class NoEncoder(nn.Module):
+    """Moments (b, m z) of zeros, whatever the tokens (b, t) are: with a posterior without noise ("point"), the decoder
+    is a language model."""
+
+    def __init__(self, config: SequenceConfig, moments: int) -> None:
+        super().__init__()
+        self.config = config
+        self.outputs = moments * config.latent_channels
+
+    def forward(self, x: Codes) -> Tensor:
+        return torch.zeros(len(x), self.outputs, device=x.device)
+
+
+ENCODERS: dict[str, type[nn.Module]] = {
+    "gru": RecurrentEncoder,
+    "transformer": TransformerEncoder,
+    "none": NoEncoder,
+}
 
 
 class Decoder(nn.Module):
-    """Raw latents (b, z) -> contexts (b, k width)."""
+    """Raw latents (b, z) -> contexts (b, k c)."""
 
     def __init__(self, config: SequenceConfig, outputs: int) -> None:
         super().__init__()
         self.config = config
-        self.out = nn.Linear(config.latent_channels, outputs * config.width)
+        self.out = nn.Linear(config.latent_channels, outputs * config.embedding)
 
     def forward(self, z: Tensor) -> Tensor:
-        return torch.tanh(self.out(z))
+        return self.out(z)
 
 
 class NextToken(nn.Module):
-    """Contexts (b, width) -> p(x|z), token by token: a GRU with the context as its initial state and part of every
-    input.
+    """Contexts (b, c) -> p(x|z), token by token.
 
     In training, previous tokens are replaced at random by an unknown token, so that the model depends on the context
     (word dropout: arXiv 1511.06349, section 3.1). Random numbers come from torch's global generator.
+
+    Args:
+        config: the sizes.
+        word_dropout: the probability of hiding a previous token.
+        dropout: the probability of hiding an element of the inputs and outputs of the decoder.
+        bag: whether there is a second output, which predicts the tokens of a sequence in any order; see `bag_logits`.
     """
 
-    def __init__(self, config: SequenceConfig, word_dropout: float) -> None:
+    def __init__(self, config: SequenceConfig, word_dropout: float, dropout: float, bag: bool) -> None:
         super().__init__()
-        self.word_dropout = word_dropout
         self.length = config.length
-        self.start, self.unknown = config.vocabulary, config.vocabulary + 1
-        self.embedding = nn.Embedding(config.vocabulary + 2, config.embedding)
-        self.recurrent = nn.GRU(config.embedding + config.width, config.width, batch_first=True)
-        self.out = nn.Linear(config.width, config.vocabulary)
+        self.model = TOKEN_MODELS[config.decoder](config, word_dropout, dropout)
+        self.bag = nn.Linear(config.embedding, config.vocabulary) if bag else None
+        self.decoding = Decoding()
 
     def forward(self, context: Tensor) -> AutoregressiveCategorical:
-        return AutoregressiveCategorical(self.next_logits, context, self.length)
+        return AutoregressiveCategorical(self.model, context, self.length, self.decoding)
 
-    def next_logits(self, context: Tensor, previous: Codes) -> Tensor:
-        """Logits (b, t + 1, vocabulary) of the first token, and of the token after each previous one (b, t)."""
-        if self.training and self.word_dropout:
-            hidden = torch.rand(previous.shape, device=previous.device) < self.word_dropout
-            previous = previous.masked_fill(hidden, self.unknown)
-        tokens = self.embedding(nn.functional.pad(previous, (1, 0), value=self.start))
-        inputs = torch.cat([tokens, context.unsqueeze(1).expand(-1, tokens.shape[1], -1)], dim=2)
-        states, _ = self.recurrent(inputs, context.unsqueeze(0).contiguous())
-        return self.out(states)
+    def bag_logits(self, context: Tensor) -> Tensor | None:
+        """Logits (b, vocabulary) of a token at any place of the sequence; None without a bag."""
+        return None if self.bag is None else self.bag(context)
