@@ -6,7 +6,7 @@ from pathlib import Path
 from vaekit.datasets.arrow_rows import SUFFIXES as ARROW_SUFFIXES
 from vaekit.datasets.csv_format import DELIMITERS
 from vaekit.datasets.csv_rows import SUFFIXES as CSV_SUFFIXES
-from vaekit.datasets.dataset import Block, NamedLine, Record, RecordFormat, Row, Splits
+from vaekit.datasets.dataset import Block, FileRecord, NamedLine, Record, RecordFormat, Row, Splits
 from vaekit.datasets.named_lines import SUFFIXES as LINE_SUFFIXES
 from vaekit.datasets.named_lines import open_lines
 from vaekit.datasets.numbered_texts import unpacked_suffix
@@ -98,6 +98,11 @@ def text_of(record: Record, column: str = "") -> str:
                 raise unreadable(record.name, "a block", str(error)) from error
         case _:
             raise BadItem(f"A {type(record).__name__} is no molecule.", EXPECTED, "")
+
+
+def key_of(record: Record) -> str:
+    """Where a record is, for messages."""
+    return "" if isinstance(record, FileRecord) else record.name
 
 
 def name_of(record: Record) -> str:

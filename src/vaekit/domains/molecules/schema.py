@@ -10,7 +10,7 @@ from torch import Tensor
 from vaekit.datasets.dataset import NamedLine, Record
 from vaekit.domains.molecules.chemistry import EVERYTHING, Normalization, shown
 from vaekit.domains.molecules.codecs import CODECS, decode, encode
-from vaekit.domains.molecules.records import text_of, unreadable
+from vaekit.domains.molecules.records import key_of, text_of, unreadable
 from vaekit.domains.tokens import UNKNOWN, TokenTable, padded, until_end
 from vaekit.errors import NotFound, printable
 
@@ -71,7 +71,7 @@ class MoleculeSchema:
         return self.to_tensor([NamedLine(f"molecule {place}", text) for place, text in enumerate(smiles)])
 
     def _numbers(self, record: Record) -> list[int]:
-        text = text_of(record, self.column)
+        name, text = key_of(record), text_of(record, self.column)
         try:
             tokens = encode(text, self.codec, self.normal)
             numbers = self.table.encode(tokens)
@@ -79,7 +79,7 @@ class MoleculeSchema:
             if reason:
                 raise ValueError(reason)
         except ValueError as error:
-            raise unreadable(record.name, shown(text), str(error)) from error
+            raise unreadable(name, shown(text), str(error)) from error
         return numbers
 
     def problem(self, count: int, unknown: Sequence[str]) -> str:
@@ -118,9 +118,10 @@ def schema_from(plain: Mapping[str, Any]) -> MoleculeSchema:
     """
     codec, tokens, length, column = (plain.get(name) for name in ("codec", "tokens", "length", "column"))
     stereo, fragments = plain.get("stereo"), plain.get("fragments")
-    texts = isinstance(tokens, list) and all(isinstance(token, str) for token in tokens)
-    if not (texts and isinstance(codec, str) and type(length) is int and isinstance(column, str)):
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise ValueError("it has no tokens")
+    if not isinstance(codec, str) or type(length) is not int or not isinstance(column, str):
+        raise ValueError("it has no codec, length or column")
     if type(stereo) is not bool or not isinstance(fragments, str):
         raise ValueError("it does not say what is kept of molecules")
     return MoleculeSchema(codec, tuple(tokens), length, Normalization(stereo, fragments), column)
