@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaekit.datasets.dataset import Record, Splits
-from vaekit.datasets.skip_log import SkipLog, silent
+from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.imputation import Imputer
@@ -77,8 +77,6 @@ class LoadedItems:
     """Skipped items as the file has them, by position among these and the originals, where the domain keeps them."""
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Item name -> how the item was changed, for the user."""
-    places: Sequence[int] = ()
-    """The position of each item among all those of the file, skipped ones included, where the domain keeps it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,13 +209,12 @@ class Domain(Protocol):
     def open(self, path: Path, log: SkipLog) -> Splits:
         """The data at a path; see `open_dataset`."""
 
-    def schema(self, table: Mapping[str, Any], splits: Splits, say: Callable[[str], None] = silent) -> Schema:
+    def schema(self, table: Mapping[str, Any], splits: Splits) -> Schema:
         """The schema of a data set.
 
         Args:
             table: the recipe's [data], without the domain; it was checked.
             splits: the data.
-            say: called with messages about slow steps, and about what becomes of the data.
 
         Raises:
             NoTrainingData: the data do not suit the domain.

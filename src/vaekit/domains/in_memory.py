@@ -17,7 +17,7 @@ from torch import Tensor
 from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Dataset, Record, RecordFormat, Splits
 from vaekit.datasets.open import open_dataset
-from vaekit.datasets.skip_log import SkipLog, silent
+from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.attribution import Attribution, Explanation, Reason
 from vaekit.domains.domain import (
     EvaluationItems,
@@ -79,8 +79,6 @@ class InMemoryDomain(ABC):
     computing: tuple[str, ...] = ("torch", "numpy")
     batch_size: int = 1024
     samples_vary: bool = False
-    invalid: Any = None
-    """The item that is written in place of one that cannot be read; None to leave it out."""
 
     @property
     def suffixes(self) -> frozenset[str]:
@@ -138,7 +136,7 @@ class InMemoryDomain(ABC):
     def open(self, path: Path, log: SkipLog) -> Splits:
         return open_dataset(path, self.records, log)
 
-    def schema(self, table: Mapping[str, Any], splits: Splits, say: Callable[[str], None] = silent) -> Schema:
+    def schema(self, table: Mapping[str, Any], splits: Splits) -> Schema:
         settings = self.settings_from(table)
         return self.fit(settings, kept_records(splits, settings.held_out, self.items))
 
@@ -173,7 +171,7 @@ class InMemoryDomain(ABC):
         return evaluation_records(self.open(path, SkipLog()).train, schema)
 
     def files(self, engine: Engine, schema: Schema) -> ItemFiles:
-        return RecordFiles(self, engine, schema, self.reconstruction_measures(schema), self.invalid)
+        return RecordFiles(self, engine, schema, self.reconstruction_measures(schema))
 
     def runner(self, vae: VAE, plan: Plan) -> tuple[VAERunner, Callable[[], Sequence[str]]]:
         engine = Engine(vae, replace(plan, batch_size=max(plan.batch_size, self.batch_size)))
@@ -381,7 +379,7 @@ def loaded_items(
             unusable[number] = original(dataset.read(number))
     places = {number: place for place, number in enumerate(sorted([*read, *unusable]))}
     others = {places[number]: item for number, item in unusable.items()}
-    return LoadedItems([names[number] for number in read], x, dict(log.reasons), originals, others, places=read)
+    return LoadedItems([names[number] for number in read], x, dict(log.reasons), originals, others)
 
 
 def latent_measures(vae: VAE, item: str, samples: int | None) -> tuple[Measures, dict[str, str]]:

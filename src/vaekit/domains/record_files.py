@@ -115,8 +115,6 @@ class RecordFiles:
     schema: Schema
     measure: ItemMeasure
     """Of items and their reconstructions."""
-    invalid: Any = None
-    """The item that is written in place of one that cannot be read; None to leave it out."""
     files: ClassVar[str] = "files"
     correction: ClassVar[None] = None
 
@@ -154,7 +152,7 @@ class RecordFiles:
             loaded, passed, seconds = ran
             check_finite(passed.result, self.engine)
             items, target = self.schema.to_items(passed.result), outputs[path]
-            self.domain.write(self._all_places(loaded, items), target, self.schema)
+            self.domain.write(items, target, self.schema)
             pairs = side_by_side_path(target) if side_by_side else None
             if pairs is not None:
                 self.domain.write_pairs(loaded.originals, items, pairs, self.schema)
@@ -173,15 +171,6 @@ class RecordFiles:
             )
 
         return Stages(self.read, run, write, value_count)
-
-    def _all_places(self, loaded: LoadedItems, items: Sequence[Any]) -> Sequence[Any]:
-        """Items with `invalid` in the places of those that were skipped."""
-        if self.invalid is None:
-            return items
-        placed = [self.invalid] * (len(items) + len(loaded.skipped))
-        for place, item in zip(loaded.places, items, strict=True):
-            placed[place] = item
-        return placed
 
     def encode(self, origin: LatentOrigin, outputs: Mapping[Path, Path]) -> Stages[Path, Any, Any, FileResult]:
         def run(_: Path, loaded: LoadedItems) -> tuple[LoadedItems, Posterior]:
