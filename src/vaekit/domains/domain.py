@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaekit.datasets.dataset import Record, Splits
-from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.imputation import Imputer
@@ -224,12 +224,13 @@ class Domain(Protocol):
     def open(self, path: Path, log: SkipLog) -> Splits:
         """The data at a path; see `open_dataset`."""
 
-    def schema(self, table: Mapping[str, Any], splits: Splits) -> Schema:
+    def schema(self, table: Mapping[str, Any], splits: Splits, say: Callable[[str], None] = silent) -> Schema:
         """The schema of a data set.
 
         Args:
             table: the recipe's [data], without the domain; it was checked.
             splits: the data.
+            say: called with messages about slow steps, and about what becomes of the data.
 
         Raises:
             NoTrainingData: the data do not suit the domain.

@@ -17,7 +17,7 @@ from torch import Tensor
 from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Dataset, Record, RecordFormat, Splits
 from vaekit.datasets.open import open_dataset
-from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.domains.attribution import Attribution, Explanation, Reason
 from vaekit.domains.domain import (
     EvaluationItems,
@@ -82,6 +82,8 @@ class InMemoryDomain(ABC):
     samples_vary: bool = False
     similarity: ItemSimilarity | None = None
     properties: Mapping[str, MeasureItems] = field(default_factory=dict)
+    keeps_unusable: bool = False
+    """Whether `reconstruct` writes items that cannot be read as they are, in their places; else it leaves them out."""
 
     @property
     def suffixes(self) -> frozenset[str]:
@@ -148,7 +150,7 @@ class InMemoryDomain(ABC):
     def open(self, path: Path, log: SkipLog) -> Splits:
         return open_dataset(path, self.records, log)
 
-    def schema(self, table: Mapping[str, Any], splits: Splits) -> Schema:
+    def schema(self, table: Mapping[str, Any], splits: Splits, say: Callable[[str], None] = silent) -> Schema:
         settings = self.settings_from(table)
         return self.fit(settings, kept_records(splits, settings.held_out, self.items))
 
@@ -183,7 +185,7 @@ class InMemoryDomain(ABC):
         return evaluation_records(self.open(path, SkipLog()).train, schema)
 
     def files(self, engine: Engine, schema: Schema) -> ItemFiles:
-        return RecordFiles(self, engine, schema, self.reconstruction_measures(schema))
+        return RecordFiles(self, engine, schema, self.reconstruction_measures(schema), self.keeps_unusable)
 
     def runner(self, vae: VAE, plan: Plan) -> tuple[VAERunner, Callable[[], Sequence[str]]]:
         engine = Engine(vae, replace(plan, batch_size=max(plan.batch_size, self.batch_size)))

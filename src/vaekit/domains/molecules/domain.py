@@ -1,6 +1,8 @@
 """Molecules as a domain."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ from vaekit.atomic import atomic_file
 from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Dataset, Record, Splits
 from vaekit.datasets.skip_log import SkipLog, silent
-from vaekit.domains.domain import Schema
-from vaekit.domains.in_memory import InMemoryDomain
+from vaekit.domains.domain import LoadedItems, Schema
+from vaekit.domains.in_memory import InMemoryDomain, loaded_items
+from vaekit.domains.item_functions import ItemSimilarity
 from vaekit.domains.molecules.drawings import captions, image, write_drawing
 from vaekit.domains.molecules.measures import molecule_errors
+from vaekit.domains.molecules.properties import PROPERTIES
 from vaekit.domains.molecules.records import FORMAT, name_of, open_molecules, text_of
 from vaekit.domains.molecules.schema import MoleculeSchema, schema_from
 from vaekit.domains.molecules.settings import MoleculeSettings
@@ -73,9 +77,20 @@ class Molecules(InMemoryDomain):
     def read_schema(self, plain: Mapping[str, Any]) -> MoleculeSchema:
         return schema_from(plain)
 
-    def original(self, record: Record) -> str:
+    def read(self, path: Path, schema: Schema) -> LoadedItems:
+        """Empty SMILES are in the places of molecules that cannot be read."""
+        dataset = self.open(path, SkipLog()).train
+        loaded = loaded_items(path, dataset, schema, partial(self.original, schema=schema))
+        skipped = [place for place in range(len(dataset)) if dataset.key(place) in loaded.skipped]
+        return replace(loaded, unusable=dict.fromkeys(skipped, ""))
+
+    def is_valid(self, item: str) -> bool:
+        return bool(item)
+
+    def original(self, record: Record, schema: Schema | None = None) -> str:
         """The SMILES and the name in the file."""
-        return f"{text_of(record)}\t{name_of(record)}"
+        column = schema.column if isinstance(schema, MoleculeSchema) else ""
+        return f"{text_of(record, column)}\t{name_of(record)}"
 
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
         assert isinstance(schema, MoleculeSchema)
@@ -121,5 +136,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 MOLECULES = Molecules(
     *("molecules", "molecule", "molecules", FORMAT, ".smi", MoleculeSettings),
     computing=("torch", "numpy", "rdkit"),
-    invalid="",
+    similarity=ItemSimilarity("Tanimoto", tanimoto),
+    properties=PROPERTIES,
+    keeps_unusable=True,
 )
