@@ -86,9 +86,7 @@ class Workers:
     def close(self) -> None:
         """End all processes."""
         for _ in range(self._count):
-            process = self._idle.get()
-            process.kill()
-            process.communicate()
+            end(self._idle.get())
 
 
 def ask(process: "subprocess.Popen[str]", texts: Sequence[str]) -> list[list[str] | str] | None:
@@ -101,8 +99,13 @@ def ask(process: "subprocess.Popen[str]", texts: Sequence[str]) -> list[list[str
     except OSError:
         line = ""
     if not line:
-        process.kill()
-        process.wait()
+        end(process)
         return None
     answer: list[list[str] | str] = json.loads(line)
     return answer
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    """End a process, if it has not ended, and close its pipes."""
+    process.kill()
+    process.communicate()

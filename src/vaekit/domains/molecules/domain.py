@@ -71,7 +71,7 @@ class Molecules(InMemoryDomain):
 
     def fit(self, settings: MoleculeSettings, records: Iterator[Record]) -> MoleculeSchema:
         texts = [text_of(record, settings.column) for record in records]
-        store = convert_all(texts, {}, str, settings.codec, settings.normal, silent)
+        store = convert_all(texts, settings.codec, settings.normal)
         return fit(store, np.arange(len(texts)), settings)
 
     def read_schema(self, plain: Mapping[str, Any]) -> MoleculeSchema:

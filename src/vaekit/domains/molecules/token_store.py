@@ -13,7 +13,7 @@ import shutil
 import time
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from vaekit.atomic import atomic_folder, cannot_write
 from vaekit.datasets.dataset import Dataset, Row
+from vaekit.datasets.skip_log import silent
 from vaekit.domains.molecules.chemistry import Normalization, shown
 from vaekit.domains.molecules.conversion import converted
 from vaekit.domains.molecules.records import column_of, no_column, text_of, unreadable
@@ -53,8 +54,22 @@ class TokenStore:
     """The numbers of all molecules, one after another."""
     starts: NDArray[np.int64]
     """(n + 1,)."""
-    problems: Mapping[int, str]
-    """Molecule to reason, for those without tokens."""
+    problems: Mapping[int, Sequence[str]]
+    """Molecule to its SMILES, for messages, and the reason, for those without tokens."""
+    unread: Mapping[int, str] = field(default_factory=dict)
+    """Molecule to message, for those whose records cannot be read; they are among the problems, too."""
+    folder: Path | None = None
+    """Of its files; None in memory."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle the path of the files, not their content."""
+        if self.folder is None:
+            return super().__reduce_ex__(protocol)
+        return reopened, (self.folder, len(self.starts) - 1, self.unread)
+
+    def message(self, row: int, name: str) -> str:
+        """Why a molecule of this name has no tokens."""
+        return self.unread.get(row) or str(unreadable(name, *self.problems[row]))
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -91,26 +106,28 @@ def token_store(
         MissingPackage: RDKit or selfies is not installed.
     """
     texts, unread = texts_of(dataset, column)
+    store = kept_store(texts, codec, normal, say) if len(texts) >= LEAST else convert_all(texts, codec, normal, say)
+    return replace(store, unread=unread)
 
-    def name(row: int) -> str:
-        return dataset.key(row)
 
-    if len(texts) < LEAST:
-        return convert_all(texts, unread, name, codec, normal, say)
+def kept_store(texts: Sequence[str], codec: str, normal: Normalization, say: Callable[[str], None]) -> TokenStore:
+    """SMILES as tokens, from the cache if they were converted before; only in memory if the cache cannot be written."""
     folder = cache_folder() / "molecules" / key_of(texts, codec, normal)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
             known = read_store(folder, len(texts))
-            if known is None:
-                store = convert_all(texts, unread, name, codec, normal, say)
+            if known is not None:
+                return known
+            store = convert_all(texts, codec, normal, say)
+            try:
                 write_store(store, folder)
-                known = read_store(folder, len(texts)) or store
-            return TokenStore(known.tokens, known.flat, known.starts, {**known.problems, **unread})
-    except (OSError, CannotWrite) as error:
-        reason = error if isinstance(error, CannotWrite) else cannot_write(folder, error)
-        say(f"The tokens are not kept for the next run: {reason.found}")
-        return convert_all(texts, unread, name, codec, normal, say)
+            except CannotWrite as error:
+                say(f"The tokens are not kept for the next run: {error.found}")
+            return read_store(folder, len(texts)) or store
+    except OSError as error:
+        say(f"The tokens are not kept for the next run: {cannot_write(folder, error).found}")
+        return convert_all(texts, codec, normal, say)
 
 
 def texts_of(dataset: Dataset, column: str) -> tuple[list[str], dict[int, str]]:
@@ -144,25 +161,21 @@ def key_of(texts: Sequence[str], codec: str, normal: Normalization) -> str:
 
 
 def convert_all(
-    texts: Sequence[str],
-    unread: Mapping[int, str],
-    name: Callable[[int], str],
-    codec: str,
-    normal: Normalization,
-    say: Callable[[str], None],
+    texts: Sequence[str], codec: str, normal: Normalization, say: Callable[[str], None] = silent
 ) -> TokenStore:
-    """Convert SMILES to tokens.
+    """Convert SMILES to tokens, in memory.
 
     Args:
         texts: SMILES.
-        unread: reasons for those that could not be read.
-        name: returns the name of an item, for reasons.
         codec, normal: how.
         say: called with messages about progress.
+
+    Raises:
+        MissingPackage: RDKit or selfies is not installed.
     """
     numbers: dict[str, int] = {}
     flat, starts = array("H"), [0]
-    problems = dict(unread)
+    problems: dict[int, Sequence[str]] = {}
     begin = said = time.monotonic()
     if len(texts) >= LEAST:
         say(f"Converting {len(texts):,} molecules to tokens. The result is kept for the next run.")
@@ -171,7 +184,7 @@ def convert_all(
             flat.extend(numbers.setdefault(token, len(numbers)) for token in found)
         else:
             reason = "there are too many different tokens" if isinstance(found, list) else found
-            problems.setdefault(row, str(unreadable(name(row), shown(texts[row]), reason)))
+            problems[row] = shown(texts[row]), reason
         starts.append(len(flat))
         if time.monotonic() - said > SECONDS:
             said = time.monotonic()
@@ -200,7 +213,8 @@ def read_store(folder: Path, count: int) -> TokenStore | None:
     try:
         flat, starts = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in (TOKENS, STARTS))
         plain = read_json(folder / STORE, 2**30)
-        tokens, problems = tuple(map(str, plain["tokens"])), {int(row): str(why) for row, why in plain["problems"]}
+        tokens = tuple(map(str, plain["tokens"]))
+        problems = {int(row): (str(text), str(why)) for row, (text, why) in plain["problems"]}
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
     valid = flat.ndim == starts.ndim == 1 and len(starts) == count + 1 and flat.dtype in (np.uint8, np.uint16)
@@ -208,4 +222,18 @@ def read_store(folder: Path, count: int) -> TokenStore | None:
         return None
     if (np.diff(starts) < 0).any() or (len(flat) and int(flat.max()) >= len(tokens)):
         return None
-    return TokenStore(tokens, flat, starts, problems)
+    return TokenStore(tokens, flat, starts, problems, folder=folder)
+
+
+def reopened(folder: Path, count: int, unread: Mapping[int, str]) -> TokenStore:
+    """A store in another process: the unpickled form of one in files.
+
+    Raises:
+        NoTrainingData: the files are gone.
+    """
+    store = read_store(folder, count)
+    if store is None:
+        raise NoTrainingData(
+            f"The tokens in {folder} are gone or damaged.", "They were made for this run.", "Prepare the run again."
+        )
+    return replace(store, unread=unread)

@@ -17,7 +17,7 @@ from vaekit.domains.molecules.schema import MoleculeSchema
 from vaekit.domains.molecules.settings import MoleculeSettings
 from vaekit.domains.molecules.token_store import TokenStore
 from vaekit.domains.tokens import UNKNOWN
-from vaekit.errors import NoTrainingData
+from vaekit.errors import NoTrainingData, counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +65,16 @@ def fit(
         shortest = lengths[lengths > 0]
         raise NoTrainingData(
             f"None of {len(rows):,} molecules can be trained on.",
-            f"The shortest has {shortest.min():,} tokens." if len(shortest) else next(iter(store.problems.values())),
+            f"The shortest has {shortest.min():,} tokens."
+            if len(shortest)
+            else store.message(int(rows[0]), "The first molecule"),
             "Set data.length higher." if len(shortest) else "",
         )
     mixtures, chiral = store.having(used, lambda token: token == "."), store.having(used, is_stereo)
     if mixtures:
-        say(f"{mixtures:,} molecules have several parts, such as salts, which are all kept (data.fragments).")
+        say(f"{counted(mixtures, 'molecule')} with several parts, such as salts: all parts are kept (data.fragments).")
     if chiral:
-        say(f"{chiral:,} molecules have stereochemistry, which is kept (data.stereo).")
+        say(f"{counted(chiral, 'molecule')} with stereochemistry, which is kept (data.stereo).")
     counts = store.counts(used)
     ordered = sorted(counts, key=lambda token: (-counts[token], token))
     longest = int(store.lengths[used].max())
@@ -104,8 +106,11 @@ def source_of(
     usable = (lengths > 0) & (lengths < schema.length) & ~bad
     kept = rows[usable[rows]]
     for row in rows[~usable[rows]].tolist():
-        own = store.flat[store.starts[row] : store.starts[row + 1]]
-        reason = schema.problem(len(own), [store.tokens[number] for number in own[unknown[own]]])
         key = dataset.key(row)
-        log.note(key, store.problems.get(row) or str(unreadable(key, "a molecule", reason)))
+        if lengths[row]:
+            own = store.flat[store.starts[row] : store.starts[row + 1]]
+            reason = schema.problem(len(own), [store.tokens[number] for number in own[unknown[own]]])
+            log.note(key, str(unreadable(key, "a molecule", reason)))
+        else:
+            log.note(key, store.message(row, key))
     return TokenSource(store, kept, numbers, schema.length)
