@@ -12,8 +12,10 @@ from vaekit.datasets.arrow_rows import ARROW_ROWS
 from vaekit.datasets.csv_rows import CSV
 from vaekit.datasets.dataset import RecordFormat, Row, Splits
 from vaekit.datasets.mixed_folders import open_folder
+from vaekit.datasets.named_lines import NAMED_LINES
 from vaekit.datasets.row_arrays import NPY_ROWS, NPZ_ROWS
 from vaekit.datasets.saved import SAVED, SAVED_ROWS
+from vaekit.datasets.sd_files import SD_FILES
 from vaekit.datasets.single_files import FILES
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
@@ -26,7 +28,10 @@ ROW_SOURCES = (SAVED_ROWS, NPZ_ROWS, NPY_ROWS, ARROW_ROWS, CSV)
 """Sources of rows of tables."""
 ROW_SUFFIXES = frozenset().union(*(source.suffixes(RecordFormat("rows", (Row,))) for source in ROW_SOURCES))
 """Suffixes of their files."""
-SOURCES = (SAVED, IDX_FOLDER, NPZ, NPY, TABLES, PACKED_TAR, IDX_FILE, TARS, *ROW_SOURCES, TEXT_LINES, FILES)
+SOURCES = (
+    *(SAVED, IDX_FOLDER, NPZ, NPY, TABLES, PACKED_TAR, IDX_FILE, TARS),
+    *(NAMED_LINES, SD_FILES, *ROW_SOURCES, TEXT_LINES, FILES),
+)
 """All sources, in order of precedence."""
 Opener = Callable[[Path, RecordFormat, SkipLog], Splits]
 START = 512

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from vaekit.datasets.dataset import Record, Splits
-from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.imputation import Imputer
+from vaekit.domains.item_functions import ItemSimilarity, MeasureItems
 from vaekit.domains.sample_quality import CompareSamples
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.perception import Perception
@@ -201,6 +202,20 @@ class Domain(Protocol):
         """Whether the values of samples are drawn from p(x|z), as those of data vary; else the mode is taken, as noise
         in pixels is nothing to look at."""
 
+    @property
+    def similarity(self) -> ItemSimilarity | None:
+        """The measure of similarity of items that people of the domain use; None where there is none."""
+
+    @property
+    def properties(self) -> Mapping[str, MeasureItems]:
+        """Properties of items by name that are computed without gradients; those with gradients are the schema's."""
+
+    def text(self, item: Any) -> str | None:
+        """An item as one line of text, the same for equal items; None where items cannot be compared."""
+
+    def is_valid(self, item: Any) -> bool:
+        """Whether an item that a VAE wrote is one of the domain."""
+
     def check_table(self, table: Mapping[str, Any]) -> None:
         """Check the recipe's [data], without the domain, before data are opened.
 
@@ -211,12 +226,13 @@ class Domain(Protocol):
     def open(self, path: Path, log: SkipLog) -> Splits:
         """The data at a path; see `open_dataset`."""
 
-    def schema(self, table: Mapping[str, Any], splits: Splits) -> Schema:
+    def schema(self, table: Mapping[str, Any], splits: Splits, say: Callable[[str], None] = silent) -> Schema:
         """The schema of a data set.
 
         Args:
             table: the recipe's [data], without the domain; it was checked.
             splits: the data.
+            say: called with messages about slow steps, and about what becomes of the data.
 
         Raises:
             NoTrainingData: the data do not suit the domain.

@@ -5,7 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Dataset, Record, RecordFormat, Splits
 from vaekit.datasets.open import open_dataset
-from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.domains.attribution import Attribution, Explanation, Reason
 from vaekit.domains.domain import (
     EvaluationItems,
@@ -32,6 +32,7 @@ from vaekit.domains.domain import (
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.item_batches import item_stream
+from vaekit.domains.item_functions import ItemSimilarity, MeasureItems
 from vaekit.domains.record_files import RecordFiles
 from vaekit.domains.sample_quality import CompareSamples
 from vaekit.errors import (
@@ -79,6 +80,10 @@ class InMemoryDomain(ABC):
     computing: tuple[str, ...] = ("torch", "numpy")
     batch_size: int = 1024
     samples_vary: bool = False
+    similarity: ItemSimilarity | None = None
+    properties: Mapping[str, MeasureItems] = field(default_factory=dict)
+    keeps_unusable: bool = False
+    """Whether `reconstruct` writes items that cannot be read as they are, in their places; else it leaves them out."""
 
     @property
     def suffixes(self) -> frozenset[str]:
@@ -121,6 +126,15 @@ class InMemoryDomain(ABC):
     def write_pairs(self, originals: Sequence[Any], results: Sequence[Any], path: Path, schema: Schema) -> None:
         """Write items and their reconstructions; see `Domain.write_pairs`."""
 
+    def text(self, item: Any) -> str | None:
+        """Items that are text; domains with others override it."""
+        return item if isinstance(item, str) else None
+
+    def is_valid(self, item: Any) -> bool:
+        """Everything that can be written."""
+        del item
+        return True
+
     def check_table(self, table: Mapping[str, Any]) -> None:
         self.settings_from(table)
 
@@ -141,7 +155,7 @@ class InMemoryDomain(ABC):
     def open(self, path: Path, log: SkipLog) -> Splits:
         return open_dataset(path, self.records, log)
 
-    def schema(self, table: Mapping[str, Any], splits: Splits) -> Schema:
+    def schema(self, table: Mapping[str, Any], splits: Splits, say: Callable[[str], None] = silent) -> Schema:
         settings = self.settings_from(table)
         return self.fit(settings, kept_records(splits, settings.held_out, self.items))
 
@@ -176,7 +190,8 @@ class InMemoryDomain(ABC):
         return evaluation_records(self.open(path, SkipLog()).train, schema)
 
     def files(self, engine: Engine, schema: Schema) -> ItemFiles:
-        return RecordFiles(self, engine, schema, self.reconstruction_measures(schema), self.part_measures(schema))
+        measures = (self.reconstruction_measures(schema), self.part_measures(schema))
+        return RecordFiles(self, engine, schema, *measures, self.keeps_unusable)
 
     def runner(self, vae: VAE, plan: Plan) -> tuple[VAERunner, Callable[[], Sequence[str]]]:
         engine = Engine(vae, replace(plan, batch_size=max(plan.batch_size, self.batch_size)))

@@ -1,7 +1,7 @@
 """Images as a domain."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaekit.datasets.dataset import Record, Splits
 from vaekit.datasets.open import open_dataset
-from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.domain import (
     EvaluationItems,
@@ -48,6 +48,7 @@ from vaekit.domains.images.sequences import DEFAULT_ANIMATION, resized, sequence
 from vaekit.domains.images.training_data import image_training_data
 from vaekit.domains.images.write import PAIR, side_by_side, write_image
 from vaekit.domains.item_batches import item_stream
+from vaekit.domains.item_functions import MeasureItems
 from vaekit.errors import BadCheckpoint, BadRecipe
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.perception import Perception
@@ -114,6 +115,17 @@ class Images:
     ending: str = ".png"
     batch_size: int = 1
     samples_vary: bool = False
+    similarity: None = None
+    properties: Mapping[str, MeasureItems] = field(default_factory=dict)
+
+    def text(self, item: Any) -> None:
+        """Two images are hardly ever equal."""
+        del item
+
+    def is_valid(self, item: Any) -> bool:
+        """All pixels are an image."""
+        del item
+        return True
 
     def check_table(self, table: Mapping[str, Any]) -> None:
         preparation_from(table)
@@ -121,7 +133,7 @@ class Images:
     def open(self, path: Path, log: SkipLog) -> Splits:
         return without_masks(open_dataset(path, IMAGE_RECORDS, log), log)
 
-    def schema(self, table: Mapping[str, Any], splits: Splits) -> Schema:
+    def schema(self, table: Mapping[str, Any], splits: Splits, say: Callable[[str], None] = silent) -> Schema:
         return ImageSchema(preparation_from(table))
 
     def schema_from(self, plain: Mapping[str, Any], config: Any) -> Schema:
