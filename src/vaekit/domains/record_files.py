@@ -115,6 +115,8 @@ class RecordFiles:
     schema: Schema
     measure: ItemMeasure
     """Of items and their reconstructions."""
+    keeps_unusable: bool = False
+    """Whether items that cannot be read are written as they are, in their places, with the reconstructions."""
     files: ClassVar[str] = "files"
     correction: ClassVar[None] = None
 
@@ -152,7 +154,7 @@ class RecordFiles:
             loaded, passed, seconds = ran
             check_finite(passed.result, self.engine)
             items, target = self.schema.to_items(passed.result), outputs[path]
-            self.domain.write(items, target, self.schema)
+            self.domain.write(self.with_unusable(items, loaded), target, self.schema)
             pairs = side_by_side_path(target) if side_by_side else None
             if pairs is not None:
                 self.domain.write_pairs(loaded.originals, items, pairs, self.schema)
@@ -167,10 +169,18 @@ class RecordFiles:
                 texts={each.title: each.text(values[each.name]) for each in self.measure.quantities},
                 seconds=seconds,
                 skipped=loaded.skipped,
-                notes=skip_notes(loaded, self.domain.items),
+                notes=skip_notes(loaded, self.domain.items, "left as they are" if self.keeps_unusable else "skipped"),
             )
 
         return Stages(self.read, run, write, value_count)
+
+    def with_unusable(self, items: Sequence[Any], loaded: LoadedItems) -> Sequence[Any]:
+        """The results in the order of the file, with the items that cannot be read among them if they are kept."""
+        if not self.keeps_unusable or not loaded.unusable:
+            return items
+        rest = iter(items)
+        count = len(items) + len(loaded.unusable)
+        return [loaded.unusable[place] if place in loaded.unusable else next(rest) for place in range(count)]
 
     def encode(self, origin: LatentOrigin, outputs: Mapping[Path, Path]) -> Stages[Path, Any, Any, FileResult]:
         def run(_: Path, loaded: LoadedItems) -> tuple[LoadedItems, Posterior]:
@@ -217,11 +227,17 @@ def value_count(loaded: LoadedItems) -> int:
     return loaded.x.numel()
 
 
-def skip_notes(loaded: LoadedItems, items: str) -> tuple[str, ...]:
-    """How many items were skipped, and why the first ones were."""
+def skip_notes(loaded: LoadedItems, items: str, outcome: str = "skipped") -> tuple[str, ...]:
+    """How many items were skipped, and why the first ones were.
+
+    Args:
+        loaded: the items.
+        items: plural noun for messages.
+        outcome: what became of those that cannot be read.
+    """
     if not loaded.skipped:
         return ()
     skipped = len(loaded.skipped)
     reasons = " ".join(list(loaded.skipped.values())[:SHOWN_REASONS])
     more = f" There are {skipped - SHOWN_REASONS:,} more." if skipped > SHOWN_REASONS else ""
-    return (f"skipped {skipped:,} of {skipped + len(loaded.x):,} {items}: {reasons}{more}",)
+    return (f"{outcome} {skipped:,} of {skipped + len(loaded.x):,} {items}: {reasons}{more}",)

@@ -9,6 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vaekit.datasets.dataset import Splits
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.domain import Schema
+from vaekit.domains.in_memory import split_data
+from vaekit.training.data import TrainingData
+
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
@@ -39,3 +45,15 @@ def stored(parts: Iterable[Tensor], length: int, vocabulary: int) -> NDArray[Any
     kind = small_type(vocabulary)
     small = [np.empty((0, length), kind), *(part.numpy().astype(kind) for part in parts)]
     return np.concatenate(small)
+
+
+def token_training_data(
+    splits: Splits, schema: Schema, vocabulary: int, held_out: float | None, items: str, log: SkipLog
+) -> TrainingData:
+    """All sequences in memory, in a small type; see `in_memory.training_tensors`.
+
+    Raises:
+        NoTrainingData: no sequence can be trained on.
+    """
+    length = schema.example().shape[1]
+    return split_data(splits, schema, held_out, items, log, lambda parts: Tokens(stored(parts, length, vocabulary)))

@@ -89,7 +89,8 @@ class Tables(InMemoryDomain):
         held_out = tensor_of(splits.train if splits.test is None else splits.test, apart[:most], schema, log)
         return partial(compare_rows, schema, train, held_out)
 
-    def original(self, record: Record) -> Mapping[str, str]:
+    def original(self, record: Record, schema: Schema) -> Mapping[str, str]:
+        del schema
         assert isinstance(record, Row)
         return record.values
 
