@@ -2,25 +2,11 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from vaekit.nets.sequence import SequenceConfig
+from vaekit.nets.token_models import Recurrent
 from vaekit.nets.vector_quantizer import VectorQuantizer
-
-
-class NextToken(nn.Module):
-    """Context (b, width) and the tokens so far (b, t) -> logits (b, t + 1, vocabulary), by a GRU."""
-
-    def __init__(self, vocabulary: int, width: int) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(vocabulary + 1, width)
-        self.start = vocabulary
-        self.recurrent = nn.GRU(width, width, batch_first=True)
-        self.out = nn.Linear(width, vocabulary)
-
-    def forward(self, context: Tensor, previous: Tensor) -> Tensor:
-        tokens = nn.functional.pad(previous, (1, 0), value=self.start)
-        states, _ = self.recurrent(self.embedding(tokens), context.unsqueeze(0).contiguous())
-        return self.out(states)
 
 
 @pytest.fixture
@@ -34,6 +20,6 @@ def quantizer() -> nn.Module:
 
 @pytest.fixture
 def next_token() -> nn.Module:
-    """An autoregressive network over 3 tokens, given 6 numbers."""
+    """A model of sequences over 3 tokens, END among them, given 6 values."""
     torch.manual_seed(0)
-    return NextToken(3, 6)
+    return Recurrent(SequenceConfig(3, 5, 2, width=6, embedding=6), word_dropout=0.0, dropout=0.0)

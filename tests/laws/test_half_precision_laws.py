@@ -19,13 +19,34 @@ from vaekit.nets.priors import Flow, FlowPart
 
 SAID = torch.randn(4, 3, 8, 8, generator=Generator().manual_seed(0)).bfloat16()
 X = torch.randn(4, 3, 8, 8, generator=Generator().manual_seed(1)).clamp(-1, 1)
+
+
+class LogitsOfContext:
+    """A model of tokens whose logits are the context."""
+
+    def hidden(self, context: Tensor, previous: Tensor) -> Tensor:
+        return context[:, : previous.shape[1] + 1]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return hidden
+
+    def start(self, context: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return context[:, 0], (context[:, 1:],)
+
+    def step(self, token: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return self.start(state[0])
+
+
 KINDS: dict[str, tuple[Callable[[Tensor], Likelihood], Tensor]] = {
     "logistic": (lambda said: DiscretizedLogistic(said, torch.tensor(0.0123)), X),
     "mixture": (lambda said: DiscretizedLogisticMixture.from_parameters(said, components=1, scale=0.1), X[:, :1]),
     "bernoulli": (Bernoulli, (X > 0).float()),
     "normal": (lambda said: Normal(said, 0.1), X),
     "laplace": (lambda said: Laplace(said, 0.1), X),
-    "tokens": (lambda said: AutoregressiveCategorical(lambda z, _: z, said.flatten(2), 3), X[:, :, 0, 0].gt(0).long()),
+    "tokens": (
+        lambda said: AutoregressiveCategorical(LogitsOfContext(), said.flatten(2), 3),
+        X[:, :, 0, 0].gt(0).long(),
+    ),
 }
 
 

@@ -32,7 +32,7 @@ class SequenceConfig:
     """The maximum number of tokens of a sequence, with END."""
     latent_channels: int
     width: int = 256
-    """The size of recurrent states, and of the vectors of transformers."""
+    """The size of recurrent states, of both directions together, and of the vectors of transformers; 2 or more."""
     embedding: int = 128
     """The size of token embeddings, and of the context that a latent becomes."""
     layers: int = 1
@@ -57,8 +57,8 @@ class SequenceConfig:
             self.layers,
             self.heads,
         )
-        if min(sizes) < 1:
-            raise ValueError("the sizes of a sequence net must be at least 1")
+        if min(sizes) < 1 or self.width < 2:
+            raise ValueError("the sizes of a sequence net must be at least 1, and its width 2")
         if self.length > MAX_LENGTH:
             raise ValueError(f"length is {self.length}, and at most {MAX_LENGTH}")
         for name, kinds in (("encoder", ENCODERS), ("decoder", TOKEN_MODELS)):
@@ -83,14 +83,16 @@ class SequenceConfig:
 
 
 class RecurrentEncoder(nn.Module):
-    """Tokens (b, t) -> moments (b, m z), from the last states of a GRU in both directions."""
+    """Tokens (b, t) -> moments (b, m z), from the last states of a GRU in both directions, each with half the width."""
 
     def __init__(self, config: SequenceConfig, moments: int) -> None:
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocabulary, config.embedding)
-        self.recurrent = nn.GRU(config.embedding, config.width, config.layers, batch_first=True, bidirectional=True)
-        self.out = nn.Linear(2 * config.width, moments * config.latent_channels)
+        self.recurrent = nn.GRU(
+            config.embedding, config.width // 2, config.layers, batch_first=True, bidirectional=True
+        )
+        self.out = nn.Linear(2 * (config.width // 2), moments * config.latent_channels)
 
     def forward(self, x: Codes) -> Tensor:
         lengths = before_padding(x).sum(dim=1)

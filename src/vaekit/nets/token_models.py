@@ -4,7 +4,7 @@ The context is part of the input at every position, so that it does not fade ove
 `vaekit.distributions.sequences.TokenModel` for the methods.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from vaekit.nets.attention import Blocks
 from vaekit.shapes import Codes
 
 
+@runtime_checkable
 class TokenModelConfig(Protocol):
     """The sizes of a model of tokens; see `SequenceConfig`."""
 
