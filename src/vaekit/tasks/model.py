@@ -6,10 +6,11 @@ from functools import cached_property
 from torch import Generator, Tensor
 
 from vaekit.checkpoints.latent_files import LatentOrigin, origin_of
+from vaekit.distributions.sequences import Generates
 from vaekit.domains.domain import Domain, LoadedItems, Schema
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.find import domain_of
-from vaekit.domains.finite_results import check_finite
+from vaekit.domains.finite_results import check_finite, check_weights
 from vaekit.evaluation.vae_pass import EngineRunner, VAEPass
 from vaekit.runtime.engine import Engine
 from vaekit.tasks.options import EngineOptions, LatentOptions, ModelOptions
@@ -54,6 +55,8 @@ class OpenModel:
         Raises:
             BadItem: the result is not finite; see also `Engine.likelihood`.
         """
+        if isinstance(self.engine.vae.to_likelihood, Generates):
+            check_weights(self.engine)  # no token can be drawn with probabilities that are NaN
         drawn = self.engine.likelihood(z, size).sample(generator).to(z.device)
         check_finite(drawn, self.engine)
         return drawn

@@ -176,7 +176,7 @@ def text_of(record: Line | TextRow, column: str | None) -> str | None:
     if isinstance(record, Line):
         return record.text
     name = column if column in record.values else record.column
-    return None if name not in record.values else " ".join(LINE_END.split(record.values[name])).strip()
+    return None if name is None or name not in record.values else " ".join(LINE_END.split(record.values[name])).strip()
 
 
 def no_column(record: TextRow, column: str | None) -> tuple[str, str, str]:
