@@ -13,6 +13,7 @@ from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.imputation import Imputer
+from vaekit.domains.item_functions import ItemSimilarity, MeasureItems
 from vaekit.domains.sample_quality import CompareSamples
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.perception import Perception
@@ -198,6 +199,20 @@ class Domain(Protocol):
     def samples_vary(self) -> bool:
         """Whether the values of samples are drawn from p(x|z), as those of data vary; else the mode is taken, as noise
         in pixels is nothing to look at."""
+
+    @property
+    def similarity(self) -> ItemSimilarity | None:
+        """The measure of similarity of items that people of the domain use; None where there is none."""
+
+    @property
+    def properties(self) -> Mapping[str, MeasureItems]:
+        """Properties of items by name that are computed without gradients; those with gradients are the schema's."""
+
+    def text(self, item: Any) -> str | None:
+        """An item as one line of text, the same for equal items; None where items cannot be compared."""
+
+    def is_valid(self, item: Any) -> bool:
+        """Whether an item that a VAE wrote is one of the domain."""
 
     def check_table(self, table: Mapping[str, Any]) -> None:
         """Check the recipe's [data], without the domain, before data are opened.

@@ -5,7 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from vaekit.domains.domain import (
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.item_batches import item_stream
+from vaekit.domains.item_functions import ItemSimilarity, MeasureItems
 from vaekit.domains.record_files import RecordFiles
 from vaekit.domains.sample_quality import CompareSamples
 from vaekit.errors import (
@@ -80,6 +81,8 @@ class InMemoryDomain(ABC):
     computing: tuple[str, ...] = ("torch", "numpy")
     batch_size: int = 1024
     samples_vary: bool = False
+    similarity: ItemSimilarity | None = None
+    properties: Mapping[str, MeasureItems] = field(default_factory=dict)
     keeps_unusable: bool = False
     """Whether `reconstruct` writes items that cannot be read as they are, in their places; else it leaves them out."""
 
@@ -122,6 +125,15 @@ class InMemoryDomain(ABC):
     @abstractmethod
     def write_pairs(self, originals: Sequence[Any], results: Sequence[Any], path: Path, schema: Schema) -> None:
         """Write items and their reconstructions; see `Domain.write_pairs`."""
+
+    def text(self, item: Any) -> str | None:
+        """Items that are text; domains with others override it."""
+        return item if isinstance(item, str) else None
+
+    def is_valid(self, item: Any) -> bool:
+        """Everything that can be written."""
+        del item
+        return True
 
     def check_table(self, table: Mapping[str, Any]) -> None:
         self.settings_from(table)

@@ -1,7 +1,7 @@
 """Images as a domain."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -48,6 +48,7 @@ from vaekit.domains.images.sequences import DEFAULT_ANIMATION, resized, sequence
 from vaekit.domains.images.training_data import image_training_data
 from vaekit.domains.images.write import PAIR, side_by_side, write_image
 from vaekit.domains.item_batches import item_stream
+from vaekit.domains.item_functions import MeasureItems
 from vaekit.errors import BadCheckpoint, BadRecipe
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.perception import Perception
@@ -114,6 +115,17 @@ class Images:
     ending: str = ".png"
     batch_size: int = 1
     samples_vary: bool = False
+    similarity: None = None
+    properties: Mapping[str, MeasureItems] = field(default_factory=dict)
+
+    def text(self, item: Any) -> None:
+        """Two images are hardly ever equal."""
+        del item
+
+    def is_valid(self, item: Any) -> bool:
+        """All pixels are an image."""
+        del item
+        return True
 
     def check_table(self, table: Mapping[str, Any]) -> None:
         preparation_from(table)

@@ -89,6 +89,9 @@ class Tables(InMemoryDomain):
         held_out = tensor_of(splits.train if splits.test is None else splits.test, apart[:most], schema, log)
         return partial(compare_rows, schema, train, held_out)
 
+    def text(self, item: Mapping[str, str]) -> str:
+        return ", ".join(f"{name}: {value}" for name, value in item.items())
+
     def original(self, record: Record, schema: Schema) -> Mapping[str, str]:
         del schema
         assert isinstance(record, Row)
