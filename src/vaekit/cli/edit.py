@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import log, show_results, spinner
+from vaekit.cli.output import log, print_lines, show_results, spinner
 from vaekit.cli.output import progress_bar as bar
-from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.tasks.options import DecodingOptions, EngineOptions, ModelOptions
 
 
 @options.with_records
 def edit(
-    items: options.Items,
+    items: options.Given,
     directions: Annotated[
         list[Path],
         typer.Option("--direction", metavar="FILE", help="A file of `vaekit direction`; may be repeated."),
@@ -34,6 +34,7 @@ def edit(
     side_by_side: Annotated[
         bool, typer.Option("--side-by-side", help="Also write original and result next to each other.")
     ] = False,
+    decoding: DecodingOptions,
     engine: EngineOptions,
     as_json: options.Json = False,
 ) -> None:
@@ -44,13 +45,15 @@ def edit(
     animation.
     """
     from vaekit.tasks.edit import edit as run
+    from vaekit.tasks.given import first_lines, given_files
     from vaekit.tasks.model import open_model
 
     wanted = [numbers_in(text) for text in strengths or ["1"] * len(directions)]
     with spinner("loading the VAE"):
-        model = open_model(source, engine)
+        model = open_model(source, engine, decoding=decoding)
+    paths = given_files(model, items, out)
     with bar(model.items.files) as progress:
-        result = run(model, items, directions, wanted, out, side_by_side, progress)
+        result = run(model, paths, directions, wanted, out, side_by_side, progress)
     facts = {
         "vae": source.vae,
         "directions": list(result.directions),
@@ -66,6 +69,12 @@ def edit(
         path: {"strength": ", ".join(f"{each + 0.0:+g}" for each in step)} for path, step in result.step_of.items()
     }
     show_results(result.batch, facts, model.items.files, title, remarks, out, as_json, strengths_of)
+    if paths != [*map(Path, items)] and not as_json:
+        print_lines(
+            f"{strengths_of[each.output]['strength']:>8}  {line}"
+            for each in result.batch.results
+            for line in first_lines(model, each.output)
+        )
 
 
 def numbers_in(text: str) -> list[float]:

@@ -81,6 +81,7 @@ class InMemoryDomain(ABC):
     computing: tuple[str, ...] = ("torch", "numpy")
     batch_size: int = 1024
     samples_vary: bool = False
+    is_text: bool = False
     similarity: ItemSimilarity | None = None
     properties: Mapping[str, MeasureItems] = field(default_factory=dict)
     keeps_unusable: bool = False

@@ -13,7 +13,8 @@ from vaekit.domains.find import domain_of
 from vaekit.domains.finite_results import check_finite, check_weights
 from vaekit.evaluation.vae_pass import EngineRunner, VAEPass
 from vaekit.runtime.engine import Engine
-from vaekit.tasks.options import EngineOptions, LatentOptions, ModelOptions
+from vaekit.tasks.decoding import set_decoding
+from vaekit.tasks.options import GREEDY, DecodingOptions, EngineOptions, LatentOptions, ModelOptions
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,10 @@ class OpenModel:
 
 
 def open_model(
-    model: ModelOptions | None = None, engine: EngineOptions | None = None, correct: bool = False
+    model: ModelOptions | None = None,
+    engine: EngineOptions | None = None,
+    correct: bool = False,
+    decoding: DecodingOptions = GREEDY,
 ) -> OpenModel:
     """Load a VAE and prepare it for running.
 
@@ -83,15 +87,17 @@ def open_model(
         model: which VAE; the built-in one by default.
         engine: how it is run.
         correct: also find its color correction.
+        decoding: how sequences are generated.
 
     Raises:
         NotFound, AmbiguousName, BadCheckpoint, UnknownVAE, WrongTensors: the VAE cannot be loaded.
         UnknownDomain, BadItem: the VAE is of a domain that vaekit does not know.
-        BadPlan: an engine option has a value that does not exist.
+        BadPlan: an engine option has a value that does not exist, or the VAE generates no sequences.
         NotFound, BadCorrection: there is no color correction, or a damaged one.
     """
     model, engine = model or ModelOptions(), engine or EngineOptions()
     plan, vae = engine.plan(), model.load()
+    set_decoding(vae, decoding)
     domain, schema = domain_of(vae)
     size = domain.batch_size if engine.batch is None else engine.batch
     running = Engine(vae, replace(plan, batch_size=size))

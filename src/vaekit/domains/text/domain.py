@@ -15,6 +15,7 @@ from vaekit.domains.in_memory import InMemoryDomain
 from vaekit.domains.text.byte_pairs import BYTES as FEWEST
 from vaekit.domains.text.fit import fit
 from vaekit.domains.text.schema import KINDS, TextSchema, schema_from, text_of
+from vaekit.domains.text.similarity import WORDS_KEPT
 from vaekit.domains.text.units import BPE, CHARACTERS
 from vaekit.domains.token_measures import token_errors
 from vaekit.domains.token_source import token_training_data
@@ -105,4 +106,10 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 SENTENCES = RecordFormat("sentences", (Line, TextRow), TEXT_SUFFIXES, columns=("text", "sentence"))
-TEXT = Text("text", "sentence", "sentences", SENTENCES, ".txt", TextSettings, samples_vary=True, keeps_unusable=True)
+TEXT = Text(
+    *("text", "sentence", "sentences", SENTENCES, ".txt", TextSettings),
+    samples_vary=True,
+    is_text=True,
+    similarity=WORDS_KEPT,
+    keeps_unusable=True,
+)
