@@ -54,3 +54,17 @@ def test_edit_towards_a_label(run: Run, vae: Path, tmp_path: Path) -> None:
     assert [strength for strength, _ in lines] == ["-2", "+0", "+2"]
     run("reconstruct", "A dog runs.", "--vae", vae, "--out", tmp_path / "r")
     assert lines[1][1] == (tmp_path / "r" / "sentences.txt").read_text().rstrip("\n")
+
+
+def test_samples_vary_unless_they_are_greedy(run: Run, vae: Path, tmp_path: Path) -> None:
+    def lines(*options: object) -> list[str]:
+        said = run("sample", "--vae", vae, "-n", 20, "--out", tmp_path / "out", *options)
+        assert said.code == 0
+        return (tmp_path / "out" / "samples.txt").read_text().splitlines()
+
+    drawn = lines()
+    assert len(drawn) == 20 and drawn == lines() != lines("--seed", 1)
+    cold, greedy = lines("--temperature", 1e-6), lines("--greedy")
+    assert len(set(drawn)) > len(set(greedy)) and drawn != lines("--temperature", 5)
+    assert greedy == lines("--temperature", 0) and sum(map(str.__eq__, cold, greedy)) >= 15
+    assert lines("--beam", 4) == lines("--beam", 4, "--greedy")

@@ -6,6 +6,7 @@ from functools import cached_property
 from torch import Generator, Tensor
 
 from vaekit.checkpoints.latent_files import LatentOrigin, origin_of
+from vaekit.distributions import AutoregressiveCategorical
 from vaekit.distributions.sequences import Generates
 from vaekit.domains.domain import Domain, LoadedItems, Schema
 from vaekit.domains.files import ItemFiles
@@ -50,15 +51,29 @@ class OpenModel:
         check_finite(decoded, self.engine)
         return decoded
 
-    def draw(self, z: Tensor, size: tuple[int, ...], generator: Generator) -> Tensor:
+    @property
+    def generates(self) -> bool:
+        """Whether items are generated token by token."""
+        return isinstance(self.engine.vae.to_likelihood, Generates)
+
+    def draw(self, z: Tensor, size: tuple[int, ...], generator: Generator, temperature: float = 1.0) -> Tensor:
         """Sample items of a size from p(x|z), for raw latents (b, z, ...).
+
+        Args:
+            z: raw latents.
+            size: of the items.
+            generator: of random numbers.
+            temperature: of tokens, where items are generated token by token; others ignore it.
 
         Raises:
             BadItem: the result is not finite; see also `Engine.likelihood`.
         """
-        if isinstance(self.engine.vae.to_likelihood, Generates):
+        if self.generates:
             check_weights(self.engine)  # no token can be drawn with probabilities that are NaN
-        drawn = self.engine.likelihood(z, size).sample(generator).to(z.device)
+        likelihood = self.engine.likelihood(z, size)
+        if isinstance(likelihood, AutoregressiveCategorical):
+            likelihood = replace(likelihood, decoding=replace(likelihood.decoding, temperature=temperature))
+        drawn = likelihood.sample(generator).to(z.device)
         check_finite(drawn, self.engine)
         return drawn
 
