@@ -62,9 +62,8 @@ def sample(
     """Sample new items from a VAE.
 
     Draws latents from the VAE's own prior, or from a mixture of Gaussians fitted to the latents of data, and decodes
-    them. Images become PNG files and a sheet of the first 64; rows become a CSV file and sentences a text file. Cells of
-    rows and tokens of sentences are drawn, too. The
-    same seed gives the same samples, whatever their number.
+    them. Images become PNG files and a sheet of the first 64; rows become a CSV file and sentences a text file. Cells
+    of rows and tokens of sentences are drawn, too. The same seed gives the same samples, whatever their number.
     Rows are compared with --data: distances of the distributions of columns, differences of correlations, how well a
     classifier tells them from real rows, and whether they are closer to training rows than new real rows are. For the
     last, name the data that the VAE was trained on.

@@ -190,9 +190,8 @@ def prior_of(model: OpenModel, options: SampleOptions, progress: Progress = no_p
         raise BadPlan(
             f"The temperature is {options.temperature:g}.", f"Expected 0 to {HOTTEST:,}.", "1 samples the prior itself."
         )
-    if prior_factor(model, options) != 1 and (
-        options.prior == FITTED or not isinstance(model.engine.vae.prior, StandardNormal)
-    ):
+    normal = options.prior != FITTED and isinstance(model.engine.vae.prior, StandardNormal)
+    if prior_factor(model, options) != 1 and not normal:
         raise BadPlan("Only the prior N(0, I) has a temperature.", "Expected --temperature 1.", "")
     if options.prior == FITTED:
         return fitted_prior(model, options, progress)
