@@ -3,24 +3,30 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from vaekit.atomic import atomic_file
 from vaekit.datasets.dataset import Line, Record, RecordFormat, Splits, TextRow
 from vaekit.datasets.open import TEXT_SUFFIXES
 from vaekit.datasets.skip_log import SkipLog
-from vaekit.domains.domain import Schema
+from vaekit.domains.domain import MeasureOptions, Schema
 from vaekit.domains.in_memory import InMemoryDomain
 from vaekit.domains.text.byte_pairs import BYTES as FEWEST
 from vaekit.domains.text.fit import fit
+from vaekit.domains.text.measures import bleu_of, tokenization, word_counts
 from vaekit.domains.text.schema import KINDS, TextSchema, schema_from, text_of
 from vaekit.domains.text.similarity import WORDS_KEPT
 from vaekit.domains.text.units import BPE, CHARACTERS
-from vaekit.domains.token_measures import token_errors
+from vaekit.domains.token_measures import of_tokens, token_errors
 from vaekit.domains.token_source import token_training_data
+from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure
 from vaekit.training.data import TrainingData
+from vaekit.vae import VAE
 
 LINE_END = re.compile("[\n\r]+")
 """What a generated sentence of bytes may contain, and its line may not."""
@@ -85,6 +91,14 @@ class Text(InMemoryDomain):
 
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
         return token_errors(self.item, self.items)
+
+    def measures(
+        self, vae: VAE, schema: Schema, options: MeasureOptions, device: torch.device
+    ) -> tuple[Measures, dict[str, str]]:
+        assert isinstance(schema, TextSchema)
+        every, missing = super().measures(vae, schema, options, device)
+        every = of_tokens(every, self.item, tokenization(schema), partial(word_counts, schema))
+        return Measures(every.items, (*every.pooled, bleu_of(schema))), missing
 
     def write(self, items: Sequence[str], path: Path, schema: Schema) -> None:
         """One sentence a line."""
