@@ -68,3 +68,21 @@ def test_samples_vary_unless_they_are_greedy(run: Run, vae: Path, tmp_path: Path
     assert len(set(drawn)) > len(set(greedy)) and drawn != lines("--temperature", 5)
     assert greedy == lines("--temperature", 0) and sum(map(str.__eq__, cold, greedy)) >= 15
     assert lines("--beam", 4) == lines("--beam", 4, "--greedy")
+
+
+def test_analogies(run: Run, vae: Path, tmp_path: Path) -> None:
+    """From A to B: A itself ends as B does, and with strength 0 nothing changes."""
+    options = ("--from", "A dog runs.", "--to", "It is late.", "--vae", vae, "--out", tmp_path / "e")
+    said = run("edit", "A dog runs.", *options, "--strength", "0,1")
+    assert said.code == 0
+    edited = [line.strip().split("  ")[1] for line in said.out.splitlines()[-2:]]
+    both = run("reconstruct", "A dog runs.", "It is late.", "--vae", vae, "--out", tmp_path / "r")
+    assert edited == both.out.splitlines()[-2:]
+    assert json.loads((tmp_path / "e" / "edit.json").read_text())["pair"]
+    same = run("edit", "A cat sleeps.", "--from", "A dog.", "--to", "A dog.", "--vae", vae, "--out", tmp_path / "s")
+    assert same.code == 1 and "same latents" in same.err
+
+
+@pytest.mark.parametrize("options", [(), ("--from", "a"), ("--to", "a")])
+def test_half_an_analogy(run: Run, vae: Path, options: tuple[str, ...]) -> None:
+    assert run("edit", "A dog runs.", "--vae", vae, *options).code == 2

@@ -10,15 +10,23 @@ from vaekit.cli.output import log, print_lines, show_results, spinner
 from vaekit.cli.output import progress_bar as bar
 from vaekit.tasks.options import DecodingOptions, EngineOptions, ModelOptions
 
+PAIR = "given-pair"
+"""The subfolder for the items of a direction that are given as text."""
+
 
 @options.with_records
 def edit(
     items: options.Given,
-    directions: Annotated[
-        list[Path],
-        typer.Option("--direction", metavar="FILE", help="A file of `vaekit direction`; may be repeated."),
-    ],
     *,
+    directions: Annotated[
+        list[Path] | None,
+        typer.Option("--direction", metavar="FILE", help="A file of `vaekit direction`; may be repeated."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="A", help="An item: one more direction leads from A to B."),
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="B", help="The item that --from leads to.")] = None,
     source: ModelOptions,
     strengths: Annotated[
         list[str] | None,
@@ -26,7 +34,7 @@ def edit(
             "--strength",
             metavar="S[,S...]",
             help="Steps along the direction, in standard deviations, such as 2 or -2,-1,0,1,2; once for each "
-            "--direction, in the same order.",
+            "--direction, in the same order, and then for --from and --to.",
             show_default="1",
         ),
     ] = None,
@@ -38,22 +46,28 @@ def edit(
     engine: EngineOptions,
     as_json: options.Json = False,
 ) -> None:
-    """Move items along learned directions of the latent space.
+    """Move items along directions of the latent space: learned ones, or from one item to another.
 
     Encodes each item, moves its latents, and decodes them. Results are what `vaekit reconstruct` writes; with strength
     0 they are identical to it. With several strengths there is one file for each, and of images a strip and an
-    animation.
+    animation. From A to B, strength 1 is all of the way: the result is to the item as B is to A.
     """
     from vaekit.tasks.edit import edit as run
     from vaekit.tasks.given import first_lines, given_files
     from vaekit.tasks.model import open_model
 
-    wanted = [numbers_in(text) for text in strengths or ["1"] * len(directions)]
+    if (start is None) != (end is None):
+        raise typer.BadParameter("--from and --to belong together.")
+    if not directions and start is None:
+        raise typer.BadParameter("is missing; or give --from and --to.", param_hint="--direction")
+    count = len(directions or ()) + (start is not None)
+    wanted = [numbers_in(text) for text in strengths or ["1"] * count]
     with spinner("loading the VAE"):
         model = open_model(source, engine, decoding=decoding)
     paths = given_files(model, items, out)
+    pair = [] if start is None or end is None else given_files(model, [start, end], out, PAIR)
     with bar(model.items.files) as progress:
-        result = run(model, paths, directions, wanted, out, side_by_side, progress)
+        result = run(model, paths, directions or (), wanted, out, side_by_side, progress, pair)
     facts = {
         "vae": source.vae,
         "directions": list(result.directions),

@@ -8,12 +8,15 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from vaekit.distributions import Likelihood
 from vaekit.distributions.sequences import before_padding
 from vaekit.domains.tokens import UNKNOWN
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure, PooledMeasure, PooledResult, Result
 from vaekit.evaluation.vae_pass import VAEPass
 from vaekit.metrics.measure import Measure
+from vaekit.nets.sequence import NoEncoder
+from vaekit.vae import VAE
 
 PER_DIMENSION = "_bits_per_dimension"
 """The end of the names of quantities per value of an item, which padded sequences have no fixed number of."""
@@ -55,7 +58,7 @@ def of_tokens(measures: Measures, item: str, tokenization: str, count_words: Cou
         tokenization: what a token is, a phrase.
         count_words: of sequences; None where items have no words.
     """
-    items, pooled = [], list(measures.pooled)
+    items, pooled = list[ItemMeasure](), list(measures.pooled)
     for measure in measures.items:
         wanted = tuple(each for each in measure.quantities if not each.name.endswith(PER_DIMENSION))
         compute = OncePerPass(measure.compute, frozenset(each.name for each in wanted))
@@ -63,6 +66,32 @@ def of_tokens(measures: Measures, item: str, tokenization: str, count_words: Cou
         if any(each.name == NLL for each in wanted):
             pooled.append(nll_of_parts(compute, item, tokenization, count_words, measure))
     return Measures(tuple(items), (*pooled, unknown_tokens(tokenization)))
+
+
+def exact_nll(item: str) -> ItemMeasure:
+    """The NLL of a language model: a decoder whose latents do not depend on the data.
+
+    Args:
+        item: noun for one item.
+    """
+    nll = Measure(
+        NLL,
+        "NLL",
+        f"nats per {item}",
+        "lower",
+        "-log p(x), which is exact: the latents of this VAE are the same for all data, as in a language model.",
+    )
+    return ItemMeasure((nll,), lambda vae_pass: {NLL: -likelihood_of(vae_pass).log_prob(vae_pass.x).double()})
+
+
+def likelihood_of(vae_pass: VAEPass) -> Likelihood:
+    """p(x|z) at the latents of a pass."""
+    return vae_pass.runner.likelihood(vae_pass.latents, vae_pass.x)
+
+
+def is_language_model(vae: VAE) -> bool:
+    """Whether the latents of a VAE are the same for all data, without noise."""
+    return isinstance(vae.encoder, NoEncoder) and vae.prior is None
 
 
 @dataclass(eq=False)

@@ -56,4 +56,7 @@ def token_training_data(
         NoTrainingData: no sequence can be trained on.
     """
     length = schema.example().shape[1]
-    return split_data(splits, schema, held_out, items, log, lambda parts: Tokens(stored(parts, length, vocabulary)))
+    data = split_data(splits, schema, held_out, items, log, lambda parts: Tokens(stored(parts, length, vocabulary)))
+    if log.reasons:
+        log.say(f"Skipped {len(log.reasons):,} of {len(splits.train):,} {items}.")
+    return data

@@ -17,7 +17,7 @@ FOLDER = "given"
 """The subfolder of the output folder with these files."""
 
 
-def given_files(model: OpenModel, arguments: Sequence[str], out: Path) -> list[Path]:
+def given_files(model: OpenModel, arguments: Sequence[str], out: Path, folder: str = FOLDER) -> list[Path]:
     """The files of arguments in order: files and folders as they are, and in place of consecutive texts a file with
     their items, which stays in the output folder, so that the call can be repeated.
 
@@ -26,6 +26,7 @@ def given_files(model: OpenModel, arguments: Sequence[str], out: Path) -> list[P
         arguments: each a path, or the text of an item where items are texts. What ends like a file of such items, or
             begins like an existing folder, is a path.
         out: the output folder.
+        folder: its subfolder for the file.
 
     Raises:
         NotFound: an argument is neither.
@@ -40,7 +41,7 @@ def given_files(model: OpenModel, arguments: Sequence[str], out: Path) -> list[P
             continue
         count += 1
         name = domain.items if count == 1 else f"{domain.items}-{count}"
-        paths.append(out / FOLDER / f"{name}{domain.ending}")
+        paths.append(out / folder / f"{name}{domain.ending}")
         domain.write([readable(name) for name in names], paths[-1], model.schema)
     return paths
 

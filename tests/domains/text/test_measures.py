@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_text import SENTENCES, lines_of, save_text_vae
+from small_text import SENTENCES, lines_of, save_text_vae, text_vae
 
 from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.text.domain import TEXT
 from vaekit.domains.text.fit import fit
 from vaekit.domains.text.measures import tokenization, word_counts
 from vaekit.evaluation.evaluate import Evaluation
+from vaekit.evaluation.vae_pass import DirectRunner, VAEPass
+from vaekit.families.parts.net import PointPart
 from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data
 from vaekit.tasks.model import open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
@@ -68,3 +70,17 @@ def test_tokenizations_are_named() -> None:
 def test_words_are_what_is_between_white_space() -> None:
     schema = fit(lines_of(["so, it  is !", "a"]), "words", 300, 64)
     assert word_counts(schema, schema.to_tensor(lines_of(["so, it  is !", "a"]))).tolist() == [4, 1]
+
+
+def test_the_nll_of_a_language_model_is_exact() -> None:
+    vae, schema = text_vae(posterior=PointPart(), encoder="none")
+    x = schema.to_tensor(lines_of(SENTENCES))
+    measures, missing = TEXT.measures(vae, schema, MeasureOptions(), torch.device("cpu"))
+    vae_pass = VAEPass(SENTENCES, x, DirectRunner(vae), 0, False)
+    values = {name: each for measure in measures.items for name, each in measure.compute(vae_pass).items()}
+    expected = -vae.likelihood(torch.zeros(4, 2)).log_prob(x)
+    torch.testing.assert_close(values["nll"], expected.double())
+    assert {"nll_per_token", "bleu"} <= {each.name for each in measures.pooled}
+    assert "nll" not in missing and "kl" in missing
+    plain, _ = text_vae(posterior=PointPart())
+    assert "nll" in TEXT.measures(plain, schema, MeasureOptions(), torch.device("cpu"))[1]
