@@ -86,3 +86,15 @@ def test_analogies(run: Run, vae: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [(), ("--from", "a"), ("--to", "a")])
 def test_half_an_analogy(run: Run, vae: Path, options: tuple[str, ...]) -> None:
     assert run("edit", "A dog runs.", "--vae", vae, *options).code == 2
+
+
+def test_index_and_search_by_a_sentence(run: Run, vae: Path, tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("text,stars\n" + "".join(f'"{text}",{n}\n' for n, text in enumerate(SENTENCES)))
+    assert run("index", tmp_path / "d.csv", "--vae", vae, "--out", tmp_path / "i").code == 0
+    for query in ("A cat sleeps.", "d.csv:3"):
+        found = run("search", query, "--index", tmp_path / "i", "-k", 2, "--out", tmp_path / "s", "--json")
+        assert found.code == 0
+        assert found.json["neighbors"][0]["item"] == "d.csv:3" and found.json["neighbors"][0]["itself"]
+        assert SENTENCES[1] in (tmp_path / "s" / "search.html").read_text()
+    assert run("search", "A cat runs.", "--index", tmp_path / "i").code == 0
+    assert run("search", "dog " * 100, "--index", tmp_path / "i").code == 1

@@ -78,8 +78,8 @@ def text_of(record: Record) -> str:
     match record:
         case Row() | TextRow(column=None):
             return ", ".join(f"{name}: {value}" for name, value in record.values.items())
-        case TextRow() if record.column in record.values:
-            return record.values[record.column]
+        case TextRow(column=str(column)):
+            return record.values.get(column, "")
         case Line():
             return record.text
         case _:

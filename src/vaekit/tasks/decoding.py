@@ -34,8 +34,9 @@ def generating_head(vae: VAE, purpose: str) -> Generates:
     Raises:
         BadPlan: the VAE generates no sequences.
     """
-    if isinstance(vae.to_likelihood, Generates):
-        return vae.to_likelihood
+    head: object = vae.to_likelihood
+    if isinstance(head, Generates):
+        return head
     raise BadPlan(
         f"This VAE decodes all values at once, and {purpose} is for sequences.",
         "Expected a VAE of sentences or molecules.",
