@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vaekit.errors import counted
-from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.tasks.options import DecodingOptions, EngineOptions, ModelOptions
 
 
 class WeightsKind(StrEnum):
@@ -72,6 +72,16 @@ Backend = Annotated[
     str,
     typer.Option("--backend", metavar="BACKEND", help="Convolution backend: auto, torch, or ncnn (CPU and fp32 only)."),
 ]
+Beam = Annotated[
+    int,
+    typer.Option(
+        "--beam",
+        metavar="N",
+        min=1,
+        max=100,
+        help="For sentences and molecules: keep the N most probable beginnings at each step; 1 is greedy search.",
+    ),
+]
 Weights = Annotated[
     WeightsKind | None,
     typer.Option(
@@ -102,6 +112,14 @@ Items = Annotated[
     list[Path],
     typer.Argument(
         metavar="ITEM", help="Files of the kind that the VAE takes (images, CSV, text), or folders of them."
+    ),
+]
+Given = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="ITEM",
+        help="Files of the kind that the VAE takes (images, CSV, text), or folders of them; or sentences and SMILES "
+        "themselves.",
     ),
 ]
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of images.")]
@@ -174,6 +192,7 @@ FLAGS: dict[type, dict[str, tuple[Any, Any]]] = {
         "memory": (Memory, None),
         "backend": (Backend, "auto"),
     },
+    DecodingOptions: {"beam": (Beam, 1)},
 }
 """The option and the default of each field of a record; fields without an option keep the default of the record."""
 

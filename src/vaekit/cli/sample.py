@@ -7,7 +7,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import log, print_facts, print_json, print_table, progress_bar, spinner
-from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.tasks.options import DecodingOptions, EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
     from vaekit.domains.sample_quality import SampleQuality
@@ -46,9 +46,13 @@ def sample(
             metavar="T",
             min=0,
             max=1000,
-            help="Factor on the standard deviation of a prior N(0, I); below 1, samples vary less.",
+            help="Factor on the standard deviation of N(0, I); of sentences and molecules, instead the temperature of "
+            "their tokens: below 1, the more probable ones.",
         ),
     ] = 1.0,
+    greedy: Annotated[
+        bool, typer.Option("--greedy", help="The most probable item of each latent, as --beam above 1 also implies.")
+    ] = False,
     size: Annotated[
         int | None,
         typer.Option(
@@ -60,14 +64,15 @@ def sample(
         ),
     ] = None,
     seed: options.Seed = 0,
+    decoding: DecodingOptions,
     engine: EngineOptions,
     as_json: options.Json = False,
 ) -> None:
     """Sample new items from a VAE.
 
     Draws latents from the VAE's own prior, or from a mixture of Gaussians fitted to the latents of data, and decodes
-    them. Images become PNG files and a sheet of the first 64; rows become a CSV file and sentences a text file. The
-    same seed gives the same samples, whatever their number.
+    them. Images become PNG files and a sheet of the first 64; rows become a CSV file and sentences a text file. Cells
+    of rows and tokens of sentences are drawn, too. The same seed gives the same samples, whatever their number.
 
     Rows are compared with --data: distances of the distributions of columns, differences of correlations, how well a
     classifier tells them from real rows, and whether they are closer to training rows than new real rows are. The last
@@ -78,8 +83,8 @@ def sample(
     from vaekit.tasks.sample import sample as run
 
     with spinner("loading the VAE"):
-        model = open_model(source, engine)
-    wanted = SampleOptions(count, prior, data, temperature, seed, size)
+        model = open_model(source, engine, decoding=decoding)
+    wanted = SampleOptions(count, prior, data, temperature, seed, size, greedy or decoding.beam > 1)
     with progress_bar(model.domain.items) as progress:
         result = run(model, out, wanted, progress)
     for note in result.notes:

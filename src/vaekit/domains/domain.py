@@ -203,6 +203,10 @@ class Domain(Protocol):
         in pixels is nothing to look at."""
 
     @property
+    def is_text(self) -> bool:
+        """Whether items are short texts (`str`), which people give and read on the command line."""
+
+    @property
     def similarity(self) -> ItemSimilarity | None:
         """The measure of similarity of items that people of the domain use; None where there is none."""
 

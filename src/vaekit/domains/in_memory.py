@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaekit.datasets.choose import split_held_out
-from vaekit.datasets.dataset import Dataset, Record, RecordFormat, Splits
+from vaekit.datasets.dataset import Dataset, Record, RecordFormat, Splits, Unchecked
 from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.domains.attribution import Attribution, Explanation, Reason
@@ -55,7 +56,7 @@ from vaekit.geometry import Geometry
 from vaekit.records import from_dict
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
-from vaekit.training.data import Tensors, TrainingData, describe_data
+from vaekit.training.data import Source, Tensors, TrainingData, describe_data
 from vaekit.training.recipe import Recipe
 from vaekit.vae import VAE
 
@@ -80,6 +81,7 @@ class InMemoryDomain(ABC):
     computing: tuple[str, ...] = ("torch", "numpy")
     batch_size: int = 1024
     samples_vary: bool = False
+    is_text: bool = False
     similarity: ItemSimilarity | None = None
     properties: Mapping[str, MeasureItems] = field(default_factory=dict)
     keeps_unusable: bool = False
@@ -106,8 +108,12 @@ class InMemoryDomain(ABC):
         """
 
     @abstractmethod
-    def original(self, record: Record) -> Any:
-        """A record as `write_pairs` writes it: exactly as it is in its file."""
+    def original(self, record: Record, schema: Schema) -> Any:
+        """A record as `write_pairs` writes it: exactly as it is in its file.
+
+        Raises:
+            BadItem: it has no such content.
+        """
 
     @abstractmethod
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
@@ -221,13 +227,16 @@ class InMemoryDomain(ABC):
         return None
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
-        return loaded_items(path, self.open(path, SkipLog()).train, schema, self.original)
+        return loaded_items(path, self.open(path, SkipLog()).train, schema, partial(self.original, schema=schema))
 
     def read_all(
         self, paths: Sequence[Path], schema: Schema, geometry: Geometry, limit: int | None = None
     ) -> LoadedItems:
         opened = {path: self.open(path, SkipLog()).train for path in paths}
-        files = [loaded_items(path, dataset, schema, self.original, limit) for path, dataset in opened.items()]
+        files = [
+            loaded_items(path, dataset, schema, partial(self.original, schema=schema), limit)
+            for path, dataset in opened.items()
+        ]
         skipped = {name: reason for file in files for name, reason in file.skipped.items()}
         if skipped:
             raise BadItem(
@@ -313,22 +322,42 @@ def training_tensors(splits: Splits, schema: Schema, held_out: float | None, ite
     Raises:
         NoTrainingData: no item can be trained on.
     """
+    return split_data(splits, schema, held_out, items, log, lambda parts: Tensors(torch.cat(list(parts))))
+
+
+def split_data(
+    splits: Splits,
+    schema: Schema,
+    held_out: float | None,
+    items: str,
+    log: SkipLog,
+    source: Callable[[Iterable[Tensor]], Source],
+) -> TrainingData:
+    """All items, with a source that is made of their batches; see `training_tensors`.
+
+    Raises:
+        NoTrainingData: no item can be trained on.
+    """
     kept, apart = split_held_out(splits, held_out, items)
-    train = tensor_of(splits.train, kept, schema, log)
+    train = source(tensors_of(splits.train, kept, schema, log))
     if not len(train):
         reason = next(iter(log.reasons.values()), "")
         raise NoTrainingData(f"None of {len(kept):,} {items} can be trained on.", reason, "")
     evaluated = tensor_of(splits.train if splits.test is None else splits.test, apart, schema, log)
     log.write()
-    return TrainingData(Tensors(train), evaluated if len(evaluated) else None, describe_data(splits, len(apart)))
+    return TrainingData(train, evaluated if len(evaluated) else None, describe_data(splits, len(apart)))
 
 
 def tensor_of(dataset: Dataset, numbers: NDArray[np.int64], schema: Schema, log: SkipLog) -> Tensor:
     """The items of these numbers that can be read, (n, ...)."""
-    parts = [schema.example()[:0]]
+    return torch.cat(list(tensors_of(dataset, numbers, schema, log)))
+
+
+def tensors_of(dataset: Dataset, numbers: NDArray[np.int64], schema: Schema, log: SkipLog) -> Iterator[Tensor]:
+    """The items of these numbers that can be read, in batches (b, ...), of which the first one is empty."""
+    yield schema.example()[:0]
     for start in range(0, len(numbers), AT_ONCE):
-        parts += batch_of(dataset, numbers[start : start + AT_ONCE].tolist(), schema, log)
-    return torch.cat(parts)
+        yield from batch_of(dataset, numbers[start : start + AT_ONCE].tolist(), schema, log)
 
 
 def batch_of(dataset: Dataset, numbers: Sequence[int], schema: Schema, log: SkipLog) -> list[Tensor]:
@@ -405,7 +434,9 @@ def loaded_items(
     unusable: dict[int, Any] = {}
     for number in sorted(set(range(count)).difference(read)):
         with suppress(BadItem, NotFound):
-            unusable[number] = original(dataset.read(number))
+            unusable[number] = original(
+                dataset.unchecked(number) if isinstance(dataset, Unchecked) else dataset.read(number)
+            )
     places = {number: place for place, number in enumerate(sorted([*read, *unusable]))}
     others = {places[number]: item for number, item in unusable.items()}
     return LoadedItems([names[number] for number in read], x, dict(log.reasons), originals, others)

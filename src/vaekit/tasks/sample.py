@@ -49,10 +49,13 @@ class SampleOptions:
     data: Path | None = None
     """The data that the prior is fitted to, and that samples are compared with, in domains that have measures of it."""
     temperature: float = 1.0
-    """Factor on the standard deviation of a normal prior."""
+    """Factor on the standard deviation of a normal prior; of a VAE of sequences, instead the temperature of tokens. 0
+    takes the most probable ones."""
     seed: int = 0
     size: int | None = None
     """Side of the items, for a VAE that takes any size; None for the domain's default."""
+    greedy: bool = False
+    """Take the most probable values of items, even where samples vary."""
 
 
 @dataclass(frozen=True)
@@ -148,13 +151,24 @@ def batches(
 ) -> Iterator[Tensor]:
     """Samples (b, ...), as the VAE returns them."""
     at_once = max(1, VALUES // (model.engine.geometry.channels * prod(size)))
-    for start, z in latents(prior, shape, options):
+    for start, z in latents(prior, shape, options, prior_factor(model, options)):
         wanted = options.count - start
-        if model.domain.samples_vary:  # all of the chunk, as the values of the first ones would depend on the number
-            yield model.draw(z, size, generator_for(options.seed, "values", start))[:wanted]
+        if varies(model, options):  # all of the chunk, as the values of the first ones would depend on the number
+            generator = generator_for(options.seed, "values", start)
+            yield model.draw(z, size, generator, options.temperature)[:wanted]
             continue
         for part in z[:wanted].split(at_once):
             yield model.decode(part, size)
+
+
+def varies(model: OpenModel, options: SampleOptions) -> bool:
+    """Whether values are drawn from p(x|z), rather than the most probable ones taken."""
+    return model.domain.samples_vary and not options.greedy and not (model.generates and options.temperature == 0)
+
+
+def prior_factor(model: OpenModel, options: SampleOptions) -> float:
+    """The factor on the standard deviation of the prior."""
+    return 1.0 if model.generates else options.temperature
 
 
 def item_size(model: OpenModel, options: SampleOptions) -> tuple[int, ...]:
@@ -176,7 +190,8 @@ def prior_of(model: OpenModel, options: SampleOptions, progress: Progress = no_p
         raise BadPlan(
             f"The temperature is {options.temperature:g}.", f"Expected 0 to {HOTTEST:,}.", "1 samples the prior itself."
         )
-    if options.temperature != 1 and (options.prior == FITTED or not isinstance(model.engine.vae.prior, StandardNormal)):
+    normal = options.prior != FITTED and isinstance(model.engine.vae.prior, StandardNormal)
+    if prior_factor(model, options) != 1 and not normal:
         raise BadPlan("Only the prior N(0, I) has a temperature.", "Expected --temperature 1.", "")
     if options.prior == FITTED:
         return fitted_prior(model, options, progress)
@@ -215,12 +230,14 @@ def fitted_prior(model: OpenModel, options: SampleOptions, progress: Progress) -
     return prior, f"{kind}, fitted to {len(z):,} {model.domain.items}{left_out}"
 
 
-def latents(prior: SampledPrior, shape: tuple[int, ...], options: SampleOptions) -> Iterator[tuple[int, Tensor]]:
+def latents(
+    prior: SampledPrior, shape: tuple[int, ...], options: SampleOptions, factor: float
+) -> Iterator[tuple[int, Tensor]]:
     """Latents (b, *shape) in chunks, with the number of the first one; the last chunk may have too many."""
     chunk = min(CHUNK, max(1, VALUES // prod(shape)))
     for start in range(0, options.count, chunk):
         z = prior.sample(torch.empty(chunk, *shape), generator_for(options.seed, "sample", start))
-        yield start, z * options.temperature
+        yield start, z * factor
 
 
 def size_notes(size: tuple[int, ...], options: SampleOptions) -> tuple[str, ...]:

@@ -115,6 +115,7 @@ class Images:
     ending: str = ".png"
     batch_size: int = 1
     samples_vary: bool = False
+    is_text: bool = False
     similarity: None = None
     properties: Mapping[str, MeasureItems] = field(default_factory=dict)
 

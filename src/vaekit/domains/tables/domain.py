@@ -100,7 +100,8 @@ class Tables(InMemoryDomain):
     def text(self, item: Mapping[str, str]) -> str:
         return ", ".join(f"{name}: {value}" for name, value in item.items())
 
-    def original(self, record: Record) -> Mapping[str, str]:
+    def original(self, record: Record, schema: Schema) -> Mapping[str, str]:
+        del schema
         assert isinstance(record, Row)
         return record.values
 
