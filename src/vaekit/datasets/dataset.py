@@ -2,8 +2,8 @@
 
 A container has records of one type: `FileRecord` (a folder), `BytesRecord` (a tar, a column of an Arrow file),
 `ArrayRecord` (npz, npy, idx), `Row` (CSV, Parquet, Arrow, npz, npy), `Line` (text), `TextRow` (a table with a column of
-text), `NamedLine` (smi) or `Block` (SD files). Some can be read as several types. A domain lists the types that it reads
-in a `RecordFormat`.
+text), `NamedLine` (smi) or `Block` (SD files). Some can be read as several types. A domain lists those that it reads in
+a `RecordFormat`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

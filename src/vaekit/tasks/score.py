@@ -11,8 +11,13 @@ import torch
 from torch import Tensor
 
 from vaekit.anomaly.reference import ALL_SCORES, RELATIVE_SCORES, Reference
+<<<<<<< HEAD
 from vaekit.anomaly.reference_files import find_reference, load_reference, record_path, reference_paths, save_beside
 from vaekit.anomaly.scores import DRAWS, LIKELIHOOD, Scorer, check_has_prior
+=======
+from vaekit.anomaly.reference_files import find_reference, load_reference, save_beside
+from vaekit.anomaly.scores import DRAWS, LIKELIHOOD, PER_TOKEN, Scorer, check_has_prior
+>>>>>>> h-opt
 from vaekit.anomaly.thresholds import Threshold
 from vaekit.atomic import atomic_file
 from vaekit.domains.domain import ItemBatch, ItemStream
@@ -23,8 +28,23 @@ from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
 from vaekit.tasks.reference import FittedReference, ThresholdOptions, fit_reference, labelled_stream, normal_in
+<<<<<<< HEAD
 from vaekit.tasks.score_lines import Detection, Totals, check_scores_output, header_of, lines_of, record_beside
 from vaekit.tasks.scorer import scorer_of, usable_places
+=======
+from vaekit.tasks.scorer import is_empty, scorer_of, usable_places
+
+DEFAULT = "default"
+"""The score that suits the items of a VAE; see `score_of`."""
+HEADER = ("item", "score", "flagged", "reason")
+LABEL = "label"
+"""The last column, if there are labels."""
+DIGITS = 9
+"""Significant digits of written scores."""
+MOST_REASONS = 20
+"""Items without a score that a result lists."""
+NOT_FINITE, NO_VALUE = "Its score is not a number.", "All of its values are missing."
+>>>>>>> h-opt
 
 
 @dataclass(frozen=True)
@@ -35,8 +55,8 @@ class ScoreOptions:
     """The name or path of the VAE, beside which statistics of normal data are kept."""
     models: Sequence[Path] | None = None
     """The models folders; None for the user's own."""
-    score: str = LIKELIHOOD
-    """One of `ALL_SCORES`."""
+    score: str = DEFAULT
+    """One of `ALL_SCORES`; "default" is `per-token` for sequences, and `likelihood` for others."""
     reference: Path | None = None
     """Normal data, whose statistics and thresholds are computed and kept; None for those that were kept before."""
     threshold: ThresholdOptions = field(default_factory=ThresholdOptions)
@@ -109,7 +129,7 @@ def score(
         HalfMissing: the VAE lacks a half.
         CannotWrite: the disk is full, or the output exists and holds no scores.
     """
-    check_score(options.score)
+    options = replace(options, score=score_of(model, options.score))
     if not exists(data) and "{" not in data.name:  # before the reference takes its time
         raise not_found(data)
     check_scores_output(out, inputs_of(model, data, options))
@@ -180,6 +200,18 @@ def statistics_for(
     return Statistics(
         fitted.reference, path, True, fitted.labelled, notes_on(fitted, model.domain.item, model.domain.items)
     )
+
+
+def score_of(model: OpenModel, name: str) -> str:
+    """The name of a score, or the default for the items of a VAE.
+
+    Raises:
+        BadPlan: there is none of this name.
+    """
+    if name == DEFAULT:
+        return LIKELIHOOD if model.schema.example().is_floating_point() else PER_TOKEN
+    check_score(name)
+    return name
 
 
 def check_score(name: str) -> None:
