@@ -58,17 +58,14 @@ class SampleOptions:
     seed: int = 0
     size: int | None = None
     """Side of the items, for a VAE that takes any size; None for the domain's default."""
-<<<<<<< HEAD
     greedy: bool = False
     """Take the most probable values of items, even where samples vary."""
-=======
     unique: bool = False
     """Each item once."""
     new_to: Path | None = None
     """Only items that are not in these data."""
     keep_invalid: bool = False
     """Keep items that are none of the domain, such as SMILES of no molecule."""
->>>>>>> h-opt
 
 
 @dataclass(frozen=True)
@@ -197,20 +194,10 @@ def batches(
 ) -> Iterator[Tensor]:
     """Samples (b, ...), as the VAE returns them, until none are missing, or too many were drawn."""
     at_once = max(1, VALUES // (model.engine.geometry.channels * prod(size)))
-<<<<<<< HEAD
-    for start, z in latents(prior, shape, options, prior_factor(model, options)):
-        wanted = options.count - start
-        if varies(model, options):  # all of the chunk, as the values of the first ones would depend on the number
-            generator = generator_for(options.seed, "values", start)
-            yield model.draw(z, size, generator, options.temperature)[:wanted]
-            continue
-        for part in z[:wanted].split(at_once):
-            yield model.decode(part, size)
-=======
     continuous = model.schema.example().is_floating_point()
-    for start, z in latents(prior, shape, options):
-        if model.domain.samples_vary:  # all of the chunk, as the values of the first ones would depend on the number
-            yield model.draw(z, size, generator_for(options.seed, "values", start))
+    for start, z in latents(prior, shape, options, prior_factor(model, options)):
+        if varies(model, options):  # all of the chunk, as the values of the first ones would depend on the number
+            yield model.draw(z, size, generator_for(options.seed, "values", start), options.temperature)
         elif not continuous:  # all, too: where two tokens are about equally probable, rounding decides
             yield model.decode(z, size)
         else:
@@ -228,7 +215,6 @@ def decoded_parts(
         part = z[start : start + min(at_once, missing())]
         yield model.decode(part, size)
         start += len(part)
->>>>>>> h-opt
 
 
 def varies(model: OpenModel, options: SampleOptions) -> bool:
@@ -300,15 +286,10 @@ def fitted_prior(model: OpenModel, options: SampleOptions, progress: Progress) -
     return prior, f"{kind}, fitted to {len(z):,} {model.domain.items}{left_out}"
 
 
-<<<<<<< HEAD
 def latents(
     prior: SampledPrior, shape: tuple[int, ...], options: SampleOptions, factor: float
 ) -> Iterator[tuple[int, Tensor]]:
-    """Latents (b, *shape) in chunks, with the number of the first one; the last chunk may have too many."""
-=======
-def latents(prior: SampledPrior, shape: tuple[int, ...], options: SampleOptions) -> Iterator[tuple[int, Tensor]]:
     """Latents (b, *shape) in chunks, with the number of the first one, for as many rounds as there may be."""
->>>>>>> h-opt
     chunk = min(CHUNK, max(1, VALUES // prod(shape)))
     for start in range(0, max(FEWEST_DRAWS, MOST_ROUNDS * options.count), chunk):
         z = prior.sample(torch.empty(chunk, *shape), generator_for(options.seed, "sample", start))

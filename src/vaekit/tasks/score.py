@@ -11,13 +11,8 @@ import torch
 from torch import Tensor
 
 from vaekit.anomaly.reference import ALL_SCORES, RELATIVE_SCORES, Reference
-<<<<<<< HEAD
 from vaekit.anomaly.reference_files import find_reference, load_reference, record_path, reference_paths, save_beside
-from vaekit.anomaly.scores import DRAWS, LIKELIHOOD, Scorer, check_has_prior
-=======
-from vaekit.anomaly.reference_files import find_reference, load_reference, save_beside
 from vaekit.anomaly.scores import DRAWS, LIKELIHOOD, PER_TOKEN, Scorer, check_has_prior
->>>>>>> h-opt
 from vaekit.anomaly.thresholds import Threshold
 from vaekit.atomic import atomic_file
 from vaekit.domains.domain import ItemBatch, ItemStream
@@ -28,23 +23,11 @@ from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
 from vaekit.tasks.reference import FittedReference, ThresholdOptions, fit_reference, labelled_stream, normal_in
-<<<<<<< HEAD
 from vaekit.tasks.score_lines import Detection, Totals, check_scores_output, header_of, lines_of, record_beside
 from vaekit.tasks.scorer import scorer_of, usable_places
-=======
-from vaekit.tasks.scorer import is_empty, scorer_of, usable_places
 
 DEFAULT = "default"
 """The score that suits the items of a VAE; see `score_of`."""
-HEADER = ("item", "score", "flagged", "reason")
-LABEL = "label"
-"""The last column, if there are labels."""
-DIGITS = 9
-"""Significant digits of written scores."""
-MOST_REASONS = 20
-"""Items without a score that a result lists."""
-NOT_FINITE, NO_VALUE = "Its score is not a number.", "All of its values are missing."
->>>>>>> h-opt
 
 
 @dataclass(frozen=True)
