@@ -14,7 +14,10 @@ from vaekit.tasks.options import EngineOptions, ModelOptions
 def search(
     item: Annotated[
         str,
-        typer.Argument(metavar="ITEM", help="A file, whose first item is taken, or the name of an item of the index."),
+        typer.Argument(
+            metavar="ITEM",
+            help="A file, whose first item is taken; the name of an item of the index; or a sentence or SMILES.",
+        ),
     ],
     index: Annotated[Path, typer.Option("--index", metavar="INDEX", help="Folder of the index.")],
     k: Annotated[int, typer.Option("-k", metavar="N", min=1, max=10_000, help="Number of neighbors.")] = 10,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,12 +21,14 @@ from vaekit.domains.files import (
     unchanged,
 )
 from vaekit.domains.finite_results import check_finite
-from vaekit.errors import BadCorrection
-from vaekit.evaluation.measures import ItemMeasure
+from vaekit.errors import BadCorrection, printable
+from vaekit.evaluation.measures import ItemMeasure, PooledMeasure, Result
 from vaekit.evaluation.vae_pass import EngineRunner, VAEPass
 from vaekit.pipeline import Stages
 from vaekit.runtime.engine import Engine
 
+SHOWN_PARTS = 3
+"""Parts of items whose errors are part of a note."""
 SHOWN_REASONS = 10
 """Skipped items of a file whose reasons are part of its note."""
 
@@ -52,6 +54,8 @@ class ReconstructedFile:
     """The same for people: title to number with unit."""
     seconds: float
     """Encode and decode, without reading and writing."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """Errors of single parts of items, such as columns, by name; the worst first."""
 
     @property
     def source(self) -> Path:
@@ -115,6 +119,10 @@ class RecordFiles:
     schema: Schema
     measure: ItemMeasure
     """Of items and their reconstructions."""
+    parts: PooledMeasure | None = None
+    """Of single parts of them, such as columns."""
+    keeps_unusable: bool = False
+    """Whether items that cannot be read are written as they are, in their places, with the reconstructions."""
     files: ClassVar[str] = "files"
     correction: ClassVar[None] = None
 
@@ -152,10 +160,11 @@ class RecordFiles:
             loaded, passed, seconds = ran
             check_finite(passed.result, self.engine)
             items, target = self.schema.to_items(passed.result), outputs[path]
-            self.domain.write(items, target, self.schema)
+            self.domain.write(self.with_unusable(items, loaded), target, self.schema)
             pairs = side_by_side_path(target) if side_by_side else None
             if pairs is not None:
                 self.domain.write_pairs(loaded.originals, items, pairs, self.schema)
+            parts = part_results(self.parts, passed)
             values = {name: float(each.nanmean()) for name, each in self.measure.compute(passed).items()}
             return ReconstructedFile(
                 file=path,
@@ -164,13 +173,25 @@ class RecordFiles:
                 items=len(items),
                 latent_shape=tuple(passed.latents.shape[1:]),
                 measures=values,
+                parts={result.quantity.title: result.value for result in parts},
                 texts={each.title: each.text(values[each.name]) for each in self.measure.quantities},
                 seconds=seconds,
                 skipped=loaded.skipped,
-                notes=skip_notes(loaded, self.domain.items),
+                notes=(
+                    *skip_notes(loaded, self.domain.items, "left as they are" if self.keeps_unusable else "skipped"),
+                    *worst_parts(parts),
+                ),
             )
 
         return Stages(self.read, run, write, value_count)
+
+    def with_unusable(self, items: Sequence[Any], loaded: LoadedItems) -> Sequence[Any]:
+        """The results in the order of the file, with the items that cannot be read among them if they are kept."""
+        if not self.keeps_unusable or not loaded.unusable:
+            return items
+        rest = iter(items)
+        count = len(items) + len(loaded.unusable)
+        return [loaded.unusable[place] if place in loaded.unusable else next(rest) for place in range(count)]
 
     def encode(self, origin: LatentOrigin, outputs: Mapping[Path, Path]) -> Stages[Path, Any, Any, FileResult]:
         def run(_: Path, loaded: LoadedItems) -> tuple[LoadedItems, Posterior]:
@@ -217,11 +238,34 @@ def value_count(loaded: LoadedItems) -> int:
     return loaded.x.numel()
 
 
-def skip_notes(loaded: LoadedItems, items: str) -> tuple[str, ...]:
-    """How many items were skipped, and why the first ones were."""
+def part_results(measure: PooledMeasure | None, vae_pass: VAEPass) -> Sequence[Result]:
+    """The results for single parts of items; empty where these are not measured."""
+    if measure is None:
+        return ()
+    pool = measure.pool()
+    pool.add(measure.rows(vae_pass).float().cpu())
+    return pool.result().results
+
+
+def worst_parts(results: Sequence[Result]) -> tuple[str, ...]:
+    """The worst of several parts, as a note."""
+    if len(results) < 2:
+        return ()
+    shown = (f"{printable(each.quantity.title)} {each.quantity.text(each.value)}" for each in results[:SHOWN_PARTS])
+    return (f"largest errors: {', '.join(shown)}",)
+
+
+def skip_notes(loaded: LoadedItems, items: str, outcome: str = "skipped") -> tuple[str, ...]:
+    """How many items were skipped, and why the first ones were.
+
+    Args:
+        loaded: the items.
+        items: plural noun for messages.
+        outcome: what became of those that cannot be read.
+    """
     if not loaded.skipped:
         return ()
     skipped = len(loaded.skipped)
     reasons = " ".join(list(loaded.skipped.values())[:SHOWN_REASONS])
     more = f" There are {skipped - SHOWN_REASONS:,} more." if skipped > SHOWN_REASONS else ""
-    return (f"skipped {skipped:,} of {skipped + len(loaded.x):,} {items}: {reasons}{more}",)
+    return (f"{outcome} {skipped:,} of {skipped + len(loaded.x):,} {items}: {reasons}{more}",)

@@ -53,10 +53,13 @@ class SampleOptions:
     data: Path | None = None
     """The data that the prior is fitted to, and that samples are compared with, in domains that have measures of it."""
     temperature: float = 1.0
-    """Factor on the standard deviation of a normal prior."""
+    """Factor on the standard deviation of a normal prior; of a VAE of sequences, instead the temperature of tokens. 0
+    takes the most probable ones."""
     seed: int = 0
     size: int | None = None
     """Side of the items, for a VAE that takes any size; None for the domain's default."""
+    greedy: bool = False
+    """Take the most probable values of items, even where samples vary."""
     unique: bool = False
     """Each item once."""
     new_to: Path | None = None
@@ -192,9 +195,9 @@ def batches(
     """Samples (b, ...), as the VAE returns them, until none are missing, or too many were drawn."""
     at_once = max(1, VALUES // (model.engine.geometry.channels * prod(size)))
     continuous = model.schema.example().is_floating_point()
-    for start, z in latents(prior, shape, options):
-        if model.domain.samples_vary:  # all of the chunk, as the values of the first ones would depend on the number
-            yield model.draw(z, size, generator_for(options.seed, "values", start))
+    for start, z in latents(prior, shape, options, prior_factor(model, options)):
+        if varies(model, options):  # all of the chunk, as the values of the first ones would depend on the number
+            yield model.draw(z, size, generator_for(options.seed, "values", start), options.temperature)
         elif not continuous:  # all, too: where two tokens are about equally probable, rounding decides
             yield model.decode(z, size)
         else:
@@ -212,6 +215,16 @@ def decoded_parts(
         part = z[start : start + min(at_once, missing())]
         yield model.decode(part, size)
         start += len(part)
+
+
+def varies(model: OpenModel, options: SampleOptions) -> bool:
+    """Whether values are drawn from p(x|z), rather than the most probable ones taken."""
+    return model.domain.samples_vary and not options.greedy and not (model.generates and options.temperature == 0)
+
+
+def prior_factor(model: OpenModel, options: SampleOptions) -> float:
+    """The factor on the standard deviation of the prior."""
+    return 1.0 if model.generates else options.temperature
 
 
 def item_size(model: OpenModel, options: SampleOptions) -> tuple[int, ...]:
@@ -233,7 +246,8 @@ def prior_of(model: OpenModel, options: SampleOptions, progress: Progress = no_p
         raise BadPlan(
             f"The temperature is {options.temperature:g}.", f"Expected 0 to {HOTTEST:,}.", "1 samples the prior itself."
         )
-    if options.temperature != 1 and (options.prior == FITTED or not isinstance(model.engine.vae.prior, StandardNormal)):
+    normal = options.prior != FITTED and isinstance(model.engine.vae.prior, StandardNormal)
+    if prior_factor(model, options) != 1 and not normal:
         raise BadPlan("Only the prior N(0, I) has a temperature.", "Expected --temperature 1.", "")
     if options.prior == FITTED:
         return fitted_prior(model, options, progress)
@@ -272,12 +286,14 @@ def fitted_prior(model: OpenModel, options: SampleOptions, progress: Progress) -
     return prior, f"{kind}, fitted to {len(z):,} {model.domain.items}{left_out}"
 
 
-def latents(prior: SampledPrior, shape: tuple[int, ...], options: SampleOptions) -> Iterator[tuple[int, Tensor]]:
+def latents(
+    prior: SampledPrior, shape: tuple[int, ...], options: SampleOptions, factor: float
+) -> Iterator[tuple[int, Tensor]]:
     """Latents (b, *shape) in chunks, with the number of the first one, for as many rounds as there may be."""
     chunk = min(CHUNK, max(1, VALUES // prod(shape)))
     for start in range(0, max(FEWEST_DRAWS, MOST_ROUNDS * options.count), chunk):
         z = prior.sample(torch.empty(chunk, *shape), generator_for(options.seed, "sample", start))
-        yield start, z * options.temperature
+        yield start, z * factor
 
 
 def size_notes(size: tuple[int, ...], options: SampleOptions) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from vaekit.checkpoints.latent_files import SUFFIX
@@ -24,6 +25,7 @@ from vaekit.retrieval.matrix import REBUILD, Vectors
 from vaekit.retrieval.rows import Entry
 from vaekit.retrieval.update import checked_vectors
 from vaekit.tasks.embeddings import LOOK, MEANING, preparation_of, prepare_for, stored_embedding
+from vaekit.tasks.given import readable
 from vaekit.tasks.index_quality import neighbors_of
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
@@ -107,7 +109,7 @@ def search(
 
     Args:
         model: the VAE of the index; see `description_of`.
-        item: a file, whose first item is the query, or the name of an item of the index.
+        item: a file, whose first item is the query, the name of an item of the index, or where items are texts, a text.
         folder: of the index.
         options: how.
         out: a folder for a contact sheet, a page and a record; None for none.
@@ -234,7 +236,7 @@ def check_model(opened: Index, model: OpenModel) -> None:
 
 
 def query_of(model: OpenModel, item: str, opened: Index, options: SearchOptions) -> Query:
-    """The query: the first item of a file, or an item of the index.
+    """The query: the first item of a file, an item of the index, or a text where items are texts.
 
     Raises:
         NotFound, BadItem: there is no such item, or it cannot be read or embedded.
@@ -244,6 +246,8 @@ def query_of(model: OpenModel, item: str, opened: Index, options: SearchOptions)
     if exists(path):
         return query_of_file(model, path, opened, options)
     row = next(iter(opened.rows.named(item)), None)
+    if row is None and model.domain.is_text:
+        return query_of_text(model, item, opened, options)
     if row is None:
         raise NotFound(
             f"There is no file {printable(item)}, and no item of this name in the index {opened.folder}.",
@@ -251,6 +255,14 @@ def query_of(model: OpenModel, item: str, opened: Index, options: SearchOptions)
             "Check the name.",
         )
     return Query(row.entry.name, opened.vectors_of([row])[0], row.entry.digest, row.entry.label, row.entry)
+
+
+def query_of_text(model: OpenModel, text: str, opened: Index, options: SearchOptions) -> Query:
+    """An item given as text."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"query{model.domain.ending}"
+        model.domain.write([readable(text)], path, model.schema)
+        return replace(query_of_file(model, path, opened, options), name=text)
 
 
 def query_of_file(model: OpenModel, path: Path, opened: Index, options: SearchOptions) -> Query:
