@@ -67,7 +67,7 @@ class InformationPool:
             return PooledResult(not_measured={INFORMATION.name: reason, ACTIVE.name: reason})
         mean, log_variance, z = torch.stack(self.kept).double().chunk(3, dim=1)
         nats = float(mutual_information(z, mean, log_variance))
-        active = active_units(self.moments.covariance.diagonal())
+        active = float(active_units(self.moments.covariance.diagonal()))
         return PooledResult(
             (
                 Result(INFORMATION, nats, count=len(self.kept)),
