@@ -21,11 +21,13 @@ from vaekit.domains.molecules.drawings import captions, image, write_drawing
 from vaekit.domains.molecules.measures import molecule_errors
 from vaekit.domains.molecules.properties import PROPERTIES
 from vaekit.domains.molecules.records import FORMAT, name_of, open_molecules, text_of
+from vaekit.domains.molecules.sample_quality import MOST, MoleculeComparison, known_molecules, some_molecules
 from vaekit.domains.molecules.schema import MoleculeSchema, schema_from
 from vaekit.domains.molecules.settings import MoleculeSettings
 from vaekit.domains.molecules.similarity import tanimoto
 from vaekit.domains.molecules.token_store import TokenStore, convert_all, token_store
 from vaekit.domains.molecules.training_data import fit, source_of
+from vaekit.domains.sample_quality import CompareSamples
 from vaekit.errors import NoTrainingData
 from vaekit.evaluation.measures import ItemMeasure
 from vaekit.training.data import TrainingData, describe_data
@@ -73,6 +75,31 @@ class Molecules(InMemoryDomain):
         texts = [text_of(record, settings.column) for record in records]
         store = convert_all(texts, settings.codec, settings.normal)
         return fit(store, np.arange(len(texts)), settings)
+
+    def sample_comparison(self, path: Path, schema: Schema) -> CompareSamples:
+        """The data are those that the VAE was trained on, too."""
+        return self.sample_evaluation(path, path, schema)
+
+    def sample_evaluation(self, data: Path, trained_on: Path | None, schema: Schema) -> CompareSamples:
+        assert isinstance(schema, MoleculeSchema)
+        store = self._whole_store(data, schema)
+        known = None
+        if trained_on is not None:
+            same = store if trained_on == data else self._whole_store(trained_on, schema)
+            known = known_molecules(same, schema.codec)
+        return MoleculeComparison(schema, some_molecules(store, schema.codec, MOST), known)
+
+    def _whole_store(self, path: Path, schema: MoleculeSchema) -> TokenStore:
+        """All molecules at a path.
+
+        Raises:
+            NotFound, NoTrainingData: there are none.
+        """
+        store = token_store(self.open(path, SkipLog()).train, schema.codec, schema.normal, schema.column, silent)
+        if not len(store.flat):
+            reason = store.message(0, "The first molecule")
+            raise NoTrainingData(f"{path} has no molecule that can be read.", reason, "")
+        return store
 
     def read_schema(self, plain: Mapping[str, Any]) -> MoleculeSchema:
         return schema_from(plain)
@@ -139,4 +166,5 @@ MOLECULES = Molecules(
     similarity=ItemSimilarity("Tanimoto", tanimoto),
     properties=PROPERTIES,
     keeps_unusable=True,
+    samples_vary=True,
 )
