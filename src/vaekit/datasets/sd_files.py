@@ -22,12 +22,12 @@ def read_blocks(path: Path, name: str, say: Callable[[str], None]) -> tuple[list
     its end, which a file with one block never has.
 
     Raises:
-        NoTrainingData: it cannot be read, is not text, or does not fit into memory.
+        NoTrainingData: it cannot be read, is not text, or is too large.
     """
     found: list[tuple[str, int, str]] = []
     held: list[str] = []
     start = number = 1
-    with TextBlocks(path, say, EXPECTED, hashed=True, limit=TABLE) as blocks:
+    with TextBlocks(path, say, EXPECTED, hashed=True, limit=TABLE, longest=TABLE) as blocks:
         for block in blocks.read():
             for line in lines_of(block):
                 number += 1
