@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 import vaekit
 from vaekit.datasets.dataset import Line, Row
 from vaekit.domains.tables.schema import fit as table_schema
-from vaekit.domains.text.schema import fit as text_schema
+from vaekit.domains.text.fit import fit as text_schema
 from vaekit.evaluation.evaluate import EvaluationData, Measures, evaluate
 from vaekit.evaluation.journal import ITEMS
 from vaekit.evaluation.measures import evidence, rate

@@ -7,7 +7,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import progress_bar, show_results, spinner
-from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.tasks.options import DecodingOptions, EngineOptions, ModelOptions
 
 
 @options.with_records
@@ -19,6 +19,7 @@ def decode(
     out: options.Out,
     *,
     source: ModelOptions,
+    decoding: DecodingOptions,
     engine: EngineOptions,
     correct: options.Correct = False,
     as_json: options.Json = False,
@@ -32,7 +33,7 @@ def decode(
     from vaekit.tasks.model import open_model
 
     with spinner("loading the VAE"):
-        model = open_model(source, engine, correct)
+        model = open_model(source, engine, correct, decoding)
     with progress_bar(model.items.files) as progress:
         batch = run(model, latents, out, progress)
     facts: dict[str, Any] = {"vae": source.vae}

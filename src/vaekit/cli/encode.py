@@ -7,7 +7,7 @@ from vaekit.tasks.options import EngineOptions, ModelOptions
 
 @options.with_records
 def encode(
-    items: options.Items,
+    items: options.Given,
     out: options.Out,
     *,
     source: ModelOptions,
@@ -21,12 +21,13 @@ def encode(
     of images is dropped.
     """
     from vaekit.tasks.encode import encode as run
+    from vaekit.tasks.given import given_files
     from vaekit.tasks.model import open_model
 
     with spinner("loading the VAE"):
         model = open_model(source, engine)
     with progress_bar(model.items.files) as progress:
-        batch = run(model, items, out, progress)
+        batch = run(model, given_files(model, items, out), out, progress)
     facts = {"vae": source.vae, "fingerprint": model.origin.fingerprint}
     remarks = [f"{source.vae}: {note}" for note in model.notes]
     show_results(batch, facts, "latents", f"{source.vae}: raw latents", remarks, out, as_json)

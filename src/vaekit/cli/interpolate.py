@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import log, print_facts, print_json, progress_bar, spinner
-from vaekit.tasks.options import EngineOptions, LatentOptions, ModelOptions
+from vaekit.cli.output import log, print_facts, print_json, print_lines, progress_bar, spinner
+from vaekit.tasks.options import DecodingOptions, EngineOptions, LatentOptions, ModelOptions
 
 SHOWN = 8
 """Items, and ghost indices, that are listed at most."""
@@ -16,7 +16,7 @@ SHOWN = 8
 
 @options.with_records
 def interpolate(
-    items: options.Items,
+    items: options.Given,
     *,
     source: ModelOptions,
     out: options.Out = Path("interpolation"),
@@ -42,27 +42,30 @@ def interpolate(
     ] = None,
     sample: options.Sample = False,
     seed: options.Seed = 0,
+    decoding: DecodingOptions,
     engine: EngineOptions,
     as_json: options.Json = False,
 ) -> None:
     """Interpolate between two or more items.
 
     Encodes the items, follows a path through their latents in the given order, and decodes every point. Images become a
-    strip (PNG) and an animation, resized and cropped to the size of the first one; rows of tables become a CSV file and
-    sentences a text file, one line per point. Ghost index: the distance of the item in the middle to the average of the
-    two ends, relative to the distance of the ends. Near 0, the items cross-fade, as with all VAEs of latent diffusion,
-    whose latents are maps; with VAEs of one vector per item, they change into each other.
+    strip (PNG) and an animation, resized and cropped to the size of the first one; rows of tables become a CSV file.
+    Sentences and SMILES, which can be given themselves, become a text file, one line per point, and are printed.
+    Ghost index: the distance of the item in the middle to the average of the two ends, relative to the distance of the
+    ends. Near 0, the items cross-fade, as with all VAEs of latent diffusion, whose latents are maps; with VAEs of one
+    vector per item, they change into each other.
     """
     from vaekit.latents.ghost import meaning_of
+    from vaekit.tasks.given import given_files
     from vaekit.tasks.interpolate import InterpolationOptions
     from vaekit.tasks.interpolate import interpolate as run
     from vaekit.tasks.model import open_model
 
     with spinner("loading the VAE"):
-        model = open_model(source, engine)
+        model = open_model(source, engine, decoding=decoding)
     wanted = InterpolationOptions(steps, path, animation, LatentOptions(sample, seed))
     with progress_bar(model.domain.items) as progress:
-        result = run(model, items, out, wanted, progress)
+        result = run(model, given_files(model, items, out), out, wanted, progress)
     for note in result.notes:
         log(note)
     if as_json:
@@ -75,6 +78,7 @@ def interpolate(
         meaning = f": {meaning_of(known)}" if known else ""
         facts["ghost index"] = f"{first_and_last(shown, ', ')}{meaning}"
     print_facts(f"{source.vae}: interpolation", facts)
+    print_lines(result.texts)
     log(f"Written to {', '.join(map(str, result.files))}")
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vaekit.errors import counted
-from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.tasks.options import DecodingOptions, EngineOptions, ModelOptions
 
 
 class WeightsKind(StrEnum):
@@ -72,6 +72,16 @@ Backend = Annotated[
     str,
     typer.Option("--backend", metavar="BACKEND", help="Convolution backend: auto, torch, or ncnn (CPU and fp32 only)."),
 ]
+Beam = Annotated[
+    int,
+    typer.Option(
+        "--beam",
+        metavar="N",
+        min=1,
+        max=100,
+        help="For sentences and molecules: keep the N most probable beginnings at each step; 1 is greedy search.",
+    ),
+]
 Weights = Annotated[
     WeightsKind | None,
     typer.Option(
@@ -104,6 +114,14 @@ Items = Annotated[
         metavar="ITEM", help="Files of the kind that the VAE takes (images, CSV, text), or folders of them."
     ),
 ]
+Given = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="ITEM",
+        help="Files of the kind that the VAE takes (images, CSV, text), or folders of them; or sentences and SMILES "
+        "themselves.",
+    ),
+]
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of images.")]
 Sample = Annotated[bool, typer.Option("--sample", help="Use a sample of the posterior, not its mode.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Random seed.")]
@@ -133,7 +151,13 @@ Correct = Annotated[
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Output folder.")]
 Samples = Annotated[
     int | None,
-    typer.Option("--samples", metavar="N", min=1, help="Number of training samples.", show_default="the recipe's"),
+    typer.Option(
+        "--samples",
+        metavar="N",
+        min=1,
+        help="Number of items to train on, with repetitions.",
+        show_default="the recipe's",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -168,6 +192,7 @@ FLAGS: dict[type, dict[str, tuple[Any, Any]]] = {
         "memory": (Memory, None),
         "backend": (Backend, "auto"),
     },
+    DecodingOptions: {"beam": (Beam, 1)},
 }
 """The option and the default of each field of a record; fields without an option keep the default of the record."""
 

@@ -126,6 +126,12 @@ def print_facts(title: str, facts: Mapping[str, Lines] | Sequence[tuple[str, Lin
     print_titled(title, table)
 
 
+def print_lines(lines: Iterable[str]) -> None:
+    """Lines on stdout, as they are but for control characters."""
+    for line in lines:
+        sys.stdout.write(visible(line) + "\n")
+
+
 def console() -> Console:
     """Stdout without markup or emoji: a file name such as [bold].png is printed as it is.
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import format_bytes, print_table, progress_bar, show_results, spinner
+from vaekit.cli.output import format_bytes, print_lines, print_table, progress_bar, show_results, spinner
 from vaekit.geometry import size_text
-from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.tasks.options import DecodingOptions, EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
     from vaekit.runtime.plan import Explanation
@@ -20,7 +20,7 @@ PLAN_COLUMNS = (*PLAN_TEXTS, "memory", "prepared", "to disk", "passes", "rows")
 
 @options.with_records
 def reconstruct(
-    items: options.Items,
+    items: options.Given,
     *,
     source: ModelOptions,
     out: options.Out = Path("reconstructed"),
@@ -34,6 +34,7 @@ def reconstruct(
             help="Tables: fill in missing cells only, with 90 % intervals, and leave all others as they are.",
         ),
     ] = False,
+    decoding: DecodingOptions,
     engine: EngineOptions,
     correct: options.Correct = False,
     explain: Annotated[
@@ -46,27 +47,32 @@ def reconstruct(
     Images become upright PNG files in sRGB; transparency is copied unchanged. PSNR and SSIM compare the 8-bit result
     with the 8-bit original. The shift is the mean difference of red, green and blue, in levels of 255. With --correct,
     all of them are measured on the corrected image. Tables become CSV files, and text becomes text files; measures are
-    means over their items. The time is that of encoding and decoding. --only-missing writes NAME.csv, in which empty
-    cells are filled in by what the others say, and NAME.imputed.csv with their intervals and probabilities.
+    means over their items, and the columns with the largest errors are named. The time is that of encoding and
+    decoding. --only-missing writes NAME.csv, in which missing cells are filled in from the other cells of the row, and
+    NAME.imputed.csv with the interval or probability of each.
     """
     from vaekit.tasks import reconstruct as tasks
+    from vaekit.tasks.given import first_lines, given_files
     from vaekit.tasks.model import open_model
 
     with spinner("loading the VAE"):
-        model = open_model(source, engine, correct)
-    plans = tasks.explain(model, items) if explain else []
+        model = open_model(source, engine, correct, decoding)
+    paths = given_files(model, items, out)
+    plans = tasks.explain(model, paths) if explain else []
     if plans and not as_json:
         print_plans(plans)
     with progress_bar(model.items.files) as progress:
         if only_missing:
-            batch = tasks.impute(model, items, out, progress=progress)
+            batch = tasks.impute(model, paths, out, progress=progress)
         else:
-            batch = tasks.reconstruct(model, items, out, side_by_side, progress)
+            batch = tasks.reconstruct(model, paths, out, side_by_side, progress)
     facts: dict[str, Any] = {"vae": source.vae} | ({"plans": [plan_facts(plan) for plan in plans]} if explain else {})
     if model.items.correction is not None:
         facts["correction"] = model.items.correction.as_json()
     remarks = [f"{source.vae}: {note}" for note in model.notes]
     show_results(batch, facts, model.items.files, f"{source.vae}: reconstructions", remarks, out, as_json)
+    if paths != [*map(Path, items)] and not as_json:
+        print_lines(line for result in batch.results for line in first_lines(model, result.output))
 
 
 def plan_facts(plan: "Explanation") -> dict[str, Any]:

@@ -7,12 +7,17 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import log, print_json, print_table, progress_bar, spinner
-from vaekit.tasks.options import EngineOptions, LatentOptions, ModelOptions
+from vaekit.tasks.options import DecodingOptions, EngineOptions, LatentOptions, ModelOptions
 
 
 @options.with_records
 def traverse(
-    item: Annotated[Path, typer.Argument(metavar="ITEM", help="A file of the VAE's kind of data; its first item.")],
+    item: Annotated[
+        str,
+        typer.Argument(
+            metavar="ITEM", help="A file of the VAE's kind of data; its first item. Or a sentence, or SMILES."
+        ),
+    ],
     *,
     source: ModelOptions,
     out: options.Out = Path("traversal"),
@@ -43,6 +48,7 @@ def traverse(
     ] = 3.0,
     sample: options.Sample = False,
     seed: options.Seed = 0,
+    decoding: DecodingOptions,
     engine: EngineOptions,
     as_json: options.Json = False,
 ) -> None:
@@ -52,15 +58,17 @@ def traverse(
     (PNG), one row per direction; rows and sentences become one file per direction. Latents that are maps move by the
     same amount at every position.
     """
+    from vaekit.tasks.given import given_files
     from vaekit.tasks.model import open_model
     from vaekit.tasks.traverse import TraverseOptions
     from vaekit.tasks.traverse import traverse as run
 
     with spinner("loading the VAE"):
-        model = open_model(source, engine)
+        model = open_model(source, engine, decoding=decoding)
     wanted = TraverseOptions(tuple(axes or ()), pca, data, steps, extent, LatentOptions(sample, seed))
+    (path,) = given_files(model, [item], out)
     with progress_bar("directions") as progress:
-        result = run(model, item, out, wanted, progress)
+        result = run(model, path, out, wanted, progress)
     for note in result.notes:
         log(note)
     if as_json:

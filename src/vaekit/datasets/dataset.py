@@ -1,8 +1,9 @@
 """Data sets: sequences of records with keys, which are read one at a time. Domains interpret the records.
 
 A container has records of one type: `FileRecord` (a folder), `BytesRecord` (a tar, a column of an Arrow file),
-`ArrayRecord` (npz, npy, idx), `Row` (CSV, Parquet, Arrow, npz, npy), `Line` (text), `NamedLine` (smi) or `Block`
-(SD files). Some can be read as several types. A domain lists the types that it reads in a `RecordFormat`.
+`ArrayRecord` (npz, npy, idx), `Row` (CSV, Parquet, Arrow, npz, npy), `Line` (text), `TextRow` (a table with a column of
+text), `NamedLine` (smi) or `Block` (SD files). Some can be read as several types. A domain lists those that it reads in
+a `RecordFormat`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -81,7 +82,18 @@ class Block:
     text: str
 
 
-Record = FileRecord | BytesRecord | ArrayRecord | Row | Line | Block
+@dataclass(frozen=True)
+class TextRow:
+    """A row of a table with a column of text, such as sentences and their labels."""
+
+    name: str
+    values: Mapping[str, str]
+    """Values as text, by column."""
+    column: str | None
+    """The column of text, as far as it follows from the names and values of the table."""
+
+
+Record = FileRecord | BytesRecord | ArrayRecord | Row | Line | Block | TextRow
 
 
 @runtime_checkable
@@ -108,6 +120,14 @@ class Dataset(Protocol):
         Raises:
             BadItem, NotFound: it cannot be read.
         """
+
+
+@runtime_checkable
+class Unchecked(Protocol):
+    """A data set whose records exist even if they cannot be used."""
+
+    def unchecked(self, item: int) -> Record:
+        """A record as it is in its file, without the checks of `read`."""
 
 
 @runtime_checkable

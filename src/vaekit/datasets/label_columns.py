@@ -63,7 +63,8 @@ def name_columns(names: Sequence[str], contents: bool) -> dict[str, list[str | N
     if folders is not None:
         columns[FOLDER] = folders
     if contents and len(set(names)) > 1:
-        columns[FILE] = [label_text(name.rpartition("/")[2].rsplit(".", 1)[0]) for name in names]
+        stems = {name: name.rpartition("/")[2].removesuffix(".gz").rsplit(".", 1)[0] for name in set(names)}
+        columns[FILE] = [label_text(stems[name]) for name in names]
     return columns
 
 

@@ -10,7 +10,7 @@ from vaekit.datasets.arrays import IDX_FILE, IDX_FOLDER, NPY, NPZ
 from vaekit.datasets.arrow import TABLES
 from vaekit.datasets.arrow_rows import ARROW_ROWS
 from vaekit.datasets.csv_rows import CSV
-from vaekit.datasets.dataset import RecordFormat, Row, Splits
+from vaekit.datasets.dataset import Line, RecordFormat, Row, Splits, TextRow
 from vaekit.datasets.mixed_folders import open_folder
 from vaekit.datasets.named_lines import NAMED_LINES
 from vaekit.datasets.row_arrays import NPY_ROWS, NPZ_ROWS
@@ -20,6 +20,7 @@ from vaekit.datasets.single_files import FILES
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
 from vaekit.datasets.tars import PACKED_TAR, TARS, expanded, open_tars
+from vaekit.datasets.text_columns import TEXT_TABLES
 from vaekit.datasets.text_lines import TEXT_LINES
 from vaekit.errors import NotFound, NoTrainingData, reason_of, remedy_for
 from vaekit.reading import open_file
@@ -28,9 +29,13 @@ ROW_SOURCES = (SAVED_ROWS, NPZ_ROWS, NPY_ROWS, ARROW_ROWS, CSV)
 """Sources of rows of tables."""
 ROW_SUFFIXES = frozenset().union(*(source.suffixes(RecordFormat("rows", (Row,))) for source in ROW_SOURCES))
 """Suffixes of their files."""
+TEXT_SUFFIXES = frozenset().union(
+    *(each.suffixes(RecordFormat("", (Line, TextRow))) for each in (*TEXT_TABLES, TEXT_LINES))
+)
+"""Suffixes of files with text."""
 SOURCES = (
     *(SAVED, IDX_FOLDER, NPZ, NPY, TABLES, PACKED_TAR, IDX_FILE, TARS),
-    *(NAMED_LINES, SD_FILES, *ROW_SOURCES, TEXT_LINES, FILES),
+    *(NAMED_LINES, SD_FILES, *ROW_SOURCES, *TEXT_TABLES, TEXT_LINES, FILES),
 )
 """All sources, in order of precedence."""
 Opener = Callable[[Path, RecordFormat, SkipLog], Splits]

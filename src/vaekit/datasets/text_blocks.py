@@ -41,6 +41,7 @@ class TextBlocks:
         expected: a sentence for messages.
         hashed: whether to compute the digest of the content.
         limit: the maximum number of bytes of the content.
+        longest: the maximum number of characters of a line.
 
     Raises:
         NoTrainingData: it cannot be opened.
@@ -53,8 +54,9 @@ class TextBlocks:
         expected: str,
         hashed: bool = False,
         limit: int | None = None,
+        longest: int = LONGEST_LINE,
     ) -> None:
-        self.path, self.say, self.expected, self.limit = path, say, expected, limit
+        self.path, self.say, self.expected, self.limit, self.longest = path, say, expected, limit, longest
         self._count = 0
         self._hash = hashlib.sha256() if hashed else None
         self._lines = 0
@@ -101,9 +103,9 @@ class TextBlocks:
         while content:
             cut = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1
             self._lines += text.count("\n", 0, cut)
-            if len(text) - cut > LONGEST_LINE:
+            if len(text) - cut > self.longest:
                 raise NoTrainingData(
-                    f"Line {self._lines + 1:,} of {self.path} has more than {LONGEST_LINE:,} characters.",
+                    f"Line {self._lines + 1:,} of {self.path} has more than {self.longest:,} characters.",
                     self.expected,
                     "Check that this is the file that is meant.",
                 )

@@ -92,6 +92,8 @@ class ItemBatch:
     """Reasons, by position, for items that cannot be read."""
     labels: Sequence[str | None] | None = None
     """Of all of them, if they were requested."""
+    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Other columns of the data that were requested, as text; empty for missing values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +201,10 @@ class Domain(Protocol):
     def samples_vary(self) -> bool:
         """Whether the values of samples are drawn from p(x|z), as those of data vary; else the mode is taken, as noise
         in pixels is nothing to look at."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether items are short texts (`str`), which people give and read on the command line."""
 
     @property
     def similarity(self) -> ItemSimilarity | None:
@@ -344,7 +350,14 @@ class Domain(Protocol):
         """
 
     def batches(
-        self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
+        self,
+        path: Path,
+        schema: Schema,
+        size: int,
+        log: SkipLog,
+        label: str | None = None,
+        train: bool = False,
+        keep: Sequence[str] = (),
     ) -> ItemStream:
         """The items of a data set in order, in memory for one batch where the container allows it.
 
@@ -355,6 +368,7 @@ class Domain(Protocol):
             log: for messages about the data.
             label: the column of labels to read, too.
             train: of data with a test split, take the training split; otherwise the test split is taken.
+            keep: other columns to read, too: of a table, or such as labels are in; see `vaekit.datasets.labels`.
 
         Raises:
             NotFound, NoTrainingData: there are no items, no labels, or no such column.

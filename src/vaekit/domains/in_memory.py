@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaekit.datasets.choose import split_held_out
-from vaekit.datasets.dataset import Dataset, Record, RecordFormat, Splits
+from vaekit.datasets.dataset import Dataset, Record, RecordFormat, Splits, Unchecked
 from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.domains.attribution import Attribution, Explanation, Reason
@@ -35,6 +36,7 @@ from vaekit.domains.item_batches import item_stream
 from vaekit.domains.item_functions import ItemSimilarity, MeasureItems
 from vaekit.domains.record_files import RecordFiles
 from vaekit.domains.sample_quality import CompareSamples
+from vaekit.domains.token_explanation import HasTokens, explain_tokens
 from vaekit.errors import (
     BadCheckpoint,
     BadItem,
@@ -48,14 +50,14 @@ from vaekit.errors import (
 )
 from vaekit.evaluation.code_use import HasCodes, code_use
 from vaekit.evaluation.evaluate import Measures
-from vaekit.evaluation.measures import ItemMeasure, evidence, rate
+from vaekit.evaluation.measures import ItemMeasure, PooledMeasure, evidence, rate
 from vaekit.evaluation.perception import Perception
 from vaekit.evaluation.vae_pass import EngineRunner, VAERunner
 from vaekit.geometry import Geometry
 from vaekit.records import from_dict
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
-from vaekit.training.data import Tensors, TrainingData, describe_data
+from vaekit.training.data import Source, Tensors, TrainingData, describe_data
 from vaekit.training.recipe import Recipe
 from vaekit.vae import VAE
 
@@ -80,6 +82,7 @@ class InMemoryDomain(ABC):
     computing: tuple[str, ...] = ("torch", "numpy")
     batch_size: int = 1024
     samples_vary: bool = False
+    is_text: bool = False
     similarity: ItemSimilarity | None = None
     properties: Mapping[str, MeasureItems] = field(default_factory=dict)
     keeps_unusable: bool = False
@@ -106,12 +109,21 @@ class InMemoryDomain(ABC):
         """
 
     @abstractmethod
-    def original(self, record: Record) -> Any:
-        """A record as `write_pairs` writes it: exactly as it is in its file."""
+    def original(self, record: Record, schema: Schema) -> Any:
+        """A record as `write_pairs` writes it: exactly as it is in its file.
+
+        Raises:
+            BadItem: it has no such content.
+        """
 
     @abstractmethod
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
         """Measures of items and their reconstructions."""
+
+    def part_measures(self, schema: Schema) -> PooledMeasure | None:
+        """Measures of single parts of items, the worst first; None where items have no parts with names."""
+        del schema
+        return None
 
     @abstractmethod
     def write(self, items: Sequence[Any], path: Path, schema: Schema) -> None:
@@ -185,7 +197,8 @@ class InMemoryDomain(ABC):
         return evaluation_records(self.open(path, SkipLog()).train, schema)
 
     def files(self, engine: Engine, schema: Schema) -> ItemFiles:
-        return RecordFiles(self, engine, schema, self.reconstruction_measures(schema), self.keeps_unusable)
+        measures = (self.reconstruction_measures(schema), self.part_measures(schema))
+        return RecordFiles(self, engine, schema, *measures, self.keeps_unusable)
 
     def runner(self, vae: VAE, plan: Plan) -> tuple[VAERunner, Callable[[], Sequence[str]]]:
         engine = Engine(vae, replace(plan, batch_size=max(plan.batch_size, self.batch_size)))
@@ -195,7 +208,9 @@ class InMemoryDomain(ABC):
         self, vae: VAE, schema: Schema, options: MeasureOptions, device: torch.device
     ) -> tuple[Measures, dict[str, str]]:
         latent, missing = latent_measures(vae, self.item, options.nll_samples)
-        return Measures((self.reconstruction_measures(schema), *latent.items), latent.pooled), missing
+        parts = self.part_measures(schema)
+        pooled = latent.pooled if parts is None else (*latent.pooled, parts)
+        return Measures((self.reconstruction_measures(schema), *latent.items), pooled), missing
 
     def held_out_measures(
         self, vae: VAE, schema: Schema, held_out: Tensor, device: torch.device
@@ -216,13 +231,16 @@ class InMemoryDomain(ABC):
         return None
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
-        return loaded_items(path, self.open(path, SkipLog()).train, schema, self.original)
+        return loaded_items(path, self.open(path, SkipLog()).train, schema, partial(self.original, schema=schema))
 
     def read_all(
         self, paths: Sequence[Path], schema: Schema, geometry: Geometry, limit: int | None = None
     ) -> LoadedItems:
         opened = {path: self.open(path, SkipLog()).train for path in paths}
-        files = [loaded_items(path, dataset, schema, self.original, limit) for path, dataset in opened.items()]
+        files = [
+            loaded_items(path, dataset, schema, partial(self.original, schema=schema), limit)
+            for path, dataset in opened.items()
+        ]
         skipped = {name: reason for file in files for name, reason in file.skipped.items()}
         if skipped:
             raise BadItem(
@@ -233,9 +251,16 @@ class InMemoryDomain(ABC):
         return LoadedItems(names, torch.cat([file.x for file in files]), originals=originals)
 
     def batches(
-        self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
+        self,
+        path: Path,
+        schema: Schema,
+        size: int,
+        log: SkipLog,
+        label: str | None = None,
+        train: bool = False,
+        keep: Sequence[str] = (),
     ) -> ItemStream:
-        return item_stream(self.open(path, log), schema, size, label, train)
+        return item_stream(self.open(path, log), schema, size, label, train, keep)
 
     def write_many(self, items: Iterable[Any], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
         """One file."""
@@ -264,8 +289,10 @@ class InMemoryDomain(ABC):
         return lambda items, folder, name: self.write_many(items, folder, name, schema)
 
     def explain(self, found: Attribution, schema: Schema, folder: Path | None) -> Explanation:
-        """Elements by number; domains whose elements have names override it."""
-        del schema, folder
+        """Tokens by their text, other elements by number; domains whose elements have names override it."""
+        del folder
+        if isinstance(schema, HasTokens):
+            return explain_tokens(found, schema.table)
         values = [each.float().flatten().tolist() for each in (found.x, found.likelihood.mode, found.nats)]
         reasons = [
             Reason(f"value {number}", f"{value:.4g}", f"{expected:.4g}", nats)
@@ -301,22 +328,42 @@ def training_tensors(splits: Splits, schema: Schema, held_out: float | None, ite
     Raises:
         NoTrainingData: no item can be trained on.
     """
+    return split_data(splits, schema, held_out, items, log, lambda parts: Tensors(torch.cat(list(parts))))
+
+
+def split_data(
+    splits: Splits,
+    schema: Schema,
+    held_out: float | None,
+    items: str,
+    log: SkipLog,
+    source: Callable[[Iterable[Tensor]], Source],
+) -> TrainingData:
+    """All items, with a source that is made of their batches; see `training_tensors`.
+
+    Raises:
+        NoTrainingData: no item can be trained on.
+    """
     kept, apart = split_held_out(splits, held_out, items)
-    train = tensor_of(splits.train, kept, schema, log)
+    train = source(tensors_of(splits.train, kept, schema, log))
     if not len(train):
         reason = next(iter(log.reasons.values()), "")
         raise NoTrainingData(f"None of {len(kept):,} {items} can be trained on.", reason, "")
     evaluated = tensor_of(splits.train if splits.test is None else splits.test, apart, schema, log)
     log.write()
-    return TrainingData(Tensors(train), evaluated if len(evaluated) else None, describe_data(splits, len(apart)))
+    return TrainingData(train, evaluated if len(evaluated) else None, describe_data(splits, len(apart)))
 
 
 def tensor_of(dataset: Dataset, numbers: NDArray[np.int64], schema: Schema, log: SkipLog) -> Tensor:
     """The items of these numbers that can be read, (n, ...)."""
-    parts = [schema.example()[:0]]
+    return torch.cat(list(tensors_of(dataset, numbers, schema, log)))
+
+
+def tensors_of(dataset: Dataset, numbers: NDArray[np.int64], schema: Schema, log: SkipLog) -> Iterator[Tensor]:
+    """The items of these numbers that can be read, in batches (b, ...), of which the first one is empty."""
+    yield schema.example()[:0]
     for start in range(0, len(numbers), AT_ONCE):
-        parts += batch_of(dataset, numbers[start : start + AT_ONCE].tolist(), schema, log)
-    return torch.cat(parts)
+        yield from batch_of(dataset, numbers[start : start + AT_ONCE].tolist(), schema, log)
 
 
 def batch_of(dataset: Dataset, numbers: Sequence[int], schema: Schema, log: SkipLog) -> list[Tensor]:
@@ -393,7 +440,9 @@ def loaded_items(
     unusable: dict[int, Any] = {}
     for number in sorted(set(range(count)).difference(read)):
         with suppress(BadItem, NotFound):
-            unusable[number] = original(dataset.read(number))
+            unusable[number] = original(
+                dataset.unchecked(number) if isinstance(dataset, Unchecked) else dataset.read(number)
+            )
     places = {number: place for place, number in enumerate(sorted([*read, *unusable]))}
     others = {places[number]: item for number, item in unusable.items()}
     return LoadedItems([names[number] for number in read], x, dict(log.reasons), originals, others)

@@ -5,7 +5,7 @@ import json
 import os
 import time
 
-from vaekit.datasets.dataset import ArrayRecord, Block, BytesRecord, FileRecord, Line, Record, Row
+from vaekit.datasets.dataset import ArrayRecord, Block, BytesRecord, FileRecord, Line, Record, Row, TextRow
 from vaekit.datasets.read_errors import read_error
 from vaekit.errors import NotFound
 from vaekit.reading import ITEM, Unreadable, open_file
@@ -32,6 +32,9 @@ def content_digest(record: Record) -> bytes:
             return digest.digest()
         case Row():
             return _text_digest(json.dumps(dict(record.values), sort_keys=True))
+        case TextRow():
+            text = None if record.column is None else record.values.get(record.column)
+            return _text_digest(json.dumps(dict(record.values), sort_keys=True) if text is None else text)
         case Line() | Block():
             return _text_digest(record.text)
 
@@ -73,8 +76,10 @@ def stamp_of(record: Record) -> str:
 def text_of(record: Record) -> str:
     """The content of a record of text: the values of a row, or the line; empty for others, such as images."""
     match record:
-        case Row():
+        case Row() | TextRow(column=None):
             return ", ".join(f"{name}: {value}" for name, value in record.values.items())
+        case TextRow(column=str(column)):
+            return record.values.get(column, "")
         case Line():
             return record.text
         case _:

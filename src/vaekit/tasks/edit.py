@@ -10,11 +10,12 @@ from torch import Tensor
 
 from vaekit.checkpoints.direction_files import DirectionFile, check_same_vae, load_direction
 from vaekit.domains.files import FileResult
-from vaekit.errors import BadItem, BadPlan, VaekitError
+from vaekit.errors import BadItem, BadPlan, VaekitError, counted
 from vaekit.identification.file_hashes import sha256_of
 from vaekit.latents.directions import Direction
 from vaekit.tasks.batch import Batch, Progress, no_progress, output_paths, run_files, stem
 from vaekit.tasks.model import OpenModel
+from vaekit.tasks.options import LatentOptions
 from vaekit.tasks.record import write_record
 
 NAME = "edit"
@@ -52,6 +53,7 @@ def edit(
     out: Path,
     side_by_side: bool = False,
     progress: Progress = no_progress,
+    pair: Sequence[Path] = (),
 ) -> Edits:
     """Move items along directions in latent space, and write them into a folder, with a record for repeating the call.
 
@@ -66,24 +68,28 @@ def edit(
         out: the folder; it is created with the first result.
         side_by_side: also write each original and its result beside each other.
         progress: called with the number of finished items and of all.
+        pair: files with two items, A and B, for one more direction: from A to B, and strength 1 is all of the way. An
+            item C is moved to what is to it as B is to A.
 
     Raises:
+        BadItem: the pair is not one of two different items.
         NotFound, BadDirection: a file does not exist or is no direction.
         LatentMismatch: a direction is that of another VAE.
         BadPlan: the numbers of directions and strengths do not fit, or a strength is out of range.
         CannotWrite: a result would overwrite an input.
     """
-    steps = steps_of(strengths, len(directions))
+    steps = steps_of(strengths, len(directions) + bool(pair))
     files = [load_direction(path) for path in directions]
     for path, file in zip(directions, files, strict=True):
         check_same_vae(path, file.space, model.origin)
+    moves = [*(file.direction for file in files), *([difference(model, pair)] if pair else [])]
     inputs = list(dict.fromkeys(model.items.find(paths)))
     names = [step_name(step) for step in steps] if len(steps) > 1 else [""]
     outputs = [output_paths(inputs, out, f"{name}{model.domain.ending}", side_by_side) for name in names]
     batch: Batch[FileResult] = Batch()
     total = len(inputs) * len(steps)
     for number, (step, targets) in enumerate(zip(steps, outputs, strict=True)):
-        change = partial(moved, [file.direction for file in files], step)
+        change = partial(moved, moves, step)
         stages = model.items.reconstruct(targets, side_by_side, change)
         done = run_files(inputs, stages, partial(report, progress, number * len(inputs), total))
         batch.results += done.results
@@ -98,9 +104,35 @@ def edit(
         if len(steps) > 1 and source in complete and not batch.not_started
         for path in write_strip(model, [targets[source] for targets in outputs], source, out)
     ]
-    record = write_record(out / f"{NAME}.json", record_of(model, inputs, directions, files, steps))
+    record = write_record(out / f"{NAME}.json", record_of(model, inputs, directions, files, steps, pair))
     step_of = {target: step for step, targets in zip(steps, outputs, strict=True) for target in targets.values()}
-    return Edits(batch, tuple(strips), record, steps, step_of, tuple(file.direction.name for file in files))
+    return Edits(batch, tuple(strips), record, steps, step_of, tuple(each.name for each in moves))
+
+
+def difference(model: OpenModel, paths: Sequence[Path]) -> Direction:
+    """The direction from one item to another. Its unit is all of the way.
+
+    Args:
+        model: the VAE.
+        paths: files with two items together.
+
+    Raises:
+        NotFound, BadItem: there are not two items that can be read, or their latents are equal.
+    """
+    loaded = model.domain.read_all(model.items.find(paths), model.schema, model.engine.geometry)
+    if len(loaded.x) != 2:
+        raise BadItem(
+            f"There are {counted(len(loaded.x), model.domain.item, model.domain.items)}.",
+            "Expected two for an analogy.",
+            "Name one to go from, and one to go to.",
+        )
+    start, end = model.encode(loaded, LatentOptions())
+    length = float((end - start).norm())
+    if not length:
+        raise BadItem(
+            f"{loaded.names[0]} and {loaded.names[1]} have the same latents.", "Expected two different ones.", ""
+        )
+    return Direction(f"from {loaded.names[0]} to {loaded.names[1]}", (end - start).cpu() / length, length)
 
 
 def steps_of(strengths: Sequence[Strengths], directions: int) -> tuple[tuple[float, ...], ...]:
@@ -187,6 +219,7 @@ def record_of(
     directions: Sequence[Path],
     files: Sequence[DirectionFile],
     steps: Sequence[Sequence[float]],
+    pair: Sequence[Path],
 ) -> dict[str, Any]:
     """What is needed to repeat an edit."""
     return {
@@ -196,5 +229,6 @@ def record_of(
             {"file": str(path), "sha256": sha256_of(path), "name": file.direction.name, "std": file.direction.std}
             for path, file in zip(directions, files, strict=True)
         ],
+        "pair": [str(path) for path in pair],
         "steps": [list(step) for step in steps],
     }

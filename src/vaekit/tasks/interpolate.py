@@ -51,6 +51,8 @@ class Interpolation:
     for tokens."""
     notes: tuple[str, ...]
     """How items were changed before they were encoded."""
+    texts: tuple[str, ...] = ()
+    """The decoded items, where items are texts."""
 
     @property
     def cross_fades(self) -> bool:
@@ -97,11 +99,15 @@ def interpolate(
     points = through(model.encode(loaded, options.latents), options.steps, path)
     ghosts = GhostMeter(options.steps + 1)
 
+    texts: list[str] = []
+
     def items() -> Iterator[object]:
         for done, point in enumerate(points.split(1), start=1):
             decoded = model.decode(point, tuple(loaded.x.shape[2:]))
             ghosts.add(decoded)
-            yield from model.schema.to_items(decoded)
+            for item in model.schema.to_items(decoded):
+                texts.extend([item] if model.domain.is_text else [])
+                yield item
             progress(done, len(points))
 
     written = write(items(), out, NAME)
@@ -117,6 +123,7 @@ def interpolate(
         items=len(points),
         ghosts=tuple(ghosts.indices),
         notes=tuple(f"{name}: {'; '.join(notes)}" for name, notes in loaded.notes.items() if notes),
+        texts=tuple(texts),
     )
 
 

@@ -123,7 +123,7 @@ def labelled_latents(
 def path_names(paths: Sequence[Path]) -> list[str]:
     """The classes of several paths: their names, or whole paths where names are equal."""
     named = [path if path.name not in ("", "..") else real_path(path) for path in paths]
-    names = [path.name if path.is_dir() else path.stem for path in named]
+    names = [path.name if path.is_dir() else Path(path.name.removesuffix(".gz")).stem for path in named]
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 

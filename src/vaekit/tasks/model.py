@@ -6,13 +6,16 @@ from functools import cached_property
 from torch import Generator, Tensor
 
 from vaekit.checkpoints.latent_files import LatentOrigin, origin_of
+from vaekit.distributions import AutoregressiveCategorical
+from vaekit.distributions.sequences import Generates
 from vaekit.domains.domain import Domain, LoadedItems, Schema
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.find import domain_of
-from vaekit.domains.finite_results import check_finite
+from vaekit.domains.finite_results import check_finite, check_weights
 from vaekit.evaluation.vae_pass import EngineRunner, VAEPass
 from vaekit.runtime.engine import Engine
-from vaekit.tasks.options import EngineOptions, LatentOptions, ModelOptions
+from vaekit.tasks.decoding import set_decoding
+from vaekit.tasks.options import GREEDY, DecodingOptions, EngineOptions, LatentOptions, ModelOptions
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +51,29 @@ class OpenModel:
         check_finite(decoded, self.engine)
         return decoded
 
-    def draw(self, z: Tensor, size: tuple[int, ...], generator: Generator) -> Tensor:
+    @property
+    def generates(self) -> bool:
+        """Whether items are generated token by token."""
+        return isinstance(self.engine.vae.to_likelihood, Generates)
+
+    def draw(self, z: Tensor, size: tuple[int, ...], generator: Generator, temperature: float = 1.0) -> Tensor:
         """Sample items of a size from p(x|z), for raw latents (b, z, ...).
+
+        Args:
+            z: raw latents.
+            size: of the items.
+            generator: of random numbers.
+            temperature: of tokens, where items are generated token by token; others ignore it.
 
         Raises:
             BadItem: the result is not finite; see also `Engine.likelihood`.
         """
-        drawn = self.engine.likelihood(z, size).sample(generator).to(z.device)
+        if self.generates:
+            check_weights(self.engine)  # no token can be drawn with probabilities that are NaN
+        likelihood = self.engine.likelihood(z, size)
+        if isinstance(likelihood, AutoregressiveCategorical):
+            likelihood = replace(likelihood, decoding=replace(likelihood.decoding, temperature=temperature))
+        drawn = likelihood.sample(generator).to(z.device)
         check_finite(drawn, self.engine)
         return drawn
 
@@ -72,7 +91,10 @@ class OpenModel:
 
 
 def open_model(
-    model: ModelOptions | None = None, engine: EngineOptions | None = None, correct: bool = False
+    model: ModelOptions | None = None,
+    engine: EngineOptions | None = None,
+    correct: bool = False,
+    decoding: DecodingOptions = GREEDY,
 ) -> OpenModel:
     """Load a VAE and prepare it for running.
 
@@ -80,15 +102,17 @@ def open_model(
         model: which VAE; the built-in one by default.
         engine: how it is run.
         correct: also find its color correction.
+        decoding: how sequences are generated.
 
     Raises:
         NotFound, AmbiguousName, BadCheckpoint, UnknownVAE, WrongTensors: the VAE cannot be loaded.
         UnknownDomain, BadItem: the VAE is of a domain that vaekit does not know.
-        BadPlan: an engine option has a value that does not exist.
+        BadPlan: an engine option has a value that does not exist, or the VAE generates no sequences.
         NotFound, BadCorrection: there is no color correction, or a damaged one.
     """
     model, engine = model or ModelOptions(), engine or EngineOptions()
     plan, vae = engine.plan(), model.load()
+    set_decoding(vae, decoding)
     domain, schema = domain_of(vae)
     size = domain.batch_size if engine.batch is None else engine.batch
     running = Engine(vae, replace(plan, batch_size=size))

@@ -54,6 +54,17 @@ class EngineOptions:
 
 
 @dataclass(frozen=True)
+class DecodingOptions:
+    """How VAEs of sequences, such as sentences and molecules, generate."""
+
+    beam: int = 1
+    """The number of sequences that are kept at each step; 1 is greedy search."""
+
+
+GREEDY = DecodingOptions()
+
+
+@dataclass(frozen=True)
 class LatentOptions:
     """Which latents of the posteriors of items are used."""
 

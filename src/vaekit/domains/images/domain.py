@@ -115,6 +115,7 @@ class Images:
     ending: str = ".png"
     batch_size: int = 1
     samples_vary: bool = False
+    is_text: bool = False
     similarity: None = None
     properties: Mapping[str, MeasureItems] = field(default_factory=dict)
 
@@ -211,10 +212,17 @@ class Images:
         return LoadedItems(names, x, notes=notes)
 
     def batches(
-        self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
+        self,
+        path: Path,
+        schema: Schema,
+        size: int,
+        log: SkipLog,
+        label: str | None = None,
+        train: bool = False,
+        keep: Sequence[str] = (),
     ) -> ItemStream:
         """Images in the size of the schema, the middle square of each."""
-        return item_stream(self.open(path, log), schema, size, label, train)
+        return item_stream(self.open(path, log), schema, size, label, train, keep)
 
     def write(self, items: Sequence[Tensor], path: Path, schema: Schema) -> None:
         """The first of the images (1, c, h, w)."""

@@ -1,53 +1,107 @@
 """Text as a domain: one sentence a line."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vaekit.atomic import atomic_file
-from vaekit.datasets.dataset import Line, Record, RecordFormat
-from vaekit.datasets.text_lines import SUFFIXES
-from vaekit.domains.domain import Schema
+from vaekit.datasets.dataset import Line, Record, RecordFormat, Splits, TextRow
+from vaekit.datasets.open import TEXT_SUFFIXES
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.domain import MeasureOptions, Schema
 from vaekit.domains.in_memory import InMemoryDomain
-from vaekit.domains.text.measures import SENTENCE_ERRORS
-from vaekit.domains.text.schema import UNITS, TextSchema, fit, schema_from
+from vaekit.domains.text.byte_pairs import BYTES as FEWEST
+from vaekit.domains.text.fit import fit
+from vaekit.domains.text.measures import bleu_of, tokenization, word_counts
+from vaekit.domains.text.schema import KINDS, TextSchema, schema_from, text_of
+from vaekit.domains.text.similarity import WORDS_KEPT
+from vaekit.domains.text.units import BPE, CHARACTERS
+from vaekit.domains.token_measures import NLL, exact_nll, is_language_model, of_tokens, token_errors
+from vaekit.domains.token_source import token_training_data
+from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure
+from vaekit.training.data import TrainingData
+from vaekit.vae import VAE
+
+LINE_END = re.compile("[\n\r]+")
+"""What a generated sentence of bytes may contain, and its line may not."""
 
 
 @dataclass(frozen=True)
 class TextSettings:
     """The table [data] of a recipe for text."""
 
-    unit: str = "characters"
-    """What a token is: "characters", or "words" between white space."""
+    unit: str = CHARACTERS
+    """What a token is: "words" (and punctuation marks), "bpe" (frequent byte sequences), "bytes" or "characters"."""
     vocabulary: int = 10_000
     """The maximum number of different tokens; rarer ones are unknown."""
+    min_count: int = 1
+    """How often a token has to occur to be known."""
+    lowercase: bool = False
+    """Convert sentences to lower case."""
     length: int = 64
     """The maximum number of tokens in a sentence; longer ones are left out."""
+    column: str | None = None
+    """The column of tables with the sentences; None for `text`, `sentence`, or the only column of text."""
     held_out: float | None = None
     """Sentences that are never trained on: how many, or below 1 which share. None: one in twenty, at most 256."""
 
     def __post_init__(self) -> None:
-        if self.unit not in UNITS or min(self.vocabulary, self.length) < 1:
-            raise ValueError(f"unit is {' or '.join(UNITS)}, and vocabulary and length are 1 or more")
+        if self.unit not in KINDS or min(self.vocabulary, self.length, self.min_count) < 1:
+            raise ValueError(f"unit is one of {', '.join(KINDS)}, and vocabulary, length and min_count are 1 or more")
+        if self.unit == BPE and self.vocabulary < FEWEST:
+            raise ValueError(f"a vocabulary of byte pairs has at least {FEWEST} tokens, which are the bytes")
 
 
 class Text(InMemoryDomain):
-    """Sentences in text files."""
+    """Sentences in text files, and in columns of tables."""
 
     def fit(self, settings: TextSettings, records: Iterator[Record]) -> TextSchema:
-        return fit(records, settings.unit, settings.vocabulary, settings.length)
+        return fit(
+            records,
+            settings.unit,
+            settings.vocabulary,
+            settings.length,
+            settings.lowercase,
+            settings.min_count,
+            settings.column,
+        )
 
     def read_schema(self, plain: Mapping[str, Any]) -> TextSchema:
         return schema_from(plain)
 
-    def original(self, record: Record) -> str:
-        assert isinstance(record, Line)
-        return record.text
+    def training_data(
+        self, table: Mapping[str, Any], splits: Splits, schema: Schema, seed: int, log: SkipLog
+    ) -> TrainingData:
+        """Sentences in small integer types."""
+        assert isinstance(schema, TextSchema)
+        return token_training_data(
+            splits, schema, schema.table.size, self.settings_from(table).held_out, self.items, log
+        )
+
+    def original(self, record: Record, schema: Schema) -> str:
+        """A sentence of any length; empty if a row has none."""
+        assert isinstance(schema, TextSchema) and isinstance(record, Line | TextRow)
+        return text_of(record, schema.column) or ""
 
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
-        return SENTENCE_ERRORS
+        return token_errors(self.item, self.items)
+
+    def measures(
+        self, vae: VAE, schema: Schema, options: MeasureOptions, device: torch.device
+    ) -> tuple[Measures, dict[str, str]]:
+        assert isinstance(schema, TextSchema)
+        every, missing = super().measures(vae, schema, options, device)
+        if is_language_model(vae):
+            every = Measures((*every.items, exact_nll(self.item)), every.pooled)
+            missing = {name: reason for name, reason in missing.items() if name != NLL}
+        every = of_tokens(every, self.item, tokenization(schema), partial(word_counts, schema))
+        return Measures(every.items, (*every.pooled, bleu_of(schema))), missing
 
     def write(self, items: Sequence[str], path: Path, schema: Schema) -> None:
         """One sentence a line."""
@@ -65,7 +119,14 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         CannotWrite: the disk is full, or the like.
     """
     with atomic_file(path) as part:
-        part.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        part.write_text("".join(f"{LINE_END.sub(' ', line)}\n" for line in lines), "utf-8", newline="\n")
 
 
-TEXT = Text("text", "sentence", "sentences", RecordFormat("lines of text", (Line,), SUFFIXES), ".txt", TextSettings)
+SENTENCES = RecordFormat("sentences", (Line, TextRow), TEXT_SUFFIXES, columns=("text", "sentence"))
+TEXT = Text(
+    *("text", "sentence", "sentences", SENTENCES, ".txt", TextSettings),
+    samples_vary=True,
+    is_text=True,
+    similarity=WORDS_KEPT,
+    keeps_unusable=True,
+)

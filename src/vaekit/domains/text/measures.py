@@ -1,29 +1,46 @@
-"""Measures of sentences and their reconstructions."""
-
-from collections.abc import Mapping
+"""Measures of sentences: perplexity per word, and BLEU of reconstructions."""
 
 import torch
 from torch import Tensor
 
-from vaekit.domains.text.schema import END
-from vaekit.evaluation.measures import ItemMeasure
+from vaekit.domains.text.schema import TextSchema
+from vaekit.domains.text.units import BPE, BYTES, WORDS
+from vaekit.domains.token_measures import SumPool
+from vaekit.evaluation.measures import PooledMeasure, PooledResult, Result
 from vaekit.evaluation.vae_pass import VAEPass
+from vaekit.metrics.bleu import bleu, counts_of
 from vaekit.metrics.measure import Measure
 
-ACCURACY = Measure(
-    "token_accuracy", "token accuracy", "", "higher", "Share of a sentence's tokens, with its end, that come back."
+BLEU = Measure(
+    "bleu",
+    "BLEU-4",
+    "%",
+    "higher",
+    "BLEU of reconstructions, over all of them, as sacrebleu computes it: tokens 13a, case kept, smoothing exp.",
 )
-EXACT = Measure("exact_match", "exact match", "", "higher", "Share of sentences that come back without an error.")
 
 
-def matches(vae_pass: VAEPass) -> Mapping[str, Tensor]:
-    """Both measures of sentences (b, t)."""
-    same = vae_pass.result == vae_pass.x
-    ends = (vae_pass.x == END).to(torch.long)
-    counted = ends.cumsum(dim=1) - ends == 0  # up to the first end, which is one of them
-    hits = (same & counted).sum(dim=1)
-    count = counted.sum(dim=1)
-    return {ACCURACY.name: hits / count, EXACT.name: (hits == count).to(torch.float32)}
+def tokenization(schema: TextSchema) -> str:
+    """What the tokens of a schema are, a phrase."""
+    kinds = {WORDS: "words and punctuation marks" if schema.punctuation else "words between white space"}
+    lower = " in lower case" if schema.lowercase else ""
+    count = "" if schema.unit == BYTES else f"{len(schema.tokens):,} "
+    return f"{count}{kinds.get(schema.unit, schema.noun)}{lower}{'' if schema.unit in (BPE, BYTES) else ' and unknown'}"
 
 
-SENTENCE_ERRORS = ItemMeasure((ACCURACY, EXACT), matches)
+def word_counts(schema: TextSchema, x: Tensor) -> Tensor:
+    """The number of words between white space of sentences (b, t), as integers (b,)."""
+    return torch.tensor([len(text.split()) for text in schema.to_items(x)])
+
+
+def bleu_of(schema: TextSchema) -> PooledMeasure:
+    """BLEU-4 of reconstructions, where unknown tokens are U+FFFD in both texts."""
+
+    def rows(vae_pass: VAEPass) -> Tensor:
+        pairs = zip(schema.to_items(vae_pass.result), schema.to_items(vae_pass.x), strict=True)
+        return torch.tensor([counts_of(result, original) for result, original in pairs], dtype=torch.float32)
+
+    def result(sums: Tensor, count: int) -> PooledResult:
+        return PooledResult((Result(BLEU, bleu(sums.tolist()), count=count),))
+
+    return PooledMeasure(BLEU.name, rows, lambda: SumPool(result), {"tokens": "13a"})

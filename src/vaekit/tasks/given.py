@@ -1,0 +1,74 @@
+"""Items given as text on the command line, such as sentences: written to a file that verbs read like any other, and
+read from results."""
+
+import itertools
+import os
+from collections.abc import Sequence
+from operator import itemgetter
+from pathlib import Path
+
+from vaekit.domains.files import not_found
+from vaekit.reading import exists, open_file
+from vaekit.tasks.model import OpenModel
+
+SHOWN = 50
+"""Lines of a file."""
+FOLDER = "given"
+"""The subfolder of the output folder with these files."""
+
+
+def given_files(model: OpenModel, arguments: Sequence[str], out: Path, folder: str = FOLDER) -> list[Path]:
+    """The files of arguments in order: files and folders as they are, and in place of consecutive texts a file with
+    their items, which stays in the output folder, so that the call can be repeated.
+
+    Args:
+        model: the VAE.
+        arguments: each a path, or the text of an item where items are texts. What ends like a file of such items, or
+            begins like an existing folder, is a path.
+        out: the output folder.
+        folder: its subfolder for the file.
+
+    Raises:
+        NotFound: an argument is neither.
+        CannotWrite: the texts cannot be written.
+    """
+    domain, paths, count = model.domain, list[Path](), 0
+    pairs = [(is_text(model, argument), argument) for argument in arguments]
+    for texts, group in itertools.groupby(pairs, key=itemgetter(0)):
+        names = [argument for _, argument in group]
+        if not texts:
+            paths += map(Path, names)
+            continue
+        count += 1
+        name = domain.items if count == 1 else f"{domain.items}-{count}"
+        paths.append(out / folder / f"{name}{domain.ending}")
+        domain.write([readable(name) for name in names], paths[-1], model.schema)
+    return paths
+
+
+def is_text(model: OpenModel, argument: str) -> bool:
+    """Whether an argument is the text of an item.
+
+    Raises:
+        NotFound: it is no path either.
+    """
+    path, folder = Path(argument), os.path.dirname(argument)  # noqa: PTH120 (of the text as it is)
+    if argument.strip() and exists(path):
+        return False
+    like_path = path.suffix.lower() in model.domain.suffixes or (folder and exists(Path(folder)))
+    if not model.domain.is_text or like_path or not argument.strip():
+        raise not_found(path)
+    return True
+
+
+def readable(argument: str) -> str:
+    """An argument as valid Unicode: the bytes that are not text become U+FFFD."""
+    return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
+
+
+def first_lines(model: OpenModel, path: Path) -> list[str]:
+    """The first lines of a file of items that was written; none where items are not texts."""
+    if not model.domain.is_text:
+        return []
+    with open_file(path) as file:
+        return [line.decode("utf-8", "replace").rstrip("\r\n") for line in itertools.islice(file, SHOWN)]
