@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vaekit.datasets.dataset import Block, RecordFormat, Splits
 from vaekit.datasets.listing import Listed
-from vaekit.datasets.numbered_texts import NumberedTexts, lines_of, unpacked_suffix
+from vaekit.datasets.numbered_texts import LONGEST_LINE, NumberedTexts, lines_of, unpacked_suffix
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
 from vaekit.datasets.text_blocks import TextBlocks
@@ -27,7 +27,7 @@ def read_blocks(path: Path, name: str, say: Callable[[str], None]) -> tuple[list
     found: list[tuple[str, int, str]] = []
     held: list[str] = []
     start = number = 1
-    with TextBlocks(path, say, EXPECTED, hashed=True, limit=TABLE, longest=TABLE) as blocks:
+    with TextBlocks(path, say, EXPECTED, hashed=True, limit=TABLE, longest=LONGEST_LINE) as blocks:
         for block in blocks.read():
             for line in lines_of(block):
                 number += 1

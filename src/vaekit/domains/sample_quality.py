@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-
-from torch import Tensor
+from typing import Any
 
 from vaekit.metrics.measure import Measure
 
@@ -39,5 +38,5 @@ class SampleQuality:
     """Of some parts."""
 
 
-CompareSamples = Callable[[Tensor, int], SampleQuality]
-"""(samples as the VAE takes them (n, ...), a seed) -> how similar they are to some data."""
+CompareSamples = Callable[[Sequence[Any], int], SampleQuality]
+"""(samples as the domain writes them, a seed) -> how similar they are to some data."""

@@ -109,7 +109,7 @@ def evaluate_samples(
             parts.append(engine.decode(z, size).cpu())
         progress(min(start + CHUNK, count), count)
     x = torch.cat(parts)[:count]
-    return EvaluatedSamples(x, compare(x, options.seed))
+    return EvaluatedSamples(x, compare(schema.to_items(x), options.seed))
 
 
 def shown_pairs(engine: Engine, domain: Domain, schema: Schema, items: Sequence[Tensor]) -> Tensor | None:

@@ -89,7 +89,7 @@ class Molecules(InMemoryDomain):
         if trained_on is not None:
             same = store if trained_on == data else self._whole_store(trained_on, schema)
             known = known_molecules(same, schema.codec)
-        return MoleculeComparison(schema, some_molecules(store, schema.codec, MOST), known)
+        return MoleculeComparison(some_molecules(store, schema.codec, MOST), known)
 
     def _whole_store(self, path: Path, schema: MoleculeSchema) -> TokenStore:
         """All molecules at a path.
@@ -116,10 +116,10 @@ class Molecules(InMemoryDomain):
     def is_valid(self, item: str) -> bool:
         return bool(item)
 
-    def original(self, record: Record, schema: Schema | None = None) -> str:
+    def original(self, record: Record, schema: Schema) -> str:
         """The SMILES and the name in the file."""
-        column = schema.column if isinstance(schema, MoleculeSchema) else ""
-        return f"{text_of(record, column)}\t{name_of(record)}"
+        assert isinstance(schema, MoleculeSchema)
+        return f"{text_of(record, schema.column)}\t{name_of(record)}"
 
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
         assert isinstance(schema, MoleculeSchema)

@@ -9,12 +9,10 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vaekit.domains.molecules.chemistry import without_log
 from vaekit.domains.molecules.codecs import CODECS, decode
 from vaekit.domains.molecules.properties import PROPERTIES
-from vaekit.domains.molecules.schema import MoleculeSchema
 from vaekit.domains.molecules.similarity import internal_diversity, nearest
 from vaekit.domains.molecules.token_store import TokenStore
 from vaekit.domains.sample_quality import Histogram, SampleQuality
@@ -108,24 +106,23 @@ def some_molecules(store: TokenStore, codec: str, count: int, seed: int = 0) -> 
 class MoleculeComparison:
     """Compares samples with molecules of data; see `CompareSamples`."""
 
-    schema: MoleculeSchema
     data: Sequence[str]
     """Canonical SMILES."""
     known: KnownMolecules | None
     """The training data; None if they are not known."""
 
-    def __call__(self, samples: Tensor, seed: int) -> SampleQuality:
-        """Measure samples, as the VAE takes them (n, length). The first valid ones count; there is no random choice."""
+    def __call__(self, samples: Sequence[str], seed: int) -> SampleQuality:
+        """Measure canonical SMILES, which are empty for invalid molecules. The first ones count; there is no random
+        choice."""
         del seed
-        smiles = self.schema.to_items(samples)
-        valid = [text for text in smiles if text]
+        valid = [text for text in samples if text]
         few = valid[:MOST]
-        values: dict[Measure, float] = {VALID: share(len(valid), len(smiles))}
+        values: dict[Measure, float] = {VALID: share(len(valid), len(samples))}
         missing: dict[str, str] = {}
         for count in UNIQUE_OF:
             if len(valid) >= count or count == UNIQUE_OF[0]:
                 first = valid[:count]
-                values[unique_measure(min(count, len(smiles)))] = share(len(set(first)), len(first))
+                values[unique_measure(min(count, len(samples)))] = share(len(set(first)), len(first))
         if self.known is None:
             missing[NOVEL.title] = "The training data were not given."
         else:
