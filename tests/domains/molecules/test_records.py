@@ -7,6 +7,7 @@ import pytest
 from refusals import refuses
 
 from vaekit.datasets.dataset import Block, Line, NamedLine, Row
+from vaekit.datasets.labels import label_names, read_labels
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.text_blocks import LONGEST_LINE
 from vaekit.domains.molecules.records import name_of, open_molecules, text_of
@@ -73,6 +74,14 @@ def test_sd_files_are_read_block_by_block(tmp_path: Path) -> None:
     for number, line in ((1, 15), (2, 29)):
         with refuses(BadItem, f"x.sdf:{line}"):
             text_of(data.read(number))
+
+
+def test_fields_of_sd_files_are_labels(tmp_path: Path) -> None:
+    other = ETHANOL.replace("activity", "id").replace("5.5", "")
+    (tmp_path / "x.sdf").write_text(f"{ETHANOL}\n$$$$\n{other}\n$$$$\n")
+    data = open_molecules(tmp_path / "x.sdf", SkipLog()).train
+    assert {"activity", "id"} <= set(label_names(data))
+    assert read_labels(data, "activity") == ["5.5", None]
 
 
 def test_a_single_structure_needs_no_end(tmp_path: Path) -> None:
