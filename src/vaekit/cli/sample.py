@@ -113,15 +113,17 @@ def sample(
         return
     print_facts(f"{source.vae}: samples", {model.domain.items: f"{result.items:,}", "prior": result.prior})
     if result.quality is not None:
-        print_quality(result.quality, data)
+        print_quality(result.quality, data, model.domain.name)
     log(f"Written to {out}")
 
 
-def print_quality(quality: "SampleQuality", data: Path | None) -> None:
+def print_quality(quality: "SampleQuality", data: Path | None, domain: str) -> None:
     """Tables of how similar samples are to data."""
     rows = [[each.title, each.text(quality.values[each.name])] for each in quality.measures]
-    print_table(f"Compared with {data} (see docs/tables.md)", ("measure", "value"), rows)
+    print_table(f"Compared with {data} (see docs/{domain}.md)", ("measure", "value"), rows)
     shown = list(quality.parts.items())[:SHOWN]
     more = f" (the largest {SHOWN} of {len(quality.parts):,})" if len(quality.parts) > SHOWN else ""
     parts = [[name, f"{value:.3f}"] for name, value in shown]
-    print_table(f"Distances of {quality.part}s{more}", (quality.part, "distance"), parts)
+    print_table(f"Distances by {quality.part}{more}", (quality.part, "distance"), parts)
+    for name, reason in quality.not_measured.items():
+        log(f"Not measured: {name}. {reason}")

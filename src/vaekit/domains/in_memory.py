@@ -229,6 +229,9 @@ class InMemoryDomain(ABC):
     def sample_comparison(self, path: Path, schema: Schema) -> CompareSamples | None:
         return None
 
+    def sample_evaluation(self, data: Path, trained_on: Path | None, schema: Schema) -> CompareSamples | None:
+        return None
+
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         return loaded_items(path, self.open(path, SkipLog()).train, schema, partial(self.original, schema=schema))
 

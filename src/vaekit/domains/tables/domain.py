@@ -24,7 +24,7 @@ from vaekit.domains.tables.csv_files import write_csv
 from vaekit.domains.tables.explain import explain_row
 from vaekit.domains.tables.impute import impute, write_values
 from vaekit.domains.tables.measures import row_errors
-from vaekit.domains.tables.sample_quality import compare_rows, most_rows
+from vaekit.domains.tables.sample_quality import compare_items, most_rows
 from vaekit.domains.tables.schema import MAX_ROWS_TO_FIT, TableSchema, fit, schema_from
 from vaekit.domains.tables.stream import has_splits, row_stream
 from vaekit.errors import NoTrainingData
@@ -95,7 +95,7 @@ class Tables(InMemoryDomain):
         if not len(train):
             raise NoTrainingData(f"{path} has no row that can be read.", next(iter(log.reasons.values()), ""), "")
         held_out = tensor_of(splits.train if splits.test is None else splits.test, apart[:most], schema, log)
-        return partial(compare_rows, schema, train, held_out)
+        return partial(compare_items, schema, train, held_out)
 
     def text(self, item: Mapping[str, str]) -> str:
         return ", ".join(f"{name}: {value}" for name, value in item.items())
