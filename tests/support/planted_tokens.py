@@ -1,4 +1,5 @@
-"""A VAE of sentences of "a" and "b" whose decoder is known: the token at a place follows from one latent value."""
+"""VAEs of sentences of "a" and "b", and of chains of carbon and nitrogen, whose decoder is known: the token at a place
+follows from one latent value."""
 
 from collections.abc import Sequence
 
@@ -7,8 +8,10 @@ from torch import Tensor, nn
 
 from vaekit.distributions import AutoregressiveCategorical
 from vaekit.distributions.sequences import END, State
-from vaekit.domains.domain import Domain
+from vaekit.domains.domain import Domain, Schema
 from vaekit.domains.item_functions import ItemSimilarity
+from vaekit.domains.molecules.domain import MOLECULES
+from vaekit.domains.molecules.schema import MoleculeSchema
 from vaekit.domains.text.domain import TEXT, Text
 from vaekit.domains.text.schema import TextSchema
 from vaekit.families import assemble, family_with
@@ -96,14 +99,24 @@ def count_of_a(sentences: Sequence[str]) -> list[float]:
 
 
 def planted_tokens(valid: bool = True) -> OpenModel:
-    """The VAE, with a domain whose items have a similarity and a property; without `valid`, sentences that start with
-    "a" are invalid."""
+    """The VAE of sentences, with a domain whose items have a similarity and a property; without `valid`, sentences that
+    start with "a" are invalid."""
+    return planted(domain_with(valid), SCHEMA)
+
+
+def planted_molecules() -> OpenModel:
+    """The VAE of chains."""
+    return planted(MOLECULES, MoleculeSchema("selfies", ("[C]", "[N]"), PLACES + 1))
+
+
+def planted(domain: Domain, schema: Schema) -> OpenModel:
+    """The VAE of a domain with two tokens."""
     torch.manual_seed(0)
     config = PartsConfig(SequenceConfig(4, PLACES + 1, PLACES, 4, 4), GaussianPart(), TokensPart())
     family = family_with(config)
     assert family is not None
     built = assemble(family, config)
-    origin = Origin("", lambda _: "", "text", SCHEMA.as_plain())
+    origin = Origin("", lambda _: "", domain.name, schema.as_plain())
     vae = VAE(
         Encoder(),
         built.to_posterior,
@@ -114,8 +127,7 @@ def planted_tokens(valid: bool = True) -> OpenModel:
         config=config,
     ).eval()
     engine = Engine(vae, Plan(device="cpu", batch_size=256))
-    domain = domain_with(valid)
-    return OpenModel(engine, domain, SCHEMA, domain.files(engine, SCHEMA))
+    return OpenModel(engine, domain, schema, domain.files(engine, schema))
 
 
 class Odd(Text):

@@ -105,6 +105,7 @@ def test_a_reference_and_all_scores(path: Path, tmp_path: Path) -> None:
     assert found.reference == result.reference
     assert list(found.scores) == pytest.approx(sorted(written(tmp_path / "per-token.csv"))[:2])
     assert all(len(each.reasons) >= 2 for each in found.explanations)
+    assert {reason.value for each in found.explanations for reason in each.reasons} <= {"a", "b", "c", "(end)"}
 
 
 def test_the_improbable_token_is_explained() -> None:

@@ -19,18 +19,20 @@ DISSIMILAR = 1e300
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """An item and its property."""
+class Decoded:
+    """An item."""
 
     item: Any
+    """As the domain writes it."""
     text: str | None
     """See `Domain.text`."""
-    value: float
-    """NaN for an invalid item."""
+    valid: bool
+    x: Tensor
+    """As the VAE takes it, (...)."""
 
 
 class Measured:
-    """Measures items, each different one once.
+    """Reads and measures items, each different one once.
 
     Args:
         domain: of the items.
@@ -40,54 +42,48 @@ class Measured:
 
     def __init__(self, domain: Domain, schema: Schema, measure: MeasureBoth) -> None:
         self.domain, self.schema, self.measure = domain, schema, measure
-        self._by_row: dict[bytes, Judged] = {}
+        self._by_row: dict[bytes, Decoded] = {}
         self._by_text: dict[str, float] = {}
 
-    @property
-    def different(self) -> int:
-        """The number of different items that were measured, of those that can be compared."""
-        return len(self._by_text)
-
-    def __call__(self, x: Tensor) -> list[Judged]:
-        """The properties of items (n, ...)."""
+    def decoded(self, x: Tensor) -> list[Decoded]:
+        """Items (n, ...) as the domain writes them."""
         if x.is_floating_point():
-            return self._judged(x)
+            return self._decoded(x)
         keys = [row.tobytes() for row in x.cpu().numpy()]
         new = {key: place for place, key in enumerate(keys) if key not in self._by_row}
         if new:
-            self._by_row |= zip(new, self._judged(x[torch.tensor(list(new.values()))]), strict=True)
+            self._by_row |= zip(new, self._decoded(x[torch.tensor(list(new.values()))]), strict=True)
         return [self._by_row[key] for key in keys]
 
-    def values(self, x: Tensor) -> Tensor:
-        """The properties of items (n, ...), (n,) in float64."""
-        return torch.tensor([each.value for each in self(x)], dtype=torch.float64)
-
-    def _judged(self, x: Tensor) -> list[Judged]:
-        items = list(self.schema.to_items(x))
-        texts = [self.domain.text(item) for item in items]
-        known: dict[int, float] = {}
-        wanted: dict[str | int, int] = {}
-        for place, (item, text) in enumerate(zip(items, texts, strict=True)):
-            if not self.domain.is_valid(item):
-                known[place] = math.nan
-            elif text not in self._by_text:
-                wanted.setdefault(place if text is None else text, place)
-        places = list(wanted.values())
-        if places:
-            values = self.measure(x[torch.tensor(places)], [items[place] for place in places]).tolist()
-            known |= zip(places, values, strict=True)
-            self._by_text |= {key: known[place] for key, place in wanted.items() if isinstance(key, str)}
-        every = [
-            known[place] if place in known or text is None else self._by_text[text] for place, text in enumerate(texts)
+    def values_of(self, items: Sequence[Decoded]) -> list[float]:
+        """The property of items; NaN of invalid ones."""
+        new: dict[str | int, Decoded] = {}
+        for place, each in enumerate(items):
+            if each.valid and each.text not in self._by_text:
+                new.setdefault(place if each.text is None else each.text, each)
+        measured: dict[str | int, float] = {}
+        if new:
+            values = self.measure(torch.stack([each.x for each in new.values()]), [each.item for each in new.values()])
+            measured = dict(zip(new, values.tolist(), strict=True))
+            self._by_text |= {key: value for key, value in measured.items() if isinstance(key, str)}
+        return [
+            math.nan if not each.valid else measured[place] if each.text is None else self._by_text[each.text]
+            for place, each in enumerate(items)
         ]
-        return [Judged(*each) for each in zip(items, texts, every, strict=True)]
+
+    def values(self, x: Tensor) -> Tensor:
+        """The property of items (n, ...), (n,) in float64."""
+        return torch.tensor(self.values_of(self.decoded(x)), dtype=torch.float64)
+
+    def _decoded(self, x: Tensor) -> list[Decoded]:
+        every = zip(self.schema.to_items(x), x, strict=True)
+        return [Decoded(item, self.domain.text(item), self.domain.is_valid(item), row) for item, row in every]
 
 
 @dataclass(eq=False)
 class BestItem:
     """The best candidate of one start so far."""
 
-    judged: Judged
     x: Tensor
     """(...)."""
     u: Tensor
@@ -125,16 +121,17 @@ class Judge:
         least: float | None = None,
     ) -> None:
         self.measured, self.goal, self.similarity, self.least = measured, goal, similarity, least
-        self.originals = measured(originals)
+        self.originals = measured.decoded(originals)
         self._similarities: list[dict[str, float]] = [{} for _ in self.originals]
-        own = self._to_originals(range(len(self.originals)), self.originals)
+        every = range(len(self.originals))
+        own = zip(measured.values_of(self.originals), self._to_originals(every, self.originals), strict=True)
         self.best = [
-            BestItem(judged, x, u, self._ranked(judged), alike)
-            for judged, x, u, alike in zip(self.originals, originals, starts, own, strict=True)
+            BestItem(each.x, u, self._ranked(value), alike)
+            for each, u, (value, alike) in zip(self.originals, starts, own, strict=True)
         ]
 
     def __call__(self, u: Tensor, x: Tensor) -> Tensor:
-        """Judge candidates, those of a start in a row.
+        """Judge candidates, those of a start in a row. Only those that are similar enough are measured.
 
         Args:
             u: their vectors in latent space (b k, d).
@@ -144,31 +141,33 @@ class Judge:
             Scores (b k,) for a search: minus infinity for invalid items, and for those that are not similar enough
             less than for all others.
         """
-        judged, per_start = self.measured(x), len(x) // len(self.best)
+        decoded, per_start = self.measured.decoded(x), len(x) // len(self.best)
         starts = [place // per_start for place in range(len(x))]
-        alike = self._to_originals(starts, judged)
-        scores = []
-        for place, (start, each, similarity) in enumerate(zip(starts, judged, alike, strict=True)):
-            score = self._ranked(each)
-            if math.isfinite(score) and self.least is not None:
-                assert similarity is not None
-                if math.isnan(similarity):
-                    score = -math.inf
-                elif similarity < self.least:
-                    score = -DISSIMILAR * (2 - similarity)
-            scores.append(score)
-            if score > -DISSIMILAR:
-                best = self.best[start]
+        alike = self._to_originals(starts, decoded)
+        scores = [self._dissimilar(similarity) for similarity in alike]
+        allowed = [place for place, score in enumerate(scores) if score == 0]
+        values = self.measured.values_of([decoded[place] for place in allowed])
+        for place, value in zip(allowed, values, strict=True):
+            scores[place] = score = self._ranked(value)
+            if math.isfinite(score):
+                best = self.best[starts[place]]
                 best.alternatives += 1
                 if score > best.score:
-                    self.best[start] = BestItem(each, x[place], u[place], score, similarity, False, best.alternatives)
+                    found = BestItem(x[place], u[place], score, alike[place], False, best.alternatives)
+                    self.best[starts[place]] = found
         return torch.tensor(scores, dtype=torch.float64)
 
-    def _ranked(self, judged: Judged) -> float:
-        """The score of an item; minus infinity if its property is not a finite number."""
-        if not math.isfinite(judged.value):
+    def _dissimilar(self, similarity: float | None) -> float:
+        """The score of an item that is not similar enough, the higher the more similar; 0 for one that is."""
+        if self.least is None or similarity is None or similarity >= self.least:
+            return 0.0
+        return -math.inf if math.isnan(similarity) else -DISSIMILAR * (2 - similarity)
+
+    def _ranked(self, value: float) -> float:
+        """The score of a value; minus infinity if it is not a finite number."""
+        if not math.isfinite(value):
             return -math.inf
-        return self.goal.score(torch.tensor(judged.value, dtype=torch.float64)).item()
+        return self.goal.score(torch.tensor(value, dtype=torch.float64)).item()
 
     def vectors(self) -> Tensor:
         """The vectors of the best candidates, (b, d)."""
@@ -178,19 +177,19 @@ class Judge:
         """The best candidates, (b, ...)."""
         return torch.stack([each.x for each in self.best])
 
-    def _to_originals(self, starts: Sequence[int], judged: Sequence[Judged]) -> list[float | None]:
-        """The similarity of each item to the original of its start; None without a measure."""
+    def _to_originals(self, starts: Sequence[int], items: Sequence[Decoded]) -> list[float | None]:
+        """The similarity of each item to the original of its start, NaN for invalid ones; None without a measure."""
         if self.similarity is None:
-            return [None] * len(judged)
+            return [None] * len(items)
         known = self._similarities
-        new: dict[tuple[int, str], Any] = {}
-        for start, each in zip(starts, judged, strict=True):
-            text = each.text or ""
-            if text not in known[start]:
-                new[start, text] = each.item
+        new = {
+            (start, each.text or ""): each.item
+            for start, each in zip(starts, items, strict=True)
+            if each.valid and (each.text or "") not in known[start]
+        }
         if new:
             originals = [self.originals[start].item for start, _ in new]
             values = self.similarity.of_pairs(originals, list(new.values())).tolist()
             for (start, text), value in zip(new, values, strict=True):
                 known[start][text] = value
-        return [known[start][each.text or ""] for start, each in zip(starts, judged, strict=True)]
+        return [known[start].get(each.text or "", math.nan) for start, each in zip(starts, items, strict=True)]

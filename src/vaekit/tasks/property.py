@@ -15,7 +15,7 @@ from vaekit.datasets.labels import label_names
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.domain import Domain, Schema
 from vaekit.domains.item_functions import MeasureItems, as_numbers, named
-from vaekit.errors import BadPlan, NotFound, VaekitError
+from vaekit.errors import BadPlan, NotFound, VaekitError, did_you_mean
 from vaekit.user_functions import UserFunction, failed, is_function_name, load_function
 
 RETURNS = "Expected one number for each item of a list, such as a list of floats or an array (n,)."
@@ -78,7 +78,8 @@ def property_of(domain: Domain, schema: Schema, name: str, data: Path | None = N
         return property_of_function(name, unknown)
     known = [*domain.properties, *columns]
     also = f"Or one of {', '.join(known)}." if known else ""
-    raise NotFound(unknown.found, f"{unknown.expected} {also}".strip(), unknown.remedy) from unknown
+    remedy = did_you_mean(name, known) or unknown.remedy
+    raise NotFound(unknown.found, f"{unknown.expected} {also}".strip(), remedy) from unknown
 
 
 def property_of_function(name: str, unknown: NotFound) -> Property:

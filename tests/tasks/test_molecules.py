@@ -1,0 +1,107 @@
+"""Verbs of molecules whose VAE is known: the best of all molecules are found, RDKit measures them, and equal ones count
+once."""
+
+import csv
+from itertools import product
+from pathlib import Path
+
+import pytest
+from planted_tokens import planted_molecules
+from refusals import refuses
+
+pytest.importorskip("rdkit", reason="molecules need rdkit")
+pytest.importorskip("selfies", reason="molecules need selfies")
+
+from vaekit.domains.molecules.chemistry import canonical, read_smiles
+from vaekit.domains.molecules.properties import PROPERTIES
+from vaekit.domains.molecules.similarity import tanimoto
+from vaekit.errors import NotFound
+from vaekit.tasks.explain import explain
+from vaekit.tasks.index import index
+from vaekit.tasks.model import OpenModel
+from vaekit.tasks.optimise import optimise
+from vaekit.tasks.optimised import OptimiseOptions
+from vaekit.tasks.sample import SampleOptions, sample
+from vaekit.tasks.score import ScoreOptions, score
+from vaekit.tasks.search import SearchOptions, search
+
+STARTS = ["CCNCNC", "NNCCCC"]
+EVERY = sorted({canonical(read_smiles("".join(atoms))) for atoms in product("CN", repeat=6)})
+
+
+@pytest.fixture(autouse=True)
+def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaekit.tasks.estimate.SAMPLES", 100)
+
+
+@pytest.fixture(scope="module")
+def model() -> OpenModel:
+    return planted_molecules()
+
+
+@pytest.fixture
+def leads(tmp_path: Path) -> Path:
+    (tmp_path / "leads.smi").write_text("".join(f"{smiles}\n" for smiles in STARTS))
+    return tmp_path / "leads.smi"
+
+
+@pytest.mark.parametrize(("wanted", "sign"), [("qed", 1), ("-logP", -1), ("SA", 1)])
+def test_the_best_similar_molecule_is_found(
+    model: OpenModel, leads: Path, tmp_path: Path, wanted: str, sign: int
+) -> None:
+    options = OptimiseOptions(wanted, within=20.0, density=0.0, steps=24, similarity=0.3)
+    found = optimise(model, [leads], tmp_path / "out", options)
+    measure = {name.lower(): function for name, function in PROPERTIES.items()}[wanted.removeprefix("-").lower()]
+    assert found.similarity == "Tanimoto" and found.estimate is not None
+    written = (tmp_path / "out" / "leads.smi").read_text().splitlines()
+    for start, item, line in zip(STARTS, found.batch.results[0].items, written, strict=True):
+        similar = [
+            each for each, value in zip(EVERY, tanimoto([start] * len(EVERY), EVERY), strict=True) if value >= 0.3
+        ]
+        assert item.after == pytest.approx(sign * max(sign * value for value in measure(similar)))
+        assert measure([line]) == [item.after] and tanimoto([start], [line]) == [item.similarity]
+        assert (item.original, item.result) == (canonical(read_smiles(start)), line)
+
+
+def test_properties_that_do_not_exist_are_refused(model: OpenModel, leads: Path, tmp_path: Path) -> None:
+    with refuses(NotFound, "QED"):
+        optimise(model, [leads], tmp_path / "out", OptimiseOptions("QDE"))
+
+
+def test_labels_of_a_table_are_estimated(model: OpenModel, leads: Path, tmp_path: Path) -> None:
+    data = tmp_path / "assay.csv"
+    chains = ["".join(atoms) for atoms in product("CN", repeat=6)]
+    data.write_text("smiles,potency\n" + "".join(f"{chain},{chain.count('N')}\n" for chain in chains))
+    options = OptimiseOptions("potency", within=20.0, density=0.0, steps=24, data=data)
+    found = optimise(model, [leads], tmp_path / "out", options)
+    assert (tmp_path / "out" / "leads.smi").read_text().splitlines() == ["NNNNNN", "NNNNNN"]
+    assert any("estimated" in note for note in found.notes)
+
+
+def test_equal_molecules_count_once(model: OpenModel, tmp_path: Path) -> None:
+    """Chains that are written from the other end, and those that a file has in another order of atoms, are equal."""
+    found = sample(model, tmp_path / "all", SampleOptions(len(EVERY) + 1, unique=True))
+    assert sorted((tmp_path / "all" / "samples.smi").read_text().splitlines()) == EVERY and found.notes
+    known = tmp_path / "known.csv"
+    known.write_text("smiles\n" + "".join(f"{smiles[::-1]}\n" for smiles in EVERY[2:]))
+    new = sample(model, tmp_path / "new", SampleOptions(2, unique=True, new_to=known))
+    assert sorted((tmp_path / "new" / "samples.smi").read_text().splitlines()) == EVERY[:2] and new.known > 0
+
+
+def test_analogues_have_their_tanimoto(model: OpenModel, leads: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data.smi"
+    data.write_text("".join(f"{smiles}\n" for smiles in EVERY))
+    index(model, data, tmp_path / "index")
+    found = search(model, str(leads), tmp_path / "index", SearchOptions(k=3), tmp_path / "out")
+    assert found.measure == "Tanimoto" and "Tanimoto" in (tmp_path / "out" / "search.html").read_text()
+    for neighbor in found.neighbors:
+        smiles = EVERY[int(neighbor.item.rpartition(":")[2]) - 1]
+        assert [neighbor.item_similarity] == tanimoto([STARTS[0]], [smiles])
+
+
+def test_scores_and_their_tokens(model: OpenModel, leads: Path, tmp_path: Path) -> None:
+    score(model, leads, tmp_path / "scores.csv", ScoreOptions(draws=4))
+    with open(tmp_path / "scores.csv", newline="") as file:
+        assert all(float(row["score"]) < 0 for row in csv.DictReader(file))
+    found = explain(model, [leads], None)
+    assert {reason.value for each in found.explanations for reason in each.reasons} == {"[C]", "[N]", "(end)"}
