@@ -1,6 +1,7 @@
 """Anomaly detection in tables: `vaekit.VAEDetector` with its defaults beside other detectors, on the same splits.
 
-    python bench/anomaly_tables.py FOLDER --out RESULTS.jsonl [--seeds 3] [--contaminate 0 0.05 0.1] [--trim 0 0.1]
+    python bench/anomaly_tables.py FOLDER --out RESULTS.jsonl [--seeds 3] [--contaminate 0 0.05 0.1]
+        [--recipe tables tables-contaminated] [--trim 0 0.1]
 
 FOLDER holds ADBench tables: npz files with X and y, where y = 1 is an anomaly. Semi-supervised protocol: train on half
 of the normal rows, drawn at random with the seed, test on all others. Other detectors get standardized columns: PCA and
@@ -8,8 +9,9 @@ the VAE of PyOD with their defaults (left out where PyOD is not installed), and 
 isolation forest, the local outlier factor, and the distance to the fifth nearest neighbor. Results are appended to the
 file, a line for each table, seed and method, and are not computed again; then the means are printed.
 
-With --contaminate, this share of the training rows is replaced by anomalies, which are left out of the test; --trim
-trains with this `objective.trim`.
+With --contaminate, this share of the training rows is replaced by anomalies, which are left out of the test; tables
+with too few anomalies for the largest share, of which half at most are taken, are left out. --recipe trains with these
+recipes, --trim with this `objective.trim` instead of the recipe's.
 """
 
 import argparse
@@ -17,7 +19,9 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +42,20 @@ Detect = Callable[[Array, Array, int], Array]
 SCORES = ("likelihood", "elbo", "reconstruction", "kl", "mahalanobis", "neighbors", "ensemble")
 MARGIN = 0.03
 """AUROC below PCA that counts."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a VAE is trained."""
+
+    recipe: str = "tables"
+    trim: float | None = None
+    """The `objective.trim`; None for the recipe's."""
+
+
+def has_enough(labels: NDArray[np.int64], contaminated: float) -> bool:
+    """Whether half of the anomalies suffice for a share of the training rows."""
+    return int(contaminated * ((labels == 0).sum() // 2)) <= (labels == 1).sum() // 2
 
 
 def split(labels: NDArray[np.int64], seed: int, contaminated: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -95,34 +113,34 @@ def measured(anomalous: Array, labels: NDArray[np.int64]) -> dict[str, float]:
     return {"auroc": float(roc_auc_score(labels, values)), "ap": float(average_precision_score(labels, values))}
 
 
-def results_of_vae(a: Array, b: Array, seed: int, overrides: Sequence[str]) -> Iterator[tuple[str, Array, float]]:
+def results_of_vae(a: Array, b: Array, seed: int, training: Training) -> Iterator[tuple[str, Array, float]]:
     """(score, how anomalous the test rows are, seconds) of each score of one detector; the first one trains."""
     start = time.perf_counter()
-    detector = VAEDetector(random_state=seed, overrides=overrides).fit(a)
+    overrides = [] if training.trim is None else [f"objective.trim={training.trim}"]
+    detector = VAEDetector(random_state=seed, recipe=training.recipe, overrides=overrides).fit(a)
     for score in SCORES:
         yield score, -detector.set_params(score_type=score).score_samples(b), time.perf_counter() - start
         start = time.perf_counter()
 
 
-def run(path: Path, seed: int, contaminated: float, trim: float, done: set[tuple[Any, ...]], out: Path) -> None:
+def run(path: Path, seed: int, contaminated: float, training: Training, done: set[tuple[Any, ...]], out: Path) -> None:
     """Append the results of a table that are missing."""
     file = np.load(path)
     rows, labels = file["X"].astype(np.float64), file["y"].astype(np.int64)
     train, test = split(labels, seed, contaminated)
 
     def record(method: str, values: Array, seconds: float) -> None:
-        line = {"table": path.stem, "seed": seed, "method": method, "contaminated": contaminated, "trim": trim}
+        line = {"table": path.stem, "seed": seed, "method": method, "contaminated": contaminated, **vars(training)}
         with out.open("a") as lines:
             lines.write(json.dumps({**line, **measured(values, labels[test]), "seconds": seconds}) + "\n")
 
-    if (path.stem, seed, f"vae {SCORES[-1]}", contaminated, trim) not in done:
-        overrides = [f"objective.trim={trim}"] if trim else []
-        for score, values, seconds in results_of_vae(rows[train], rows[test], seed, overrides):
+    if (path.stem, seed, f"vae {SCORES[-1]}", contaminated, *vars(training).values()) not in done:
+        for score, values, seconds in results_of_vae(rows[train], rows[test], seed, training):
             record(f"vae {score}", values, seconds)
     scaler = StandardScaler().fit(rows[train])
     a, b = scaler.transform(rows[train]), scaler.transform(rows[test])
     for name, detect in {**BASELINES, **(OF_PYOD if find_spec("pyod") else {})}.items():
-        if not trim and (path.stem, seed, name, contaminated, trim) not in done:
+        if training == Training() and (path.stem, seed, name, contaminated, *vars(training).values()) not in done:
             start = time.perf_counter()
             record(name, detect(a, b, seed), time.perf_counter() - start)
 
@@ -136,13 +154,14 @@ def summary(results: Sequence[Mapping[str, Any]]) -> None:
     """Print the means over tables of the means over seeds, and how often the VAE is below PCA."""
     tables: dict[tuple[Any, ...], dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for each in results:
-        tables[each["contaminated"], each["trim"], each["method"]][each["table"]].append(each)
-    print(f"{'contaminated':>12} {'trim':>5} {'method':20} {'tables':>6} {'AUROC':>7} {'AP':>7} {'s/table':>8}")
-    for (contaminated, trim, method), found in sorted(tables.items(), key=lambda item: item[0]):
+        trained = each["recipe"] if each["trim"] is None else f"{each['recipe']}, trim {each['trim']:g}"
+        tables[each["contaminated"], trained, each["method"]][each["table"]].append(each)
+    print(f"{'contaminated':>12} {'recipe':24} {'method':20} {'tables':>6} {'AUROC':>7} {'AP':>7} {'s/table':>8}")
+    for (contaminated, trained, method), found in sorted(tables.items(), key=lambda item: item[0]):
         auroc, precision, seconds = (mean_of(found, key) for key in ("auroc", "ap", "seconds"))
         numbers = f"{100 * auroc:7.2f} {100 * precision:7.2f} {seconds:8.2f}"
-        print(f"{contaminated:12g} {trim:5g} {method:20} {len(found):6} {numbers}")
-    pca_of, vae_of = tables.get((0, 0, "pca"), {}), tables.get((0, 0, "vae likelihood"), {})
+        print(f"{contaminated:12g} {trained:24} {method:20} {len(found):6} {numbers}")
+    pca_of, vae_of = (tables.get((0, "tables", method), {}) for method in ("pca", "vae likelihood"))
     gaps = {
         name: np.mean([one["auroc"] for one in vae_of[name]]) - np.mean([one["auroc"] for one in pca_of[name]])
         for name in vae_of.keys() & pca_of.keys()
@@ -157,21 +176,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--contaminate", type=float, nargs="*", default=[0.0])
-    parser.add_argument("--trim", type=float, nargs="*", default=[0.0])
+    parser.add_argument("--recipe", nargs="*", default=["tables"])
+    parser.add_argument("--trim", type=float, nargs="*", default=[None])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--most-rows", type=int, default=10**9, help="leave out larger tables")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     read = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
-    done = {(each["table"], each["seed"], each["method"], each["contaminated"], each["trim"]) for each in read}
+    keys = ("table", "seed", "method", "contaminated", *vars(Training()))
+    done = {tuple(each[key] for key in keys) for each in read}
     for seed in range(options.seeds):
         for path in sorted(options.folder.glob("*.npz"), key=lambda path: path.stat().st_size):
-            if len(np.load(path)["y"]) > options.most_rows:
+            labels = np.load(path)["y"]
+            if len(labels) > options.most_rows or not has_enough(labels, max(options.contaminate)):
                 continue
-            for contaminated in options.contaminate:
-                for trim in options.trim:
-                    run(path, seed, contaminated, trim, done, options.out)
-                    print(f"{path.stem}, seed {seed}, contaminated {contaminated:g}, trim {trim:g}", flush=True)
+            for contaminated, recipe, trim in product(options.contaminate, options.recipe, options.trim):
+                run(path, seed, contaminated, Training(recipe, trim), done, options.out)
+                print(f"{path.stem}, seed {seed}, contaminated {contaminated:g}, {recipe}, trim {trim}", flush=True)
     summary([json.loads(line) for line in options.out.read_text().splitlines()])
 
 

@@ -62,6 +62,26 @@ def test_the_statistics_of_another_vae_are_refused(saved: Path) -> None:
         load_reference(saved, OTHER)
 
 
+def test_one_file_of_each_of_two_references_is_refused(reference: Reference, saved: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    for fingerprint in (OWN, OTHER):
+        fit = ReferenceFit(SCORER.draws, SCORER.seed)
+        fit.add([str(i) for i in range(30)], SCORER.evidence(rows(30, seed=2), factors=True))
+        save_reference(fit.finish(), other, fingerprint)
+        record_path(saved).write_bytes(record_path(other).read_bytes())
+        with refuses(BadReference):
+            load_reference(saved, OWN)
+
+
+def test_a_threshold_may_be_edited(reference: Reference, saved: Path) -> None:
+    record = json.loads(record_path(saved).read_text("utf-8"))
+    record["thresholds"]["likelihood"]["value"] = -12.5
+    record_path(saved).write_text(json.dumps(record), "utf-8")
+    found = load_reference(saved, OWN).thresholds
+    assert found["likelihood"].value == -12.5
+    assert all(found[name] == reference.thresholds[name] for name in found if name != "likelihood")
+
+
 def changed_record(key: str, value: object) -> Callable[[Path], None]:
     def change(path: Path) -> None:
         record = json.loads(record_path(path).read_text("utf-8"))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from small_tables import columns, save_table_vae, write_table
 
 Run = Callable[..., Any]
 COUNT = 24
@@ -143,3 +144,12 @@ def test_the_latent_space_is_a_second_table_and_a_part_of_the_object(
     assert [len(sha256) for sha256 in weights] == [64]
     assert json.loads((tmp_path / "latent" / "latent_space.json").read_text("utf-8")) == told["latent"]
     assert run(*command).json["latent"] == told["latent"]
+
+
+def test_columns_of_tables_have_errors_of_their_own(run: Run, tmp_path: Path) -> None:
+    vae, data = save_table_vae(tmp_path / "v.safetensors", columns()), write_table(tmp_path / "t.csv", columns())
+    said = run("evaluate", "--vae", vae, "--data", data, "--nll", 0, "--out", tmp_path / "out")
+    assert said.code == 0 and "the largest first (5 of 7)" in said.out
+    kept = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))["results"]
+    assert {f"error of {name}" for name in columns()} < set(kept)
+    assert sum(f"{name} " in said.out for name in columns()) == 5

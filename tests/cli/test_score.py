@@ -76,3 +76,16 @@ def test_wrong_use(arguments: tuple[object, ...], code: int, run: Run, vae: Path
 def test_absent_data_are_refused(run: Run, vae: Path, tmp_path: Path) -> None:
     said = run("score", tmp_path / "absent", "--vae", vae, "-o", tmp_path / "scores.csv")
     assert said.code == 1 and "absent" in said.err
+
+
+def test_columns_are_kept_and_misspelled_ones_named(run: Run, vae: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    assert run("score", data, "--vae", vae, "-o", out, "--keep", "b", "--keep", "a", "--keep", "b").code == 0
+    assert out.read_text("utf-8").startswith("item,score,flagged,reason,b,a\n")
+    wide = tmp_path / "wide.csv"
+    wide.write_text(
+        "".join(f"{line},{end}\n" for line, end in zip(data.read_text().split(), ["row id", *range(41)], strict=True))
+    )
+    said = run("score", wide, "--vae", vae, "-o", tmp_path / "s.csv", "--keep", "row_id")
+    assert said.code == 1 and "row id" in said.err and "Traceback" not in said.err
+    assert not (tmp_path / "s.csv").exists()

@@ -12,7 +12,7 @@ from image_data import encoded, fill_folder, open_images, write_tar
 from refusals import refuses
 
 from vaekit.datasets.dataset import Dataset, Line, RecordFormat, Row
-from vaekit.datasets.labels import label_names, read_labels
+from vaekit.datasets.labels import label_names, read_columns, read_labels
 from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.errors import NotFound, NoTrainingData
@@ -160,3 +160,20 @@ def test_data_without_labels(tmp_path: Path) -> None:
     with refuses(NotFound, "1.png", "class folders", "npz", "idx", "tar"):
         read_labels(dataset)
     assert label_names(dataset) == []
+
+
+def test_columns_beside_items(tmp_path: Path) -> None:
+    fill_folder(tmp_path, {"a/1.png": 1, "a/2.png": 2, "b/1.png": 3})
+    (tmp_path / "metadata.csv").write_text("file_name,id,label\na/1.png,007,x\nb/1.png,,y\n")
+    dataset = images_at(tmp_path)
+    found = read_columns(dataset, ["label", "id", "folder"])
+    assert found == {"label": ["x", "", "y"], "id": ["007", "", ""], "folder": ["a", "a", "b"]}
+    with refuses(NotFound, "labl", "label"):
+        read_columns(dataset, ["id", "labl"])
+    assert read_columns(dataset, []) == {}
+
+
+def test_items_without_columns_have_none_to_read(tmp_path: Path) -> None:
+    dataset = images_at(fill_folder(tmp_path, {"1.png": 1, "2.png": 2}))
+    with refuses(NotFound, "id", "columns"):
+        read_columns(dataset, ["id"])

@@ -12,6 +12,7 @@ from vaekit.domains.recipes import recipe
 from vaekit.errors import BadRecipe, MissingPackage
 from vaekit.estimators import detector as module
 from vaekit.estimators.fitting import STEPS_PER_ROW, FitSettings, budget, recipe_for, seed_from
+from vaekit.metrics.detection import auroc
 from vaekit.training.loop import Schedule
 
 SCHEDULE = Schedule(samples=100_000, batch_size=64, learning_rate=1e-3, warmup_samples=5_000)
@@ -61,3 +62,19 @@ def test_without_scikit_learn_the_error_says_how_to_install_it(monkeypatch: pyte
     for name in ("VAEDetector", "VAETransformer"):
         with refuses(MissingPackage, "sklearn", "pip install 'vaekit[analysis]'"):
             getattr(vaekit, name)
+
+
+def test_a_cluster_of_anomalies_in_the_training_rows_is_not_learned() -> None:
+    random = np.random.default_rng(0)
+    rows = np.concatenate([random.normal(size=(270, 4)), random.normal(4, 0.3, size=(30, 4))])
+    detector = VAEDetector(recipe="tables-contaminated", draws=8, random_state=0).fit(rows)
+    scores = detector.score_samples(rows)
+    assert auroc(-scores, np.arange(300) >= 270) > 0.95
+
+
+def test_a_short_recipe_stays_short_for_small_tables() -> None:
+    short = FitSettings(recipe="tables-contaminated")
+    samples = recipe(short.recipe).schedule().samples
+    assert samples < recipe("tables").schedule().samples
+    assert [recipe_for(rows, short).schedule().samples for rows in (200, 100_000)] == [samples, samples]
+    assert recipe_for(20, short).objective().min_items <= 20

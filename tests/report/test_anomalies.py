@@ -22,7 +22,7 @@ ANOMALOUS = np.arange(101) >= 90
 
 def report(**changes: object) -> AnomalyReport:
     made: dict[str, Any] = {"scores": SCORES, "anomalous": ANOMALOUS, "threshold": 0.1, **changes}
-    return AnomalyReport("rows", "likelihood", **made)
+    return AnomalyReport("row", "rows", "likelihood", **made)
 
 
 def test_extreme_scores_do_not_widen_the_histogram() -> None:
@@ -64,3 +64,12 @@ def test_a_page_escapes_names_and_shows_reasons(tmp_path: Path) -> None:
     assert "<b>amount" not in page
     write_anomaly_page(report(anomalous=None, threshold=None), tmp_path / "plain.html")
     assert "ROC" not in (tmp_path / "plain.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("low", "text"), [(1, "1 score beyond"), (2, "2 scores beyond")])
+def test_numbers_agree_with_their_nouns(low: int, text: str, tmp_path: Path) -> None:
+    scores = np.concatenate([np.linspace(0, 1, 90), np.full(low, -1e9)])
+    write_anomaly_page(report(scores=scores, anomalous=None), tmp_path / "page.html")
+    assert text in (tmp_path / "page.html").read_text("utf-8")
+    write_anomaly_page(report(scores=scores[:1], anomalous=None), tmp_path / "page.html")
+    assert "1 row by the score" in (tmp_path / "page.html").read_text("utf-8")

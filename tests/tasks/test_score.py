@@ -21,7 +21,8 @@ from vaekit.tasks import scorer
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
 from vaekit.tasks.reference import ThresholdOptions, normal_in
-from vaekit.tasks.score import HEADER, NO_VALUE, NOT_FINITE, ScoreOptions, Totals, lines_of, score
+from vaekit.tasks.score import ScoreOptions, score
+from vaekit.tasks.score_lines import HEADER, NO_VALUE, NOT_FINITE, Totals, lines_of
 from vaekit.tasks.train import TrainOptions, train
 
 NAMES = ("a", "b", "c", "d", "e", "f")
@@ -139,7 +140,7 @@ def test_a_reference_gives_thresholds_that_are_kept(model: OpenModel, tmp_path: 
         again = score(model, wide, tmp_path / "scores.csv", options(tmp_path, score=name))
         assert (tmp_path / "scores.csv").read_bytes() == first
         assert again.threshold == result.threshold and again.reference == result.reference
-    assert result.fitted and not again.fitted and any("1 rows" in note for note in result.notes)
+    assert result.fitted and not again.fitted and any("1 row that" in note for note in result.notes)
     flags = [line["flagged"] for line in lines(tmp_path / "scores.csv")]
     assert flags.count("1") == again.flagged and set(flags) <= {"0", "1"}
 
@@ -272,3 +273,67 @@ def test_sentences(tmp_path: Path) -> None:
     )
     assert result.items == 20 and torch.tensor(values(tmp_path / "s.csv")).isfinite().all()
     assert open_model(ModelOptions(str(tmp_path / "run"))).origin == model.origin
+
+
+def test_columns_are_copied(model: OpenModel, tmp_path: Path) -> None:
+    ids = ["007", " a b ", "", "NA", "12,5"]
+    cells = [list(map(str, values)) for values in rows(5).tolist()]
+    with (tmp_path / "data.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerow(["id", "score", *NAMES, "count"])
+        csv.writer(file).writerows([each, number, *cells[number], number / 2] for number, each in enumerate(ids))
+    broken = (tmp_path / "data.csv").read_text("utf-8").replace(cells[3][0], "broken")
+    (tmp_path / "data.csv").write_text(broken, "utf-8")
+    result = score(model, tmp_path / "data.csv", tmp_path / "s.csv", options(tmp_path, keep=("id", "score", "count")))
+    with result.out.open(newline="", encoding="utf-8") as file:
+        header, *written = csv.reader(file)
+    assert header == [*HEADER, "id", "score (data)", "count"]
+    assert [line[0] for line in written] == [f"data.csv:{number}" for number in range(2, 7)]
+    assert [line[4] for line in written] == ["007", " a b ", "", "", "12,5"]
+    assert [line[5:] for line in written] == [[str(number), f"{number / 2:g}"] for number in range(5)]
+    assert written[3][1] == "" and "broken" in written[3][3]
+    assert json.loads((tmp_path / "s.csv.json").read_text("utf-8"))["keep"] == ["id", "score", "count"]
+
+
+def test_columns_beside_labels_of_a_folder(model: OpenModel, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for number in (1, 2):
+        table(tmp_path / "data" / f"{number}.csv", 3, seed=number)
+    wanted = options(tmp_path, keep=("file", "a"), labels="fault")
+    found = lines(score(model, tmp_path / "data", tmp_path / "s.csv", wanted).out)
+    assert list(found[0]) == [*HEADER, "label", "file", "a"]
+    assert [line["file"] for line in found] == ["1"] * 3 + ["2"] * 3
+    assert float(found[0]["a"]) == pytest.approx(rows(3, 1)[0, 0].item())
+
+
+def test_columns_that_are_missing_are_refused_before_the_reference_is_computed(
+    model: OpenModel, tmp_path: Path
+) -> None:
+    data = table(tmp_path / "data.csv", 5)
+    with refuses(NotFound, "falt", "fault"):
+        score(model, data, tmp_path / "s.csv", options(tmp_path, keep=("falt",), reference=data))
+    assert not list(tmp_path.glob("*anomaly*"))
+    square = square_model(tmp_path / "square.safetensors")
+    Image.fromarray(small_images(1)[0]).save(tmp_path / "1.png")
+    with refuses(NotFound, "id", "columns"):
+        score(square, tmp_path / "1.png", tmp_path / "s.csv", options(tmp_path, keep=("id",)))
+
+
+def test_files_that_hold_no_scores_are_not_overwritten(model: OpenModel, tmp_path: Path) -> None:
+    data = table(tmp_path / "data.csv", 20)
+    statistics = tmp_path / "vae.safetensors.anomaly.safetensors"
+    for absent in (statistics, record_path(statistics)):  # which would be written, and overwritten
+        with refuses(CannotWrite, absent.name):
+            score(model, data, absent, options(tmp_path, reference=data))
+    score(model, data, tmp_path / "s.csv", options(tmp_path, reference=data))
+    (tmp_path / "notes.txt").write_text("notes", "utf-8")
+    (tmp_path / "t.csv.json").write_text("{}", "utf-8")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "vae.safetensors")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    names = ("vae.safetensors", statistics.name, record_path(statistics).name, "data.csv", "notes.txt", "t.csv")
+    for name in (*names, "link.csv", statistics.name.removesuffix(".safetensors")):
+        with refuses(CannotWrite, name):
+            score(model, data, tmp_path / name, options(tmp_path))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    score(model, data, tmp_path / "s.csv", options(tmp_path))
+    (tmp_path / "empty.csv").touch()
+    assert score(model, data, tmp_path / "empty.csv", options(tmp_path)).items == 20

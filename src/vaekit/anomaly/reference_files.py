@@ -5,8 +5,9 @@
     a VAE inside the package, or a folder that cannot be written
                                anomaly/<fingerprint>.anomaly.safetensors, .json in a models folder
 
-The JSON file holds the fingerprint of the VAE and a digest of the tensors. Scores after loading are bit-equal to those
-before saving.
+The JSON file holds the fingerprint of the VAE and a digest of the tensors, so that neither another VAE nor the tensors
+of another reference are used with it. Thresholds are no part of the digest: they may be edited. Scores after loading
+are bit-equal to those before saving.
 """
 
 import hashlib
@@ -161,10 +162,19 @@ def find_reference(vae: str, fingerprint: str, models: Sequence[Path] | None = N
     Raises:
         NotFound, AmbiguousName: there is no such VAE.
     """
-    own = beside(vae, REFERENCE, models)
-    others = (in_models_folder(folder, fingerprint) for folder in models_folders(models))
-    candidates = (*((own,) if own is not None else ()), *others)
+    candidates = reference_paths(vae, fingerprint, models)
     return next((path for path in candidates if path.is_file() or record_path(path).is_file()), None)
+
+
+def reference_paths(vae: str, fingerprint: str, models: Sequence[Path] | None = None) -> list[Path]:
+    """Where the file of tensors for a VAE may be, in the order in which it is looked for.
+
+    Raises:
+        NotFound, AmbiguousName: there is no such VAE.
+    """
+    own = beside(vae, REFERENCE, models)
+    others = [in_models_folder(folder, fingerprint) for folder in models_folders(models)]
+    return others if own is None else [own, *others]
 
 
 def in_models_folder(folder: Path, fingerprint: str) -> Path:

@@ -19,16 +19,22 @@ if TYPE_CHECKING:
 
 BUDGET = "2GiB"
 """Memory limit on a CPU. It is fixed because the slabs, and with them the last digits, depend on it."""
+SHOWN_PARTS = 5
+"""Columns of a table whose errors are shown; --json has all."""
 COLUMNS = ("measure", "unit", "mean", "+-", "95 % interval", "of")
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option("--data", metavar="PATH", help="Items that the VAE takes: a folder or a file.")],
+    data: Annotated[
+        Path, typer.Option("--data", metavar="PATH", help="Items of the kind that the VAE takes: a file or a folder.")
+    ],
     vae: options.Vae = "builtin",
     models: options.Models = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Folder for results; the same command resumes."),
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Folder for results; the same command resumes an interrupted evaluation."
+        ),
     ] = None,
     size: Annotated[
         str | None,
@@ -89,11 +95,11 @@ def evaluate(
 ) -> None:
     """Measure a VAE on data of its domain.
 
-    Images: PSNR, SSIM, LPIPS, rFID and KL. Tables and text: reconstruction errors, KL, ELBO and NLL. Prints the mean
-    over all items, its standard error and its 95 % interval. --json and --out also give the protocol, with which the
-    same numbers can be reproduced. Items that cannot be read are listed and skipped. With fewer than 2,048 images rKID
-    replaces rFID, which is biased for few images. See docs/evaluation.md. --latent adds a table of the latent space,
-    see docs/latent-space.md.
+    Images: PSNR, SSIM, LPIPS, rFID and KL. Tables and text: reconstruction errors, of tables also by column, KL, ELBO
+    and NLL. Prints the mean over all items, its standard error and its 95 % interval. --json and --out also give the
+    protocol, with which the same numbers can be reproduced. Items that cannot be read are listed and skipped. With
+    fewer than 2,048 images rKID replaces rFID, which is biased for few images. See docs/evaluation.md. --latent adds a
+    table of the latent space, see docs/latent-space.md.
     """
     from vaekit.domains.domain import MeasureOptions
     from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data
@@ -155,11 +161,23 @@ def vae_and_plan(
 def show(vae: str, result: "EvaluateResult") -> None:
     """The table, and what is not in it."""
     found, protocol = result.evaluation, result.evaluation.protocol
-    print_table(f"{vae}: {found.measured} {result.items}", COLUMNS, [row(each) for each in found.results], left=2)
+    print_results(f"{vae}: {found.measured:,} {result.items}", found)
     crop = protocol.preparation.get("crop")
     prepared = f"Of each, {crop}; " if crop else ""
     log(f"{prepared}{protocol.run['dtype']}; decoded from the posterior's {protocol.latents}.")
     say_missing(found)
+
+
+def print_results(title: str, found: "Evaluation") -> None:
+    """The table of an evaluation, and one of the columns of rows with the largest errors."""
+    from vaekit.evaluation.measures import PARTS
+
+    parts = [each for each in found.results if each.quantity.group == PARTS]
+    print_table(title, COLUMNS, [row(each) for each in found.results if each.quantity.group != PARTS], left=2)
+    if len(parts) > 1:
+        shown = f"{SHOWN_PARTS} of {len(parts):,}" if len(parts) > SHOWN_PARTS else "all"
+        title = f"Errors of columns, the largest first ({shown})"
+        print_table(title, ("column", *COLUMNS[1:]), [row(each) for each in parts[:SHOWN_PARTS]], left=2)
 
 
 def show_latent_space(space: "LatentSpace", items: str) -> None:

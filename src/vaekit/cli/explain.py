@@ -30,9 +30,9 @@ def explain(
 ) -> None:
     """Explain why items are improbable: the columns or regions that contribute most to their score.
 
-    A contribution is -log p of a part given the latent, in nats, minus its mean over normal data, where statistics of
-    these are beside the VAE (`vaekit score --reference`). Images get a heat map beside the original and the
-    reconstruction. A row may be named as in scores: rows.csv:172.
+    A contribution is -log p of a part given the latent, in nats. If `vaekit score --reference` computed statistics of
+    normal data, their mean contribution is subtracted. With --out, images get a heat map beside the original and the
+    reconstruction. A row may be named as in the file of scores: rows.csv:172. See docs/anomaly.md.
     """
     from vaekit.tasks.explain import ExplainOptions
     from vaekit.tasks.explain import explain as run

@@ -33,17 +33,19 @@ def optimise(
         typer.Option(
             "--property",
             metavar="P",
-            help="What to increase: a column, or column=value for its probability; brightness, contrast, saturation, "
-            "warmth or detail of images; or a Python function of items, as module:function. -P decreases it.",
+            help="What to increase: a column of tables, or COLUMN=VALUE for the probability of a value; brightness, "
+            "contrast, saturation, warmth or detail of images; or a Python function of items, as module:function.",
         ),
     ],
     *,
     source: ModelOptions,
     out: options.Out = Path("optimised"),
-    minimise: Annotated[bool, typer.Option("--minimise", help="Decrease the property.")] = False,
+    minimise: Annotated[bool, typer.Option("--minimise", help="Decrease the property instead.")] = False,
     target: Annotated[
         float | None,
-        typer.Option("--target", metavar="VALUE", help="Come close to this value instead.", show_default="none"),
+        typer.Option(
+            "--target", metavar="VALUE", help="Approach this value of the property instead.", show_default="none"
+        ),
     ] = None,
     within: Annotated[
         float,
@@ -66,7 +68,7 @@ def optimise(
         typer.Option(
             "--data",
             metavar="PATH",
-            help="Data whose latents define standard deviations and densities.",
+            help="Data whose latents define standard deviations and densities for --within and --density.",
             show_default="the prior of the VAE",
         ),
     ] = None,
@@ -94,10 +96,10 @@ def optimise(
 ) -> None:
     """Change items so that a property increases, within bounds.
 
-    Encodes each item, walks in latent space towards more of the property, and decodes the end. The walk does not go
-    farther than --within, nor to latents that are less dense than --density, where decoders make nothing that is like
-    the data. Results are written as `vaekit reconstruct` writes them. The property is measured of what was written, and
-    of the same after it was encoded and decoded once more.
+    Encodes each item, moves its latent towards more of the property, and decodes the result. The latent stays within
+    --within of the item, and out of regions with a density below --density, where decoded items do not resemble the
+    data. Results are written as `vaekit reconstruct` writes them. The property is measured on the written items, and
+    again after these were encoded and decoded once more. See docs/optimise.md.
     """
     from vaekit.tasks.model import open_model
     from vaekit.tasks.optimise import OptimiseOptions

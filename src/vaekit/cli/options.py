@@ -151,7 +151,13 @@ Correct = Annotated[
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Output folder.")]
 Samples = Annotated[
     int | None,
-    typer.Option("--samples", metavar="N", min=1, help="Number of training samples.", show_default="the recipe's"),
+    typer.Option(
+        "--samples",
+        metavar="N",
+        min=1,
+        help="Number of items to train on, with repetitions.",
+        show_default="the recipe's",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,

@@ -47,8 +47,9 @@ def reconstruct(
     Images become upright PNG files in sRGB; transparency is copied unchanged. PSNR and SSIM compare the 8-bit result
     with the 8-bit original. The shift is the mean difference of red, green and blue, in levels of 255. With --correct,
     all of them are measured on the corrected image. Tables become CSV files, and text becomes text files; measures are
-    means over their items. The time is that of encoding and decoding. --only-missing writes NAME.csv, in which empty
-    cells are filled in by what the others say, and NAME.imputed.csv with their intervals and probabilities.
+    means over their items, and the columns with the largest errors are named. The time is that of encoding and
+    decoding. --only-missing writes NAME.csv, in which missing cells are filled in from the other cells of the row, and
+    NAME.imputed.csv with the interval or probability of each.
     """
     from vaekit.tasks import reconstruct as tasks
     from vaekit.tasks.given import first_lines, given_files

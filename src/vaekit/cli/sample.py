@@ -24,14 +24,19 @@ def sample(
     out: options.Out = Path("samples"),
     prior: Annotated[
         str,
-        typer.Option("--prior", metavar="PRIOR", help="standard (the VAE's own) or fitted (to the latents of --data)."),
+        typer.Option(
+            "--prior",
+            metavar="PRIOR",
+            help="Distribution of the latents: standard, the VAE's own prior; or fitted, a mixture of Gaussians fitted "
+            "to the latents of --data.",
+        ),
     ] = "standard",
     data: Annotated[
         Path | None,
         typer.Option(
             "--data",
             metavar="PATH",
-            help="Data that a fitted prior is fitted to, and that rows of tables are compared with.",
+            help="Data for a fitted prior; samples of tables are also compared with them.",
         ),
     ] = None,
     temperature: Annotated[
@@ -41,8 +46,8 @@ def sample(
             metavar="T",
             min=0,
             max=1000,
-            help="Factor on the standard deviation of N(0, I); of sentences and molecules, instead the temperature of "
-            "their tokens: below 1, the more probable ones.",
+            help="Factor on the standard deviation of a prior N(0, I); of sentences and molecules, instead the "
+            "temperature of their tokens. Below 1, samples vary less.",
         ),
     ] = 1.0,
     greedy: Annotated[
@@ -51,7 +56,11 @@ def sample(
     size: Annotated[
         int | None,
         typer.Option(
-            "--size", metavar="N", min=1, help="Side of images, for a VAE that takes any size.", show_default="256"
+            "--size",
+            metavar="N",
+            min=1,
+            help="Side of images in pixels, for a VAE that takes any size.",
+            show_default="256",
         ),
     ] = None,
     seed: options.Seed = 0,
@@ -64,9 +73,10 @@ def sample(
     Draws latents from the VAE's own prior, or from a mixture of Gaussians fitted to the latents of data, and decodes
     them. Images become PNG files and a sheet of the first 64; rows become a CSV file and sentences a text file. Cells
     of rows and tokens of sentences are drawn, too. The same seed gives the same samples, whatever their number.
+
     Rows are compared with --data: distances of the distributions of columns, differences of correlations, how well a
-    classifier tells them from real rows, and whether they are closer to training rows than new real rows are. For the
-    last, name the data that the VAE was trained on.
+    classifier tells them from real rows, and whether they are closer to training rows than new real rows are. The last
+    requires --data to be the training data. See docs/tables.md.
     """
     from vaekit.tasks.model import open_model
     from vaekit.tasks.sample import SampleOptions

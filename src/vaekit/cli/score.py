@@ -37,7 +37,9 @@ class Score(StrEnum):
 def score(
     data: Annotated[
         Path,
-        typer.Argument(metavar="DATA", help="Items of the VAE's kind: a folder, tar, Parquet, npz, CSV, text file."),
+        typer.Argument(
+            metavar="DATA", help="Items of the kind that the VAE takes: a file, such as a table, or a folder."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The CSV file to write.")] = Path(
         "scores.csv"
@@ -49,8 +51,8 @@ def score(
         typer.Option(
             "--score",
             help="likelihood: log p(x) by importance weighting; elbo, and its parts reconstruction and kl; local: the "
-            "least probable places of images; mahalanobis and neighbors: distances of latents from those of the "
-            "reference; ensemble of likelihood and neighbors.",
+            "least probable region of an image; mahalanobis and neighbors: distances of latents from those of the "
+            "reference; ensemble: likelihood and neighbors combined.",
         ),
     ] = Score.LIKELIHOOD,
     reference: Annotated[
@@ -58,7 +60,7 @@ def score(
         typer.Option(
             "--reference",
             metavar="DATA",
-            help="Normal data, whose statistics and threshold are computed and kept beside the VAE.",
+            help="Normal data. Their statistics and thresholds are computed, and kept beside the VAE for later calls.",
             show_default="those that were kept before",
         ),
     ] = None,
@@ -69,7 +71,7 @@ def score(
             metavar="SHARE",
             min=0,
             max=0.5,
-            help="Share of the reference that is flagged.",
+            help="Set the threshold so that this share of the reference is flagged.",
             show_default="0.05",
         ),
     ] = None,
@@ -80,7 +82,8 @@ def score(
             metavar="SHARE",
             min=0,
             max=0.5,
-            help="Share of new normal items that may be flagged; the reference must not be the training data.",
+            help="Set the threshold so that at most this share of new normal items is flagged. The reference must not "
+            "be the training data.",
         ),
     ] = None,
     labels: Annotated[
@@ -88,13 +91,18 @@ def score(
         typer.Option(
             "--labels",
             metavar="COLUMN",
-            help="Column of labels: of DATA, to print AUROC and average precision; of the reference, to flag at the "
-            "highest F1. `folder` for class folders.",
+            help="Column of labels. If DATA have it, AUROC and average precision are printed; if the reference has it, "
+            "the threshold is that of the highest F1. `folder` takes class folders.",
         ),
     ] = None,
     normal: Annotated[
         str | None,
-        typer.Option("--normal", metavar="LABEL", help="Label of normal items.", show_default="0, good, normal, ..."),
+        typer.Option(
+            "--normal",
+            metavar="LABEL",
+            help="Label of normal items in that column.",
+            show_default="0, good, normal, ...",
+        ),
     ] = None,
     limit: Annotated[
         int | None,
@@ -117,8 +125,17 @@ def score(
             metavar="N",
             min=1,
             max=65536,
-            help="Latents that are decoded for each item; fewer are faster.",
+            help="Number of latents that are decoded for each item. Fewer are faster, and the score is less exact.",
             show_default="those of the reference, else 64",
+        ),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep",
+            metavar="COLUMN",
+            help="Column of DATA to copy into the file, such as an identifier; may be repeated.",
+            show_default="none",
         ),
     ] = None,
     engine: EngineOptions,
@@ -127,9 +144,10 @@ def score(
     """Score how normal items are, and flag anomalies.
 
     Writes a CSV file with a line for each item, in order: item, score (higher is more normal), flagged (1 or 0, where a
-    threshold is known), and a reason for an item that cannot be scored. Scores are deterministic and independent of the
-    other items. With --reference, statistics of normal data are computed first and kept for later calls. Of data with a
-    test split, that split is scored; of such a reference, the training split is used.
+    threshold is known), the reason why an item has no score, its label, and the columns of --keep. Scores are
+    deterministic and independent of the other items. Thresholds, and the scores mahalanobis, neighbors and ensemble,
+    need --reference, in this call or an earlier one. If data have a test split, it is scored; of a reference, the
+    training split is used. See docs/anomaly.md.
     """
     from vaekit.tasks.model import open_model
     from vaekit.tasks.reference import ThresholdOptions
@@ -144,7 +162,18 @@ def score(
     with spinner("loading the VAE"):
         model = open_model(source, replace(engine, batch=BATCH))
     threshold = ThresholdOptions(contamination, false_positive_rate)
-    wanted = ScoreOptions(source.vae, source.models, name.value, reference, threshold, labels, normal, limit, draws)
+    wanted = ScoreOptions(
+        source.vae,
+        source.models,
+        name.value,
+        reference,
+        threshold,
+        labels,
+        normal,
+        limit,
+        draws,
+        tuple(dict.fromkeys(keep or ())),
+    )
     with progress_bar(model.domain.items, "opening the data") as progress:
         result = run(model, data, out, wanted, progress, log)
     if page is not None:

@@ -9,8 +9,8 @@ import typer
 from typer.core import TyperCommand
 
 from vaekit.cli import options
-from vaekit.cli.evaluate import COLUMNS, row, say_missing
-from vaekit.cli.output import log, print_json, print_table
+from vaekit.cli.evaluate import print_results, say_missing
+from vaekit.cli.output import log, print_json
 from vaekit.cli.run_control import stop_on_signal, training_progress
 
 
@@ -50,7 +50,7 @@ def train(
             "--minutes",
             metavar="M",
             min=0.01,
-            help="Train for about M minutes, by the speed measured here.",
+            help="Train for about M minutes instead, by the speed of a short trial.",
         ),
     ] = None,
     seed: options.Seed = 0,
@@ -60,8 +60,8 @@ def train(
         typer.Option(
             "--column",
             metavar="NAME=KIND",
-            help="Tables: the kind of a column: real, normal, positive, count, ordinal, date, binary, categorical, "
-            "constant or ignored; may be repeated.",
+            help="Tables: the kind of a column: real, normal, positive, count, ordinal (of texts: "
+            "ordinal:LOW,...,HIGH), date, binary, categorical, constant or ignored; may be repeated.",
             show_default="inferred",
         ),
     ] = None,
@@ -92,8 +92,7 @@ def train(
         print_json({"run": str(out), **(found.as_json() if found else {})})
         return
     if found:
-        rows = [row(result) for result in found.results]
-        print_table(f"{found.measured} held-out {result.items}", COLUMNS, rows, left=2)
+        print_results(f"{found.measured:,} held-out {result.items}", found)
         say_missing(found)
     log(f"Written to {out}")
 

@@ -1,9 +1,9 @@
 """Data sets: sequences of records with keys, which are read one at a time. Domains interpret the records.
 
 A container has records of one type: `FileRecord` (a folder), `BytesRecord` (a tar, a column of an Arrow file),
-`ArrayRecord` (npz, npy, idx), `Row` (CSV, Parquet, Arrow, npz, npy), `Line` (text) or `TextRow` (a table with
-a column of text). Some can be read as
-several types. A domain lists the types that it reads in a `RecordFormat`.
+`ArrayRecord` (npz, npy, idx), `Row` (CSV, Parquet, Arrow, npz, npy), `TextRow` (tables with a column of text), `Line`
+(text), `NamedLine` (smi) or `Block` (SD files). Some can be read as several types. A domain lists the types that it
+reads in a `RecordFormat`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -80,7 +80,19 @@ class TextRow:
     """The column of text, as far as it follows from the names and values of the table."""
 
 
-Record = FileRecord | BytesRecord | ArrayRecord | Row | Line | TextRow
+class NamedLine(Line):
+    """A line with an item, perhaps followed by white space and the name of the item."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Several lines of text that are one item of a file of many."""
+
+    name: str
+    text: str
+
+
+Record = FileRecord | BytesRecord | ArrayRecord | Row | Line | TextRow | Block
 
 
 @runtime_checkable

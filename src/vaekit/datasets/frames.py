@@ -44,6 +44,22 @@ class PandasFrame(Protocol):
 
 
 @runtime_checkable
+class FrameColumn(Protocol):
+    """A column of a frame, or of an Arrow table."""
+
+    def to_numpy(self) -> NDArray[Any]:
+        """Its values as an array."""
+
+
+@runtime_checkable
+class ListedColumn(Protocol):
+    """A column of pandas or polars."""
+
+    def to_list(self) -> list[Any]:
+        """Its values as Python objects."""
+
+
+@runtime_checkable
 class ArrowStream(Protocol):
     """A table that exports Arrow's C stream."""
 
@@ -184,7 +200,7 @@ def frame_column(values: Any, column: str, title: str) -> NDArray[Any]:
     Raises:
         NoTrainingData: some values cannot be cells of a table.
     """
-    if not hasattr(values, "to_numpy"):
+    if not isinstance(values, FrameColumn):
         stored = values if isinstance(values, np.ndarray) else list_of(values, column, title)
         return checked_column(stored, column, title)
     if str(getattr(values, "dtype", "")) == CATEGORY:
@@ -197,7 +213,7 @@ def frame_column(values: Any, column: str, title: str) -> NDArray[Any]:
 
 def texts_or_numbers(values: Any) -> Any:
     """The Python objects in a column of a frame."""
-    return values.to_list() if hasattr(values, "to_list") else values.to_pylist()
+    return values.to_list() if isinstance(values, ListedColumn) else values.to_pylist()
 
 
 def list_of(values: Any, column: str, title: str) -> Any:

@@ -32,7 +32,7 @@ def read_labels(dataset: Dataset, column: str | None = None) -> list[str | None]
     """
     names = label_names(dataset)
     chosen = column if column is not None else usual_column(names)
-    title = f"The data set ({printable(dataset.key(0))}, ...)" if len(dataset) else "The data set"
+    title = title_of(dataset)
     if not names:
         raise NotFound(f"{title} has no labels.", SOURCES, "Give labels, or one folder or file for each class.")
     if chosen is None or chosen not in names:
@@ -51,6 +51,49 @@ def read_labels(dataset: Dataset, column: str | None = None) -> list[str | None]
             "Give the labels of these items, in the same order.",
         )
     return labels
+
+
+def read_columns(dataset: Dataset, names: Sequence[str]) -> dict[str, list[str]]:
+    """Columns beside the items, which are found where labels are, as text; empty for missing values.
+
+    Args:
+        dataset: the records, from `open_dataset`.
+        names: of the columns.
+
+    Raises:
+        NotFound: the data set has no columns, or not these.
+        NoTrainingData: they cannot be read, or have another number of values than the data set has records.
+    """
+    if not names:
+        return {}
+    check_columns(names, label_names(dataset), title_of(dataset))
+    return {name: [value or "" for value in read_labels(dataset, name)] for name in names}
+
+
+def check_columns(wanted: Sequence[str], columns: Sequence[str], title: str) -> None:
+    """Check that data have columns.
+
+    Raises:
+        NotFound: one of them is missing.
+    """
+    for name in wanted:
+        if not columns:
+            raise NotFound(
+                f"{title} has no columns, and {printable(name)} is requested.",
+                SOURCES,
+                "Give data with columns, such as a table, or do not request one.",
+            )
+        if name not in columns:
+            raise NotFound(
+                f"{title} has no column {printable(name)}.",
+                f"Its columns are {shorten(columns, 40)}.",
+                did_you_mean(name, columns) or "Choose one of them.",
+            )
+
+
+def title_of(dataset: Dataset) -> str:
+    """A data set in messages."""
+    return f"The data set ({printable(dataset.key(0))}, ...)" if len(dataset) else "The data set"
 
 
 def label_names(dataset: Dataset) -> Sequence[str]:

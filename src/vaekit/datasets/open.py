@@ -12,8 +12,10 @@ from vaekit.datasets.arrow_rows import ARROW_ROWS
 from vaekit.datasets.csv_rows import CSV
 from vaekit.datasets.dataset import Line, RecordFormat, Row, Splits, TextRow
 from vaekit.datasets.mixed_folders import open_folder
+from vaekit.datasets.named_lines import NAMED_LINES
 from vaekit.datasets.row_arrays import NPY_ROWS, NPZ_ROWS
 from vaekit.datasets.saved import SAVED, SAVED_ROWS
+from vaekit.datasets.sd_files import SD_FILES
 from vaekit.datasets.single_files import FILES
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
@@ -33,10 +35,7 @@ TEXT_SUFFIXES = frozenset().union(
 """Suffixes of files with text."""
 SOURCES = (
     *(SAVED, IDX_FOLDER, NPZ, NPY, TABLES, PACKED_TAR, IDX_FILE, TARS),
-    *ROW_SOURCES,
-    *TEXT_TABLES,
-    TEXT_LINES,
-    FILES,
+    *(NAMED_LINES, SD_FILES, *ROW_SOURCES, *TEXT_TABLES, TEXT_LINES, FILES),
 )
 """All sources, in order of precedence."""
 Opener = Callable[[Path, RecordFormat, SkipLog], Splits]

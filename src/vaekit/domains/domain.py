@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaekit.datasets.dataset import Record, Splits
-from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.imputation import Imputer
@@ -92,6 +92,8 @@ class ItemBatch:
     """Reasons, by position, for items that cannot be read."""
     labels: Sequence[str | None] | None = None
     """Of all of them, if they were requested."""
+    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Other columns of the data that were requested, as text; empty for missing values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,12 +230,13 @@ class Domain(Protocol):
     def open(self, path: Path, log: SkipLog) -> Splits:
         """The data at a path; see `open_dataset`."""
 
-    def schema(self, table: Mapping[str, Any], splits: Splits) -> Schema:
+    def schema(self, table: Mapping[str, Any], splits: Splits, say: Callable[[str], None] = silent) -> Schema:
         """The schema of a data set.
 
         Args:
             table: the recipe's [data], without the domain; it was checked.
             splits: the data.
+            say: called with messages about slow steps, and about what becomes of the data.
 
         Raises:
             NoTrainingData: the data do not suit the domain.
@@ -335,7 +338,14 @@ class Domain(Protocol):
         """
 
     def batches(
-        self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
+        self,
+        path: Path,
+        schema: Schema,
+        size: int,
+        log: SkipLog,
+        label: str | None = None,
+        train: bool = False,
+        keep: Sequence[str] = (),
     ) -> ItemStream:
         """The items of a data set in order, in memory for one batch where the container allows it.
 
@@ -346,6 +356,7 @@ class Domain(Protocol):
             log: for messages about the data.
             label: the column of labels to read, too.
             train: of data with a test split, take the training split; otherwise the test split is taken.
+            keep: other columns to read, too: of a table, or such as labels are in; see `vaekit.datasets.labels`.
 
         Raises:
             NotFound, NoTrainingData: there are no items, no labels, or no such column.

@@ -18,7 +18,7 @@ from torch import Tensor
 from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Dataset, Record, RecordFormat, Splits, Unchecked
 from vaekit.datasets.open import open_dataset
-from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.domains.attribution import Attribution, Explanation, Reason
 from vaekit.domains.domain import (
     EvaluationItems,
@@ -49,7 +49,7 @@ from vaekit.errors import (
 )
 from vaekit.evaluation.code_use import HasCodes, code_use
 from vaekit.evaluation.evaluate import Measures
-from vaekit.evaluation.measures import ItemMeasure, evidence, rate
+from vaekit.evaluation.measures import ItemMeasure, PooledMeasure, evidence, rate
 from vaekit.evaluation.perception import Perception
 from vaekit.evaluation.vae_pass import EngineRunner, VAERunner
 from vaekit.geometry import Geometry
@@ -119,6 +119,11 @@ class InMemoryDomain(ABC):
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
         """Measures of items and their reconstructions."""
 
+    def part_measures(self, schema: Schema) -> PooledMeasure | None:
+        """Measures of single parts of items, the worst first; None where items have no parts with names."""
+        del schema
+        return None
+
     @abstractmethod
     def write(self, items: Sequence[Any], path: Path, schema: Schema) -> None:
         """Write items; see `Domain.write`."""
@@ -156,7 +161,7 @@ class InMemoryDomain(ABC):
     def open(self, path: Path, log: SkipLog) -> Splits:
         return open_dataset(path, self.records, log)
 
-    def schema(self, table: Mapping[str, Any], splits: Splits) -> Schema:
+    def schema(self, table: Mapping[str, Any], splits: Splits, say: Callable[[str], None] = silent) -> Schema:
         settings = self.settings_from(table)
         return self.fit(settings, kept_records(splits, settings.held_out, self.items))
 
@@ -191,7 +196,8 @@ class InMemoryDomain(ABC):
         return evaluation_records(self.open(path, SkipLog()).train, schema)
 
     def files(self, engine: Engine, schema: Schema) -> ItemFiles:
-        return RecordFiles(self, engine, schema, self.reconstruction_measures(schema), self.keeps_unusable)
+        measures = (self.reconstruction_measures(schema), self.part_measures(schema))
+        return RecordFiles(self, engine, schema, *measures, self.keeps_unusable)
 
     def runner(self, vae: VAE, plan: Plan) -> tuple[VAERunner, Callable[[], Sequence[str]]]:
         engine = Engine(vae, replace(plan, batch_size=max(plan.batch_size, self.batch_size)))
@@ -201,7 +207,9 @@ class InMemoryDomain(ABC):
         self, vae: VAE, schema: Schema, options: MeasureOptions, device: torch.device
     ) -> tuple[Measures, dict[str, str]]:
         latent, missing = latent_measures(vae, self.item, options.nll_samples)
-        return Measures((self.reconstruction_measures(schema), *latent.items), latent.pooled), missing
+        parts = self.part_measures(schema)
+        pooled = latent.pooled if parts is None else (*latent.pooled, parts)
+        return Measures((self.reconstruction_measures(schema), *latent.items), pooled), missing
 
     def held_out_measures(
         self, vae: VAE, schema: Schema, held_out: Tensor, device: torch.device
@@ -239,9 +247,16 @@ class InMemoryDomain(ABC):
         return LoadedItems(names, torch.cat([file.x for file in files]), originals=originals)
 
     def batches(
-        self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
+        self,
+        path: Path,
+        schema: Schema,
+        size: int,
+        log: SkipLog,
+        label: str | None = None,
+        train: bool = False,
+        keep: Sequence[str] = (),
     ) -> ItemStream:
-        return item_stream(self.open(path, log), schema, size, label, train)
+        return item_stream(self.open(path, log), schema, size, label, train, keep)
 
     def write_many(self, items: Iterable[Any], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
         """One file."""

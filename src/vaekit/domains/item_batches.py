@@ -1,17 +1,24 @@
 """Items of a data set batch by batch, in order, with the reasons for those that cannot be read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from vaekit.datasets.dataset import Dataset, Record, Splits
-from vaekit.datasets.labels import read_labels
+from vaekit.datasets.labels import read_columns, read_labels
 from vaekit.domains.domain import ItemBatch, ItemStream, Schema
 from vaekit.errors import VaekitError
 
 
-def item_stream(splits: Splits, schema: Schema, size: int, label: str | None = None, train: bool = False) -> ItemStream:
+def item_stream(
+    splits: Splits,
+    schema: Schema,
+    size: int,
+    label: str | None = None,
+    train: bool = False,
+    keep: Sequence[str] = (),
+) -> ItemStream:
     """The items of a data set, prepared as the schema does; see `Domain.batches`.
 
     Raises:
@@ -19,10 +26,18 @@ def item_stream(splits: Splits, schema: Schema, size: int, label: str | None = N
     """
     dataset = splits.train if train or splits.test is None else splits.test
     labels = None if label is None else read_labels(dataset, label)
-    return ItemStream(batches_of(dataset, schema, size, labels), len(dataset), frozenset(filter(None, labels or ())))
+    kept = read_columns(dataset, keep)
+    batches = batches_of(dataset, schema, size, labels, kept)
+    return ItemStream(batches, len(dataset), frozenset(filter(None, labels or ())))
 
 
-def batches_of(dataset: Dataset, schema: Schema, size: int, labels: Sequence[str | None] | None) -> Iterator[ItemBatch]:
+def batches_of(
+    dataset: Dataset,
+    schema: Schema,
+    size: int,
+    labels: Sequence[str | None] | None,
+    kept: Mapping[str, Sequence[str]],
+) -> Iterator[ItemBatch]:
     """Consecutive items, `size` at a time."""
     for start in range(0, len(dataset), size):
         numbers = range(start, min(start + size, len(dataset)))
@@ -35,7 +50,8 @@ def batches_of(dataset: Dataset, schema: Schema, size: int, labels: Sequence[str
                 problems[place] = str(error)
         x = tensors_at(records, schema, len(numbers), problems)
         own = None if labels is None else labels[start : start + len(numbers)]
-        yield ItemBatch([dataset.key(number) for number in numbers], x, problems, own)
+        others = {name: values[start : start + len(numbers)] for name, values in kept.items()}
+        yield ItemBatch([dataset.key(number) for number in numbers], x, problems, own, others)
 
 
 def tensors_at(records: dict[int, Record], schema: Schema, count: int, problems: dict[int, str]) -> Tensor:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,12 +21,14 @@ from vaekit.domains.files import (
     unchanged,
 )
 from vaekit.domains.finite_results import check_finite
-from vaekit.errors import BadCorrection
-from vaekit.evaluation.measures import ItemMeasure
+from vaekit.errors import BadCorrection, printable
+from vaekit.evaluation.measures import ItemMeasure, PooledMeasure, Result
 from vaekit.evaluation.vae_pass import EngineRunner, VAEPass
 from vaekit.pipeline import Stages
 from vaekit.runtime.engine import Engine
 
+SHOWN_PARTS = 3
+"""Parts of items whose errors are part of a note."""
 SHOWN_REASONS = 10
 """Skipped items of a file whose reasons are part of its note."""
 
@@ -52,6 +54,8 @@ class ReconstructedFile:
     """The same for people: title to number with unit."""
     seconds: float
     """Encode and decode, without reading and writing."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """Errors of single parts of items, such as columns, by name; the worst first."""
 
     @property
     def source(self) -> Path:
@@ -115,6 +119,8 @@ class RecordFiles:
     schema: Schema
     measure: ItemMeasure
     """Of items and their reconstructions."""
+    parts: PooledMeasure | None = None
+    """Of single parts of them, such as columns."""
     keeps_unusable: bool = False
     """Whether items that cannot be read are written as they are, in their places, with the reconstructions."""
     files: ClassVar[str] = "files"
@@ -158,6 +164,7 @@ class RecordFiles:
             pairs = side_by_side_path(target) if side_by_side else None
             if pairs is not None:
                 self.domain.write_pairs(loaded.originals, items, pairs, self.schema)
+            parts = part_results(self.parts, passed)
             values = {name: float(each.nanmean()) for name, each in self.measure.compute(passed).items()}
             return ReconstructedFile(
                 file=path,
@@ -166,10 +173,14 @@ class RecordFiles:
                 items=len(items),
                 latent_shape=tuple(passed.latents.shape[1:]),
                 measures=values,
+                parts={result.quantity.title: result.value for result in parts},
                 texts={each.title: each.text(values[each.name]) for each in self.measure.quantities},
                 seconds=seconds,
                 skipped=loaded.skipped,
-                notes=skip_notes(loaded, self.domain.items, "left as they are" if self.keeps_unusable else "skipped"),
+                notes=(
+                    *skip_notes(loaded, self.domain.items, "left as they are" if self.keeps_unusable else "skipped"),
+                    *worst_parts(parts),
+                ),
             )
 
         return Stages(self.read, run, write, value_count)
@@ -225,6 +236,23 @@ class RecordFiles:
 def value_count(loaded: LoadedItems) -> int:
     """The number of values in a file's items."""
     return loaded.x.numel()
+
+
+def part_results(measure: PooledMeasure | None, vae_pass: VAEPass) -> Sequence[Result]:
+    """The results for single parts of items; empty where these are not measured."""
+    if measure is None:
+        return ()
+    pool = measure.pool()
+    pool.add(measure.rows(vae_pass).float().cpu())
+    return pool.result().results
+
+
+def worst_parts(results: Sequence[Result]) -> tuple[str, ...]:
+    """The worst of several parts, as a note."""
+    if len(results) < 2:
+        return ()
+    shown = (f"{printable(each.quantity.title)} {each.quantity.text(each.value)}" for each in results[:SHOWN_PARTS])
+    return (f"largest errors: {', '.join(shown)}",)
 
 
 def skip_notes(loaded: LoadedItems, items: str, outcome: str = "skipped") -> tuple[str, ...]:

@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from vaekit.datasets.frames import rows_of_frame
+from vaekit.datasets.frames import ArrowStream, rows_of_frame
 from vaekit.datasets.row_chunks import RowChunk
 from vaekit.errors import VaekitError
 
@@ -22,6 +22,23 @@ TEXTS = "OUS"
 
 DECLARATION = re.compile(r"(?:--column )?'([^']*)=(\w+)'")
 """Of the kind of a column, on the command line."""
+
+
+@runtime_checkable
+class ArrowFrame(ArrowStream, Protocol):
+    """A frame that exports Arrow's C stream."""
+
+    columns: Any
+
+
+@runtime_checkable
+class ExchangeFrame(Protocol):
+    """A frame of the dataframe interchange protocol."""
+
+    columns: Any
+
+    def __dataframe__(self, nan_as_null: bool = False, allow_copy: bool = True) -> Any:
+        """The frame for other libraries."""
 
 
 class InvalidInput(VaekitError, ValueError):
@@ -50,8 +67,7 @@ def in_python(remedy: str) -> str:
 
 def is_frame(data: Any) -> bool:
     """Whether data are a frame with named columns, such as one of pandas or polars."""
-    exchanges = hasattr(data, "__arrow_c_stream__") or hasattr(data, "__dataframe__")
-    return exchanges and hasattr(data, "columns")
+    return isinstance(data, ArrowFrame | ExchangeFrame)
 
 
 def library_of(data: Any) -> str:

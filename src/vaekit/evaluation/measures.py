@@ -23,6 +23,8 @@ CHUNK_VALUES = 2**19
 """The number of data values per call of the decoder, for the samples of one item."""
 NAT = 1 / math.log(2)
 """One nat in bits."""
+PARTS = "parts"
+"""The group of quantities of single parts of items, such as columns of rows, which may be many."""
 
 
 @dataclass(frozen=True)

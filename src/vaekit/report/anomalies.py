@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaekit.domains.attribution import Reason
+from vaekit.errors import counted
 from vaekit.metrics.detection import auroc, average_precision
 from vaekit.metrics.detection_intervals import detection_intervals
 from vaekit.report.embedding import Embedded, levels_of, photograph
@@ -64,8 +65,9 @@ class ShownAnomaly:
 class AnomalyReport:
     """Scores of the items of a data set."""
 
+    item: str
     items: str
-    """Plural noun for the items."""
+    """Nouns for one item and for several."""
     score: str
     """The name of the score; higher is more normal."""
     scores: Scores
@@ -139,6 +141,7 @@ def write_anomaly_page(report: AnomalyReport, path: Path) -> None:
         height=HEIGHT,
         square=SQUARE,
         number=score_text,
+        counted=counted,
     )
 
 

@@ -5,7 +5,7 @@ import json
 import os
 import time
 
-from vaekit.datasets.dataset import ArrayRecord, BytesRecord, FileRecord, Line, Record, Row, TextRow
+from vaekit.datasets.dataset import ArrayRecord, Block, BytesRecord, FileRecord, Line, Record, Row, TextRow
 from vaekit.datasets.read_errors import read_error
 from vaekit.errors import NotFound
 from vaekit.reading import ITEM, Unreadable, open_file
@@ -35,7 +35,7 @@ def content_digest(record: Record) -> bytes:
         case TextRow():
             text = None if record.column is None else record.values.get(record.column)
             return _text_digest(json.dumps(dict(record.values), sort_keys=True) if text is None else text)
-        case Line():
+        case Line() | Block():
             return _text_digest(record.text)
 
 

@@ -114,7 +114,12 @@ def fit_reference(
 
 
 def labelled_stream(
-    model: OpenModel, path: Path, labels: str | None, train: bool = False, required: bool = False
+    model: OpenModel,
+    path: Path,
+    labels: str | None,
+    train: bool = False,
+    required: bool = False,
+    keep: Sequence[str] = (),
 ) -> ItemStream:
     """The items of a data set, with labels where it has such a column. If no column is named, folders are labels where
     one of them has a usual name of normal items, as in MVTec's layout.
@@ -125,23 +130,24 @@ def labelled_stream(
         labels: the column; None for none.
         train: see `Domain.batches`.
         required: the data set must have the column.
+        keep: other columns to read, too.
 
     Raises:
-        NotFound, NoTrainingData: there are no items, or the column is required and missing.
+        NotFound, NoTrainingData: there are no items, the column is required and missing, or one to keep is missing.
     """
     size, log = batch_size(model), SkipLog()
     if labels is not None:
         try:
-            return model.domain.batches(path, model.schema, size, log, labels, train)
+            return model.domain.batches(path, model.schema, size, log, labels, train, keep)
         except NotFound:
             if required:
                 raise
     elif path.is_dir():
         with suppress(NotFound):
-            stream = model.domain.batches(path, model.schema, size, log, FOLDER, train)
+            stream = model.domain.batches(path, model.schema, size, log, FOLDER, train, keep)
             if has_usual_label(stream.labels):
                 return stream
-    return model.domain.batches(path, model.schema, size, log, None, train)
+    return model.domain.batches(path, model.schema, size, log, None, train, keep)
 
 
 def normal_in(stream: ItemStream, batch: ItemBatch, wanted: str | None) -> str:

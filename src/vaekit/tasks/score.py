@@ -1,43 +1,30 @@
 """Score the items of a data set by how normal they are, and flag anomalies."""
 
 import csv
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from vaekit.anomaly.labels import plain_label
 from vaekit.anomaly.reference import ALL_SCORES, RELATIVE_SCORES, Reference
-from vaekit.anomaly.reference_files import find_reference, load_reference, save_beside
+from vaekit.anomaly.reference_files import find_reference, load_reference, record_path, reference_paths, save_beside
 from vaekit.anomaly.scores import DRAWS, LIKELIHOOD, Scorer, check_has_prior
 from vaekit.anomaly.thresholds import Threshold
 from vaekit.atomic import atomic_file
 from vaekit.domains.domain import ItemBatch, ItemStream
 from vaekit.domains.files import not_found
-from vaekit.errors import BadItem, BadPlan, CannotWrite, NotFound, NoTrainingData, counted, did_you_mean, printable
-from vaekit.metrics.detection import auroc, average_precision
+from vaekit.errors import BadItem, BadPlan, NotFound, NoTrainingData, counted, did_you_mean, printable
 from vaekit.reading import exists
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
 from vaekit.tasks.reference import FittedReference, ThresholdOptions, fit_reference, labelled_stream, normal_in
-from vaekit.tasks.scorer import is_empty, scorer_of, usable_places
-
-HEADER = ("item", "score", "flagged", "reason")
-LABEL = "label"
-"""The last column, if there are labels."""
-DIGITS = 9
-"""Significant digits of written scores."""
-MOST_REASONS = 20
-"""Items without a score that a result lists."""
-NOT_FINITE, NO_VALUE = "Its score is not a number.", "All of its values are missing."
+from vaekit.tasks.score_lines import Detection, Totals, check_scores_output, header_of, lines_of, record_beside
+from vaekit.tasks.scorer import scorer_of, usable_places
 
 
 @dataclass(frozen=True)
@@ -61,16 +48,8 @@ class ScoreOptions:
     """The maximum number of items; None for all."""
     draws: int | None = None
     """The number of latents for each item, see `Scorer`; None for that of the statistics, or `DRAWS`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Detection:
-    """How well the score separates labelled items."""
-
-    auroc: float
-    average_precision: float
-    normal: int
-    anomalies: int
+    keep: Sequence[str] = ()
+    """Columns of the data that are copied, such as an identifier."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +88,8 @@ def score(
     progress: Progress = no_progress,
     say: Callable[[str], None] = lambda _: None,
 ) -> ScoreResult:
-    """Write a CSV file with a line for each item: name, score (higher is more normal), whether it is flagged, and the
-    reason why it has no score; and a record of the call beside it.
+    """Write a CSV file with a line for each item: name, score (higher is more normal), whether it is flagged, the
+    reason why it has no score, its label, and columns that are kept; and a record of the call beside it.
 
     Args:
         model: the VAE.
@@ -123,18 +102,21 @@ def score(
     Raises:
         BadPlan: there is no such score, or the statistics were computed with another number of latents.
         NoPrior: the score needs a prior.
-        NotFound, NoTrainingData: there are no items, or no such labels; or the score needs statistics of normal data.
+        NotFound, NoTrainingData: there are no items, or no such labels or columns; or the score needs statistics of
+            normal data.
         BadReference: these are damaged, or of another VAE.
         BadItem: no item can be scored, or the reference has fewer than two.
         HalfMissing: the VAE lacks a half.
-        CannotWrite: the disk is full, or the output is the input.
+        CannotWrite: the disk is full, or the output exists and holds no scores.
     """
     check_score(options.score)
     if not exists(data) and "{" not in data.name:  # before the reference takes its time
         raise not_found(data)
-    check_output(out, [data, *([] if options.reference is None else [options.reference])])
+    check_scores_output(out, inputs_of(model, data, options))
     scorer = scorer_of(model, options.draws or DRAWS)
     check_has_prior(options.score, scorer.prior)
+    if options.keep and options.reference is not None:  # missing columns are found before its statistics are computed
+        labelled_stream(model, data, None, keep=options.keep)
     statistics = statistics_for(model, scorer, data, options, progress, say)
     reference = statistics.reference
     if reference is not None:
@@ -144,7 +126,7 @@ def score(
     totals = Totals()
     start = time.monotonic()
     with atomic_file(out) as part, part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        items = labelled_stream(model, data, options.labels, required=not statistics.labelled)
+        items = labelled_stream(model, data, options.labels, required=not statistics.labelled, keep=options.keep)
         write_scores(file, items, scorer, reference, threshold, options, totals, progress)
     result = ScoreResult(
         out,
@@ -161,7 +143,7 @@ def score(
         statistics.fitted,
         (*statistics.notes, *model.notes),
     )
-    write_record(out.with_name(f"{out.name}.json"), record_of(result, model, data, options, scorer.draws))
+    write_record(record_beside(out), record_of(result, model, data, options, scorer.draws))
     return result
 
 
@@ -195,7 +177,9 @@ def statistics_for(
     stream = labelled_stream(model, options.reference, options.labels, train=True)
     fitted = fit_reference(stream, scorer, options.threshold, options.normal, progress)
     path = save_beside(fitted.reference, options.vae, model.origin.fingerprint, options.models)
-    return Statistics(fitted.reference, path, True, fitted.labelled, notes_on(fitted, model.domain.items))
+    return Statistics(
+        fitted.reference, path, True, fitted.labelled, notes_on(fitted, model.domain.item, model.domain.items)
+    )
 
 
 def check_score(name: str) -> None:
@@ -212,14 +196,11 @@ def check_score(name: str) -> None:
         )
 
 
-def check_output(out: Path, inputs: Sequence[Path]) -> None:
-    """Check that the output overwrites no input.
-
-    Raises:
-        CannotWrite: it would.
-    """
-    if os.path.realpath(out) in {os.path.realpath(path) for path in inputs}:
-        raise CannotWrite(f"The output {out} would overwrite an input.", "", "Choose another file.")
+def inputs_of(model: OpenModel, data: Path, options: ScoreOptions) -> list[Path]:
+    """What a call reads, and the files of statistics that it may write beside the VAE."""
+    given = [data] if options.reference is None else [data, options.reference]
+    statistics = reference_paths(options.vae, model.origin.fingerprint, options.models)
+    return [*given, *(path for each in statistics for path in (each, record_path(each)))]
 
 
 def kept_reference(model: OpenModel, data: Path, options: ScoreOptions) -> tuple[Path | None, Reference | None]:
@@ -268,43 +249,6 @@ def chosen_threshold(reference: Reference | None, options: ScoreOptions) -> Thre
     return reference.thresholds.get(options.score)
 
 
-class Totals:
-    """What was written so far."""
-
-    def __init__(self) -> None:
-        self.items = self.not_scored = self.flagged = 0
-        self.reasons: dict[str, str] = {}
-        self.labelled: list[NDArray[np.float64]] = []
-        """Of labelled items, the scores."""
-        self.anomalous: list[NDArray[np.bool_]] = []
-        """Of labelled items, whether they are anomalies."""
-
-    def not_scored_because(self, name: str, reason: str) -> None:
-        """Count an item without a score."""
-        self.not_scored += 1
-        if len(self.reasons) < MOST_REASONS:
-            self.reasons.setdefault(name, reason)
-
-    def add_labels(self, labels: Sequence[str | None], scores: Tensor, normal: str) -> None:
-        """Keep the scores of items with a label."""
-        present = np.array([label is not None for label in labels])
-        self.labelled.append(scores.numpy()[present])
-        self.anomalous.append(np.array([plain_label(label) != normal for label in labels if label is not None], bool))
-
-    def detection(self) -> Detection | None:
-        """How well the scores separate the labelled items; None unless both kinds have scores."""
-        if not self.labelled:
-            return None
-        scores, anomalous = np.concatenate(self.labelled), np.concatenate(self.anomalous)
-        anomalous, scores = anomalous[~np.isnan(scores)], scores[~np.isnan(scores)]
-        anomalies = int(anomalous.sum())
-        if anomalies in (0, len(scores)):
-            return None
-        return Detection(
-            auroc(-scores, anomalous), average_precision(-scores, anomalous), len(scores) - anomalies, anomalies
-        )
-
-
 def write_scores(
     file: IO[str],
     stream: ItemStream,
@@ -328,7 +272,7 @@ def write_scores(
         count = len(batch.names) if options.limit is None else min(len(batch.names), options.limit - totals.items)
         values = scores_in(batch, count, scorer, reference, options.score)
         if not header:
-            writer.writerow([*HEADER, *([] if batch.labels is None else [LABEL])])
+            writer.writerow(header_of(batch.labels is not None, batch.kept))
             header = True
         writer.writerows(lines_of(batch, values, threshold, totals))
         if batch.labels is not None:
@@ -379,33 +323,14 @@ def score_named(name: str, x: Tensor, scorer: Scorer, reference: Reference | Non
     return reference.relative_scores(evidence.latents, evidence.scores, [name])[name]
 
 
-def lines_of(batch: ItemBatch, values: Tensor, threshold: Threshold | None, totals: Totals) -> list[list[str]]:
-    """The lines of the first items of a batch."""
-    flags = None if threshold is None else threshold.flags(values.numpy())
-    lines = []
-    for place, value in enumerate(values.tolist()):
-        name, reason = batch.names[place], batch.problems.get(place, "")
-        scored = value == value
-        if not scored:
-            reason = reason or (NO_VALUE if is_empty(batch.x[place : place + 1]) else NOT_FINITE)
-            totals.not_scored_because(name, reason)
-        flag = "" if flags is None or not scored else str(int(flags[place]))
-        totals.flagged += flag == "1"
-        label = [] if batch.labels is None else [batch.labels[place] or ""]
-        lines.append([name, f"{value:.{DIGITS}g}" if scored else "", flag, reason, *label])
-    return lines
-
-
-def notes_on(fitted: FittedReference, items: str) -> list[str]:
-    """What the user should know about the reference."""
-    notes = []
-    if fitted.anomalies:
-        notes.append(f"{fitted.anomalies:,} anomalous {items} of the reference are not part of its statistics")
-    if fitted.unread:
-        notes.append(f"{fitted.unread:,} {items} of the reference cannot be used")
-    if fitted.unlabelled:
-        notes.append(f"{fitted.unlabelled:,} {items} of the reference have no label and were left out")
-    return notes
+def notes_on(fitted: FittedReference, item: str, items: str) -> list[str]:
+    """Items of the reference that are not part of its statistics, as phrases."""
+    left_out = (
+        (fitted.anomalies, "with the label of an anomaly"),
+        (fitted.unread, "that cannot be used"),
+        (fitted.unlabelled, "without a label"),
+    )
+    return [f"left out of the reference: {counted(count, item, items)} {which}" for count, which in left_out if count]
 
 
 def record_of(
@@ -417,6 +342,7 @@ def record_of(
         "data": str(data),
         "score": options.score,
         "draws": draws,
+        "keep": list(options.keep),
         "items": result.items,
         "not_scored": result.not_scored,
         "flagged": result.flagged,

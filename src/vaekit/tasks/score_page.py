@@ -21,7 +21,8 @@ from vaekit.report.anomalies import AnomalyReport, ShownAnomaly, write_anomaly_p
 from vaekit.report.page import json_beside
 from vaekit.tasks.explain import ExplainOptions, explain_named
 from vaekit.tasks.model import OpenModel
-from vaekit.tasks.score import LABEL, ScoreOptions, ScoreResult, check_output
+from vaekit.tasks.score import ScoreOptions, ScoreResult
+from vaekit.tasks.score_lines import LABEL, check_output
 
 MOST = 12
 """Items whose reasons are shown."""
@@ -106,10 +107,11 @@ def write_score_page(
     """
     written = read_scores(result.out)
     worst = written.worst
-    say(f"Explaining the {len(worst)} most improbable {model.domain.items}.")
+    say(f"Explaining the most improbable {model.domain.items}.")
     explanations, note = reasons_of(model, data, [line.name for line in worst], options, page)
     scores, anomalous = written.labelled(options.normal)
     report = AnomalyReport(
+        item=model.domain.item,
         items=model.domain.items,
         score=result.score,
         scores=scores,

@@ -142,7 +142,7 @@ def prepare_run(
     table = {name: value for name, value in recipe.data.items() if name != "domain"}
     domain.check_table(table)
     splits = domain.open(data, log)
-    schema = domain.schema(table, splits)
+    schema = domain.schema(table, splits, log.say)
     recipe = recipe.with_defaults(schema.vae_settings())
     domain.check_fit(schema, recipe)
     check_round_trip(recipe, domain, schema)

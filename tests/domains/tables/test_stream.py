@@ -1,12 +1,15 @@
 """Rows of a file as tensors, batch by batch."""
 
+import importlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from refusals import refuses
 from small_tables import columns, rows, write_table
 
+from vaekit.datasets.dataset import Row
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.domain import ItemBatch
 from vaekit.domains.tables.domain import TABLES
@@ -78,3 +81,26 @@ def test_arrays_have_columns_by_position(tmp_path: Path) -> None:
     assert isinstance(schema, TableSchema)
     (batch,) = read(tmp_path / "t.npz", schema, 100)
     assert batch.x.shape == (50, 3) and not batch.problems
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".arrow", ".npz"])
+def test_columns_are_kept_beside_rows(ending: str, tmp_path: Path) -> None:
+    numbers = np.arange(12.0).reshape(6, 2)
+    schema = fit([Row(f"{i}", {"x0": str(a), "x1": str(b)}) for i, (a, b) in enumerate(numbers.tolist())])
+    ids = [f"{i:03}" for i in range(6)]
+    path = tmp_path / f"t{ending}"
+    table = {"id": ids, **{f"x{i}": [str(value) for value in numbers[:, i]] for i in range(2)}}
+    if ending == ".csv":
+        write_table(path, table)
+    elif ending == ".npz":
+        np.savez(path, X=numbers, id=np.array(ids))
+    else:
+        arrow = pytest.importorskip("pyarrow")
+        columns = arrow.table({"id": ids, "x0": numbers[:, 0], "x1": numbers[:, 1]})
+        write = importlib.import_module("pyarrow.parquet" if ending == ".parquet" else "pyarrow.feather")
+        (write.write_table if ending == ".parquet" else write.write_feather)(columns, path)
+    batches = list(TABLES.batches(path, schema, 4, SkipLog(), keep=("id", "x1")).batches)
+    assert [text for batch in batches for text in batch.kept["id"]] == ids
+    assert [float(text) for batch in batches for text in batch.kept["x1"]] == numbers[:, 1].tolist()
+    with refuses(NotFound, "idd", "id"):
+        TABLES.batches(path, schema, 4, SkipLog(), keep=("idd",))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaekit.datasets.dataset import Record, Splits
 from vaekit.datasets.open import open_dataset
-from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.domain import (
     EvaluationItems,
@@ -134,7 +134,7 @@ class Images:
     def open(self, path: Path, log: SkipLog) -> Splits:
         return without_masks(open_dataset(path, IMAGE_RECORDS, log), log)
 
-    def schema(self, table: Mapping[str, Any], splits: Splits) -> Schema:
+    def schema(self, table: Mapping[str, Any], splits: Splits, say: Callable[[str], None] = silent) -> Schema:
         return ImageSchema(preparation_from(table))
 
     def schema_from(self, plain: Mapping[str, Any], config: Any) -> Schema:
@@ -208,10 +208,17 @@ class Images:
         return LoadedItems(names, x, notes=notes)
 
     def batches(
-        self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
+        self,
+        path: Path,
+        schema: Schema,
+        size: int,
+        log: SkipLog,
+        label: str | None = None,
+        train: bool = False,
+        keep: Sequence[str] = (),
     ) -> ItemStream:
         """Images in the size of the schema, the middle square of each."""
-        return item_stream(self.open(path, log), schema, size, label, train)
+        return item_stream(self.open(path, log), schema, size, label, train, keep)
 
     def write(self, items: Sequence[Tensor], path: Path, schema: Schema) -> None:
         """The first of the images (1, c, h, w)."""

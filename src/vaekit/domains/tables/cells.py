@@ -27,6 +27,12 @@ def texts(cells: Cells) -> list[str]:
     return ["" if value in MISSING else value for value in stripped]
 
 
+def as_written(cells: Cells) -> list[str]:
+    """Cells as text that is copied to other files: texts as they are, numbers in their shortest form; empty for missing
+    ones."""
+    return [cell_text(value) for value in cells.tolist()]
+
+
 def numbers(cells: Cells) -> NDArray[np.float64]:
     """Cells as numbers: NaN for missing ones, infinity for everything that is not a finite number."""
     if is_number_array(cells):

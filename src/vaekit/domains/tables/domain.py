@@ -18,6 +18,7 @@ from vaekit.domains.domain import ItemStream, Schema
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.in_memory import InMemoryDomain, tensor_of
 from vaekit.domains.sample_quality import CompareSamples
+from vaekit.domains.tables.column_errors import column_errors
 from vaekit.domains.tables.columns import NORMAL, STUDENT
 from vaekit.domains.tables.csv_files import write_csv
 from vaekit.domains.tables.explain import explain_row
@@ -27,7 +28,7 @@ from vaekit.domains.tables.sample_quality import compare_rows, most_rows
 from vaekit.domains.tables.schema import MAX_ROWS_TO_FIT, TableSchema, fit, schema_from
 from vaekit.domains.tables.stream import has_splits, row_stream
 from vaekit.errors import NoTrainingData
-from vaekit.evaluation.measures import ItemMeasure
+from vaekit.evaluation.measures import ItemMeasure, PooledMeasure
 from vaekit.vae import VAE
 
 
@@ -70,12 +71,19 @@ class Tables(InMemoryDomain):
         return explain_row(found, schema)
 
     def batches(
-        self, path: Path, schema: Schema, size: int, log: SkipLog, label: str | None = None, train: bool = False
+        self,
+        path: Path,
+        schema: Schema,
+        size: int,
+        log: SkipLog,
+        label: str | None = None,
+        train: bool = False,
+        keep: Sequence[str] = (),
     ) -> ItemStream:
         """Rows of a single file are streamed."""
         assert isinstance(schema, TableSchema)
-        stream = row_stream(path, schema, size, log, label) if path.is_file() and not has_splits(path) else None
-        return stream or super().batches(path, schema, size, log, label, train)
+        stream = row_stream(path, schema, size, log, label, keep) if path.is_file() and not has_splits(path) else None
+        return stream or super().batches(path, schema, size, log, label, train, keep)
 
     def sample_comparison(self, path: Path, schema: Schema) -> CompareSamples:
         """Rows are divided into training rows and held-out ones as `train` does by default."""
@@ -100,6 +108,10 @@ class Tables(InMemoryDomain):
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
         assert isinstance(schema, TableSchema)
         return row_errors(schema)
+
+    def part_measures(self, schema: Schema) -> PooledMeasure | None:
+        assert isinstance(schema, TableSchema)
+        return column_errors(schema)
 
     def write(self, items: Sequence[Mapping[str, str]], path: Path, schema: Schema) -> None:
         """CSV with a header, in the units of the data; with all columns that the items have, which are those of the

@@ -1,0 +1,143 @@
+"""Molecules as a domain."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.atomic import atomic_file
+from vaekit.datasets.choose import split_held_out
+from vaekit.datasets.dataset import Dataset, Record, Splits
+from vaekit.datasets.skip_log import SkipLog, silent
+from vaekit.domains.domain import LoadedItems, Schema
+from vaekit.domains.in_memory import InMemoryDomain, loaded_items
+from vaekit.domains.item_functions import ItemSimilarity
+from vaekit.domains.molecules.drawings import captions, image, write_drawing
+from vaekit.domains.molecules.measures import molecule_errors
+from vaekit.domains.molecules.properties import PROPERTIES
+from vaekit.domains.molecules.records import FORMAT, name_of, open_molecules, text_of
+from vaekit.domains.molecules.schema import MoleculeSchema, schema_from
+from vaekit.domains.molecules.settings import MoleculeSettings
+from vaekit.domains.molecules.similarity import tanimoto
+from vaekit.domains.molecules.token_store import TokenStore, convert_all, token_store
+from vaekit.domains.molecules.training_data import fit, source_of
+from vaekit.errors import NoTrainingData
+from vaekit.evaluation.measures import ItemMeasure
+from vaekit.training.data import TrainingData, describe_data
+
+INVALID_LINE = "\tinvalid"
+"""The line of an invalid molecule: empty SMILES and a name, which RDKit and Open Babel read as an empty molecule."""
+
+
+class Molecules(InMemoryDomain):
+    """Molecules in SMILES files, SD files and tables."""
+
+    def open(self, path: Path, log: SkipLog) -> Splits:
+        return open_molecules(path, log)
+
+    def schema(self, table: Mapping[str, Any], splits: Splits, say: Callable[[str], None] = silent) -> MoleculeSchema:
+        settings = self.settings_from(table)
+        kept, _ = split_held_out(splits, settings.held_out, self.items)
+        store = self._store(splits.train, settings, say)
+        return fit(store, kept, settings, say)
+
+    def training_data(
+        self, table: Mapping[str, Any], splits: Splits, schema: Schema, seed: int, log: SkipLog
+    ) -> TrainingData:
+        """The tokens of a memory map."""
+        assert isinstance(schema, MoleculeSchema)
+        settings = self.settings_from(table)
+        kept, apart = split_held_out(splits, settings.held_out, self.items)
+        store = self._store(splits.train, settings, log.say)
+        train = source_of(store, splits.train, kept, schema, log)
+        if not len(train):
+            reason = next(iter(log.reasons.values()), "")
+            raise NoTrainingData(f"None of {len(kept):,} molecules can be trained on.", reason, "")
+        others = splits.train if splits.test is None else splits.test
+        if splits.test is not None:
+            store = self._store(others, settings, log.say)
+        held_out = source_of(store, others, apart, schema, log)
+        evaluated = held_out.batch(torch.arange(len(held_out)), seed) if len(held_out) else None
+        log.write()
+        return TrainingData(train, evaluated, describe_data(splits, len(apart)))
+
+    def _store(self, dataset: Dataset, settings: MoleculeSettings, say: Callable[[str], None]) -> TokenStore:
+        return token_store(dataset, settings.codec, settings.normal, settings.column, say)
+
+    def fit(self, settings: MoleculeSettings, records: Iterator[Record]) -> MoleculeSchema:
+        texts = [text_of(record, settings.column) for record in records]
+        store = convert_all(texts, settings.codec, settings.normal)
+        return fit(store, np.arange(len(texts)), settings)
+
+    def read_schema(self, plain: Mapping[str, Any]) -> MoleculeSchema:
+        return schema_from(plain)
+
+    def read(self, path: Path, schema: Schema) -> LoadedItems:
+        """Empty SMILES are in the places of molecules that cannot be read."""
+        dataset = self.open(path, SkipLog()).train
+        loaded = loaded_items(path, dataset, schema, partial(self.original, schema=schema))
+        skipped = [place for place in range(len(dataset)) if dataset.key(place) in loaded.skipped]
+        return replace(loaded, unusable=dict.fromkeys(skipped, ""))
+
+    def is_valid(self, item: str) -> bool:
+        return bool(item)
+
+    def original(self, record: Record, schema: Schema | None = None) -> str:
+        """The SMILES and the name in the file."""
+        column = schema.column if isinstance(schema, MoleculeSchema) else ""
+        return f"{text_of(record, column)}\t{name_of(record)}"
+
+    def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
+        assert isinstance(schema, MoleculeSchema)
+        return molecule_errors(schema)
+
+    def write(self, items: Sequence[str], path: Path, schema: Schema) -> None:
+        """One canonical SMILES a line; an invalid molecule is an empty one named `invalid`. Beside it, with the ending
+        .svg, a drawing of the first ones."""
+        write_lines(path, [item or INVALID_LINE for item in items])
+        write_drawing(items, path.with_suffix(".svg"))
+
+    def write_pairs(self, originals: Sequence[str], results: Sequence[str], path: Path, schema: Schema) -> None:
+        """A table with tabs: the SMILES in the file, the name, the SMILES of the result, and their similarity."""
+        before = [original.partition("\t") for original in originals]
+        similar = tanimoto([smiles for smiles, _, _ in before], results)
+        rows = [
+            f"{smiles}\t{name}\t{result}\t{value:.4f}"
+            for (smiles, _, name), result, value in zip(before, results, similar, strict=True)
+        ]
+        write_lines(path, ["smiles\tname\tresult\ttanimoto", *rows])
+        pairs = [each for (smiles, _, _), result in zip(before, results, strict=True) for each in (smiles, result)]
+        write_drawing(pairs, path.with_suffix(".svg"), columns=4)
+
+    def write_many(self, items: Iterable[str], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
+        """One file, and a drawing."""
+        (path,) = super().write_many(items, folder, name, schema)
+        return [path, path.with_suffix(".svg")]
+
+    def preview(self, items: Sequence[str]) -> Tensor:
+        return image(items, captions(items))
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write lines of text.
+
+    Raises:
+        CannotWrite: the disk is full, or the like.
+    """
+    with atomic_file(path) as part:
+        part.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+
+
+MOLECULES = Molecules(
+    *("molecules", "molecule", "molecules", FORMAT, ".smi", MoleculeSettings),
+    computing=("torch", "numpy", "rdkit"),
+    similarity=ItemSimilarity("Tanimoto", tanimoto),
+    properties=PROPERTIES,
+    is_text=True,
+    keeps_unusable=True,
+)

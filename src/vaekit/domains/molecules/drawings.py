@@ -1,0 +1,80 @@
+"""Drawings of molecules by RDKit: grids as SVG, and images."""
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vaekit.atomic import atomic_file
+from vaekit.domains.molecules.chemistry import rdkit, read_smiles, without_log
+from vaekit.domains.molecules.properties import PROPERTIES
+
+MOST = 100
+"""Molecules of a drawing."""
+CELL = 220
+"""The side of the drawing of one molecule in pixels."""
+COLUMNS = 5
+CAPTION = "QED"
+"""The property under each molecule."""
+INVALID = "invalid"
+
+
+def write_drawing(smiles: Sequence[str], path: Path, columns: int = COLUMNS) -> Path:
+    """Write a grid of the first molecules as SVG, with a property under each; invalid ones stay empty.
+
+    Raises:
+        CannotWrite: for example, the disk is full.
+    """
+    drawing = svg(smiles[:MOST], captions(smiles[:MOST]), columns)
+    with atomic_file(path) as part:
+        part.write_text(drawing, "utf-8")
+    return path
+
+
+def captions(smiles: Sequence[str], name: str = CAPTION) -> list[str]:
+    """A property of each molecule, as text."""
+    values = PROPERTIES[name](smiles)
+    return [INVALID if math.isnan(value) else f"{name} {value:.2f}" for value in values]
+
+
+def svg(smiles: Sequence[str], texts: Sequence[str], columns: int = COLUMNS) -> str:
+    """A grid of molecules with a caption under each."""
+    return str(drawn("MolDraw2DSVG", smiles, texts, columns))
+
+
+def image(smiles: Sequence[str], texts: Sequence[str], columns: int = COLUMNS) -> Tensor:
+    """The same as an image (3, h, w) in [-1, 1]."""
+    content = drawn("MolDraw2DCairo", smiles, texts, columns)
+    levels = np.array(Image.open(io.BytesIO(content)).convert("RGB"))
+    return torch.from_numpy(levels).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def drawn(canvas: str, smiles: Sequence[str], texts: Sequence[str], columns: int) -> Any:
+    """The text or the bytes of a drawing on a canvas of `rdkit.Chem.Draw.rdMolDraw2D`."""
+    draw = rdkit("Chem.Draw.rdMolDraw2D")
+    wide = max(1, min(columns, len(smiles)))
+    high = max(1, -(-len(smiles) // wide))
+    with without_log():
+        paper = getattr(draw, canvas)(wide * CELL, high * CELL, CELL, CELL)
+        options = paper.drawOptions()
+        options.legendFontSize, options.padding = 15, 0.08
+        molecules = [drawable(text) for text in smiles] or [rdkit().Mol()]
+        paper.DrawMolecules(molecules, legends=list(texts) or [""])
+        paper.FinishDrawing()
+        return paper.GetDrawingText()
+
+
+def drawable(text: str) -> Any:
+    """A molecule that can be drawn; an empty one for invalid SMILES."""
+    try:
+        mol = read_smiles(text)
+        with without_log():
+            return rdkit("Chem.Draw.rdMolDraw2D").PrepareMolForDrawing(mol)
+    except ValueError:
+        return rdkit().Mol()
