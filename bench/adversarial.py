@@ -33,9 +33,10 @@ from vaekit.training.adversarial.adversary import Adversarial, Adversary
 from vaekit.training.adversarial.rollback_guard import GuardConfig, RollbackGuard
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.init_linear import init_linear
-from vaekit.training.loop import Schedule, Step, initial_train_state, train
+from vaekit.training.loop import Step, initial_train_state, train
 from vaekit.training.objectives import Objective
 from vaekit.training.processes import ProcessGroup
+from vaekit.training.schedule import Schedule
 from vaekit.training.state import State
 from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight

@@ -24,8 +24,9 @@ from vaekit.domains.recipes import recipe
 from vaekit.metrics.image.psnr import psnr
 from vaekit.metrics.latent.code_usage import perplexity, usage
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.loop import Schedule, Step, initial_train_state, train
+from vaekit.training.loop import Step, initial_train_state, train
 from vaekit.training.recipe import Recipe
+from vaekit.training.schedule import Schedule
 from vaekit.training.state import State
 from vaekit.training.terms.plain import item_means
 

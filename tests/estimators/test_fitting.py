@@ -13,7 +13,7 @@ from vaekit.errors import BadRecipe, MissingPackage
 from vaekit.estimators import detector as module
 from vaekit.estimators.fitting import STEPS_PER_ROW, FitSettings, budget, recipe_for, seed_from
 from vaekit.metrics.detection import auroc
-from vaekit.training.loop import Schedule
+from vaekit.training.schedule import Schedule
 
 SCHEDULE = Schedule(samples=100_000, batch_size=64, learning_rate=1e-3, warmup_samples=5_000)
 

@@ -28,7 +28,8 @@ from vaekit.runtime.engine import Engine
 from vaekit.tasks.encoded_data import encoded
 from vaekit.tasks.latent_reference import references
 from vaekit.tasks.model import OpenModel, open_model
-from vaekit.tasks.optimise import OptimiseOptions, optimise
+from vaekit.tasks.optimise import optimise
+from vaekit.tasks.optimised import OptimiseOptions
 from vaekit.tasks.options import EngineOptions, ModelOptions
 from vaekit.vae import VAE, Origin
 

@@ -17,9 +17,10 @@ from vaekit.domains.recipes import recipe
 from vaekit.errors import BadRecipe, TrainingDiverged
 from vaekit.training.code_stats import set_codes
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.loop import Schedule, Step, initial_train_state, train
+from vaekit.training.loop import Step, initial_train_state, train
 from vaekit.training.objectives import Objective, Pass
 from vaekit.training.recipe import Recipe
+from vaekit.training.schedule import Schedule
 from vaekit.training.state import State
 from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight

@@ -15,9 +15,10 @@ from torch import Tensor, multiprocessing
 
 from vaekit.errors import BadRecipe, TrainingDiverged
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.loop import Schedule, Step, initial_train_state, train
+from vaekit.training.loop import Step, initial_train_state, train
 from vaekit.training.processes import ProcessGroup
 from vaekit.training.recipe import Recipe
+from vaekit.training.schedule import Schedule
 from vaekit.training.state import State
 
 

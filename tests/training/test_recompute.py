@@ -15,9 +15,10 @@ from vaekit.families import assemble, family_of
 from vaekit.nets.discriminator import Discriminator, DiscriminatorConfig
 from vaekit.training.adversarial.adversary import Adversarial, Adversary
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.loop import Schedule, initial_train_state, train
+from vaekit.training.loop import initial_train_state, train
 from vaekit.training.recipe import Recipe
 from vaekit.training.recompute import blocks, recompute_activations
+from vaekit.training.schedule import Schedule
 from vaekit.vae import VAE
 
 LEFT = {"tiny": 0.6, "ltx": 0.45, "rae": 0.45}

@@ -1,6 +1,6 @@
 """Statistics of normal items, with which others are compared: fitted in one pass, in bounded memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from vaekit.anomaly.hash_sample import HashSample
 from vaekit.anomaly.latent_distances import Gaussian, Moments, neighbor_distance
 from vaekit.anomaly.local import LOCAL
-from vaekit.anomaly.scores import LIKELIHOOD, OWN_SCORES, RECONSTRUCTION, Evidence
+from vaekit.anomaly.scores import LIKELIHOOD, OWN_SCORES, PER_TOKEN, RECONSTRUCTION, Evidence
 from vaekit.anomaly.tail_ranks import TailRanks, ensemble
 from vaekit.anomaly.thresholds import Threshold
 from vaekit.errors import BadItem, counted
@@ -19,8 +19,8 @@ RELATIVE_SCORES = (MAHALANOBIS, NEIGHBORS, ENSEMBLE)
 """Scores that need reference items."""
 SCORES = (*OWN_SCORES, *RELATIVE_SCORES)
 """Of items of any kind."""
-ALL_SCORES = (*SCORES, LOCAL)
-"""With that of images."""
+ALL_SCORES = (*SCORES, LOCAL, PER_TOKEN)
+"""With those of images and of sequences."""
 MOST_LATENTS, MOST_LATENT_VALUES = 10_000, 2**24
 """The maximum numbers of reference items whose latents are kept, and of values of these."""
 MOST_SCORES = 100_000
@@ -62,8 +62,8 @@ class Reference:
     def relative_scores(self, latents: Tensor, own: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
         """Scores of other items, (b,), float64: `mahalanobis`, minus the distance of the mean of the posterior from the
         mean of reference latents, relative to their covariance; `neighbors`, minus the distance to the 5th nearest
-        reference latent; `ensemble`, minus the mean surprise at the log-likelihood (without a prior, at the
-        reconstruction) and at `neighbors`, see `TailRanks`.
+        reference latent; `ensemble`, minus the mean surprise at the log-likelihood (of sequences, per token;
+        without a prior, at the reconstruction) and at `neighbors`, see `TailRanks`.
 
         Args:
             latents: means of posteriors, (b, d).
@@ -89,12 +89,17 @@ class Reference:
         return {name: scores[name] for name in RELATIVE_SCORES if name in names}
 
     def _ensemble(self, scores: Mapping[str, Tensor]) -> Tensor:
-        members = (LIKELIHOOD if LIKELIHOOD in self.scores else RECONSTRUCTION, NEIGHBORS)
+        members = (usual_score(self.scores), NEIGHBORS)
         return ensemble([TailRanks.of(self.scores[name])(scores[name]) for name in members])
 
     def with_thresholds(self, thresholds: Mapping[str, Threshold]) -> "Reference":
         """The same with other thresholds."""
         return replace(self, thresholds=dict(thresholds))
+
+
+def usual_score(names: Collection[str]) -> str:
+    """The score by which items of a kind are ordered, of those that there are."""
+    return next(name for name in (PER_TOKEN, LIKELIHOOD, RECONSTRUCTION) if name in names)
 
 
 class ReferenceFit:

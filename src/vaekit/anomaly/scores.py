@@ -6,6 +6,8 @@
     reconstruction   mean_k log p(x|z_k)
     kl               -KL(q(z|x) || p(z))
     local            the least probable places of an image, see `local.py`
+    per-token        the likelihood (without a prior, the reconstruction) of a sequence, divided by the number of its
+                     tokens with the end: each token costs some nats, and a long sequence is not an anomaly
 
 All are in nats, and higher for more normal items. The latents of a Gaussian posterior are mean + standard deviation *
 e_k, with values e_k that are the same for all items: scores are deterministic, and independent of other items and of
@@ -24,17 +26,21 @@ from vaekit.anomaly.draws import normal_draws
 from vaekit.anomaly.local import LOCAL, POSITIONS, local_score
 from vaekit.distributions import DiagonalGaussian, Likelihood, Posterior, Prior, StandardNormal
 from vaekit.distributions.base import map_tensors, sum_items
+from vaekit.distributions.sequences import before_padding
 from vaekit.errors import NoPrior
 from vaekit.runtime.draws import draws_per_call, repeated
 from vaekit.shapes import PerItem
 
 LIKELIHOOD, ELBO, RECONSTRUCTION, KL = "likelihood", "elbo", "reconstruction", "kl"
+PER_TOKEN = "per-token"
 OWN_SCORES = (LIKELIHOOD, ELBO, RECONSTRUCTION, KL)
 """Scores of an item of any kind by itself; others compare it with reference items."""
 DRAWS = 64
 ROWS = 256
 """Rows that are computed together: with 64 latents each, twice as fast on a CPU as 4,096 rows, whose activations leave
 its cache."""
+MOST_OUTPUTS = 2**24
+"""Values that the decoder computes for one latent of each of the items that are computed together."""
 
 
 @runtime_checkable
@@ -83,11 +89,13 @@ class Scorer:
     together: int = 1
     """Images that are computed together. With more than one, scores depend on the others, by rounding, and small images
     take a fraction of the time."""
+    outputs: int = 1
+    """Values that the decoder computes for each element of an item: for tokens, the size of the vocabulary."""
 
     @torch.no_grad()
     def latents(self, x: Tensor) -> Tensor:
         """The means of the posteriors of items (b, ...), flattened: (b, d)."""
-        return torch.cat([flat_mean(self.halves.encode(part)) for part in parts_of(self.prepared(x), self.together)])
+        return torch.cat([flat_mean(self.halves.encode(part)) for part in self._parts(x)])
 
     @torch.no_grad()
     def evidence(self, x: Tensor, factors: bool = False) -> Evidence:
@@ -101,7 +109,7 @@ class Scorer:
             HalfMissing: the VAE lacks a half.
             BadItem: it does not take these items.
         """
-        every = [self._evidence(part, factors) for part in parts_of(self.prepared(x), self.together)]
+        every = [self._evidence(part, factors) for part in self._parts(x)]
         if len(every) == 1:
             return every[0]
         found = [each.factors for each in every if each.factors is not None]
@@ -114,6 +122,11 @@ class Scorer:
     def prepared(self, x: Tensor) -> Tensor:
         """Items on the device and in the precision of the scores."""
         return x.to(self.device, self.dtype if x.is_floating_point() else x.dtype)
+
+    def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Items that are computed together, prepared; see `parts_of`."""
+        rows = max(1, min(ROWS, MOST_OUTPUTS // (self.outputs * max(1, x[:1].numel()))))
+        return parts_of(self.prepared(x), self.together, rows)
 
     def _evidence(self, x: Tensor, factors: bool) -> Evidence:
         posterior = self.halves.encode(x)
@@ -131,6 +144,8 @@ class Scorer:
         if self.prior is not None:
             divergence = self._divergence(posterior, torch.cat(log_q), torch.cat(log_p))
             scores |= {LIKELIHOOD: totals.likelihood, ELBO: totals.reconstruction - divergence, KL: -divergence}
+        if not x.is_floating_point():
+            scores[PER_TOKEN] = scores.get(LIKELIHOOD, scores[RECONSTRUCTION]) / before_padding(x).sum(dim=1).cpu()
         found = totals.factors
         if found is not None and x.dim() == POSITIONS:
             scores[LOCAL] = local_score(found)
@@ -144,7 +159,8 @@ class Scorer:
         mean, std = posterior.mean, posterior.std
         shape = mean.shape[1:]
         constant = sum_items(posterior.log_variance + math.log(2 * math.pi))
-        for noise in normal_draws(self.draws, shape.numel(), self.seed).split(draws_per_call(self.draws, x)):
+        together = draws_per_call(self.draws, x, self.outputs)
+        for noise in normal_draws(self.draws, shape.numel(), self.seed).split(together):
             z = mean + std * noise.to(mean).view(-1, 1, *shape)
             yield z.flatten(0, 1), -0.5 * (noise.square().sum(dim=1, keepdim=True).to(mean) + constant)
 
@@ -238,10 +254,10 @@ def flat_mean(posterior: Posterior) -> Tensor:
     return mean.to("cpu", torch.promote_types(mean.dtype, torch.float32))
 
 
-def parts_of(x: Tensor, together: int = 1) -> tuple[Tensor, ...]:
+def parts_of(x: Tensor, together: int = 1, rows: int = ROWS) -> tuple[Tensor, ...]:
     """Items that are computed together: some rows, or items with positions, by default single ones, whose results would
     otherwise depend on the size of the batch: convolutions round differently."""
-    return x.split(ROWS if x.dim() <= 2 else together)
+    return x.split(rows if x.dim() <= 2 else together)
 
 
 def check_has_prior(score: str, prior: Prior | None) -> None:

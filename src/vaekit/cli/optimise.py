@@ -19,7 +19,7 @@ from vaekit.cli.output import (
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
-    from vaekit.tasks.optimise import Optimised, OptimisedItem
+    from vaekit.tasks.optimised import Optimised, OptimisedItem
 
 SHOWN = 20
 """Items of a file in the table; --json has all."""
@@ -34,7 +34,8 @@ def optimise(
             "--property",
             metavar="P",
             help="What to increase: a column of tables, or COLUMN=VALUE for the probability of a value; brightness, "
-            "contrast, saturation, warmth or detail of images; or a Python function of items, as module:function.",
+            "contrast, saturation, warmth or detail of images; QED, logP, SA and others of molecules; a column of "
+            "numbers in --data; or a Python function of items, as module:function. -P decreases it.",
         ),
     ],
     *,
@@ -68,19 +69,41 @@ def optimise(
         typer.Option(
             "--data",
             metavar="PATH",
-            help="Data whose latents define standard deviations and densities for --within and --density.",
+            help="Data whose latents define standard deviations and densities for --within and --density, and from "
+            "whose labels a property is estimated that nothing else measures.",
             show_default="the prior of the VAE",
         ),
     ] = None,
     method: Annotated[
         str,
         typer.Option(
-            "--method", metavar="METHOD", help="gradient, cma-es, or auto: gradients where the property has them."
+            "--method",
+            metavar="METHOD",
+            help="gradient, cma-es, or auto: gradients where the property has them; of sentences and molecules, the "
+            "gradient of a regression first, then cma-es.",
         ),
     ] = "auto",
+    similarity: Annotated[
+        float | None,
+        typer.Option(
+            "--similarity",
+            metavar="MIN",
+            min=0,
+            max=1,
+            help="Minimum similarity of the result to the item, by the measure of the domain, such as Tanimoto.",
+            show_default="none",
+        ),
+    ] = None,
     steps: Annotated[
-        int, typer.Option("--steps", metavar="N", min=1, help="Gradient steps, or generations of CMA-ES.")
-    ] = 200,
+        int | None,
+        typer.Option(
+            "--steps",
+            metavar="N",
+            min=1,
+            help="Gradient steps, or generations of CMA-ES.",
+            show_default="200; 60 for sentences and molecules",
+        ),
+    ] = None,
     path: Annotated[
         int | None,
         typer.Option(
@@ -99,15 +122,17 @@ def optimise(
     Encodes each item, moves its latent towards more of the property, and decodes the result. The latent stays within
     --within of the item, and out of regions with a density below --density, where decoded items do not resemble the
     data. Results are written as `vaekit reconstruct` writes them. The property is measured on the written items, and
-    again after these were encoded and decoded once more. See docs/optimise.md.
+    again after these were encoded and decoded once more. Of sentences and molecules, every decoded candidate is
+    measured, and the best one is the result; an item stays as it is if none is better within the bounds. See
+    docs/optimise.md.
     """
     from vaekit.tasks.model import open_model
-    from vaekit.tasks.optimise import OptimiseOptions
     from vaekit.tasks.optimise import optimise as run
+    from vaekit.tasks.optimised import OptimiseOptions
 
     with spinner("loading the VAE"):
         model = open_model(source, engine)
-    chosen = OptimiseOptions(wanted, minimise, target, within, density, method, steps, seed, data, path)
+    chosen = OptimiseOptions(wanted, minimise, target, within, density, method, steps, seed, data, path, similarity)
     with progress_bar("steps") as progress:
         result = run(model, items, out, chosen, side_by_side, progress)
     log_failures(result.batch)
@@ -115,6 +140,8 @@ def optimise(
         log_notes(file.source, file.notes)
     for note in model.notes:
         log(f"{source.vae}: {note}")
+    for note in result.notes:
+        log(note)
     if as_json:
         print_result_json(source.vae, result, model.items.files)
     else:
@@ -128,36 +155,52 @@ def print_result_json(vae: str, result: "Optimised", files: str) -> None:
     """One JSON object on stdout."""
     from dataclasses import asdict
 
-    facts = {"property": result.property, "goal": result.goal, "method": result.method, "record": str(result.record)}
+    facts = {
+        "property": result.property,
+        "goal": result.goal,
+        "method": result.method,
+        "similarity": result.similarity,
+        "estimate": result.estimate,
+        "record": str(result.record),
+    }
     results = [asdict(file) for file in result.batch.results]
     print_json({"vae": vae, **facts, files: results, "failures": failures_json(result.batch)})
 
 
 def print_results(vae: str, result: "Optimised") -> None:
     """A table for each file."""
-    columns = ("item", "before", "reconstruction", "after", "after encoding again", "moved", "bound reached")
+    columns = ("item", "before", "reconstruction", "after", "after encoding again")
+    alike = () if result.similarity is None else (result.similarity,)
     for file in result.batch.results:
-        rows = [row_of(item) for item in file.items[:SHOWN]]
+        rows = [row_of(item, bool(alike)) for item in file.items[:SHOWN]]
         more = len(file.items) - SHOWN
         if len(file.items) > 1:
-            rows.append(mean_row(file.items))
+            rows.append(mean_row(file.items, bool(alike)))
         shown = f" (the first {SHOWN} of {len(file.items):,})" if more > 0 else ""
         title = f"{vae}: {result.property} {result.goal}, by {result.method}{shown}"
-        print_table(title, columns, rows)
+        print_table(title, (*columns, *alike, "moved", "bound reached"), rows)
+    if result.estimate is not None:
+        log(f"Regression of {result.property} on latents: {result.estimate}")
 
 
-def row_of(item: "OptimisedItem") -> list[str]:
-    """One row of the table."""
+def row_of(item: "OptimisedItem", alike: bool) -> list[str]:
+    """One row of the table, with the similarity if there is a measure."""
     values = (item.before, item.reconstruction, item.after, item.confirmed)
-    return [item.name, *(f"{each:.5g}" for each in values), f"{item.moved:.2f} std", ", ".join(item.active) or "none"]
+    similarity = [f"{item.similarity:.2f}" if item.similarity is not None else ""] if alike else []
+    bounds = ", ".join(item.active) or "none"
+    moved = "unchanged" if item.unchanged else f"{item.moved:.2f} std"
+    return [item.name, *(f"{each:.5g}" for each in values), *similarity, moved, bounds]
 
 
-def mean_row(items: "tuple[OptimisedItem, ...]") -> list[str]:
+def mean_row(items: "tuple[OptimisedItem, ...]", alike: bool) -> list[str]:
     """The means over items whose values are finite."""
     from math import isfinite
 
     values = [(each.before, each.reconstruction, each.after, each.confirmed) for each in items]
     known = [each for each in values if all(map(isfinite, each))]
     means = [f"{sum(each) / len(known):.5g}" for each in zip(*known, strict=True)] or [""] * 4
+    similar = [each.similarity for each in items if each.similarity is not None and isfinite(each.similarity)]
+    similarity = [f"{sum(similar) / len(similar):.2f}" if similar else ""] if alike else []
     moved = sum(item.moved for item in items) / len(items)
-    return ["mean", *means, f"{moved:.2f} std", f"{sum(bool(item.active) for item in items):,} of {len(items):,}"]
+    reached = f"{sum(bool(item.active) for item in items):,} of {len(items):,}"
+    return ["mean", *means, *similarity, f"{moved:.2f} std", reached]

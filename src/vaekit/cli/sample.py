@@ -46,8 +46,8 @@ def sample(
             metavar="T",
             min=0,
             max=1000,
-            help="Factor on the standard deviation of a prior N(0, I); of sentences and molecules, instead the "
-            "temperature of their tokens. Below 1, samples vary less.",
+            help="Factor on the standard deviation of N(0, I); of sentences and molecules, instead the temperature of "
+            "their tokens: below 1, the more probable ones.",
         ),
     ] = 1.0,
     greedy: Annotated[
@@ -63,6 +63,21 @@ def sample(
             show_default="256",
         ),
     ] = None,
+    unique: Annotated[
+        bool, typer.Option("--unique", help="Each item once; more are drawn until there are N different ones.")
+    ] = False,
+    new_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--new-to",
+            metavar="DATA",
+            help="Only items that are not in these data, compared as they are written.",
+            show_default="none",
+        ),
+    ] = None,
+    keep_invalid: Annotated[
+        bool, typer.Option("--keep-invalid", help="Keep invalid items, such as SMILES of no molecule.")
+    ] = False,
     seed: options.Seed = 0,
     decoding: DecodingOptions,
     engine: EngineOptions,
@@ -77,6 +92,9 @@ def sample(
     Rows are compared with --data: distances of the distributions of columns, differences of correlations, how well a
     classifier tells them from real rows, and whether they are closer to training rows than new real rows are. The last
     requires --data to be the training data. See docs/tables.md.
+
+    Invalid items are left out, and counted. With --unique and --new-to, sentences, molecules and rows are drawn until N
+    are found, or 20 N were drawn.
     """
     from vaekit.tasks.model import open_model
     from vaekit.tasks.sample import SampleOptions
@@ -84,7 +102,8 @@ def sample(
 
     with spinner("loading the VAE"):
         model = open_model(source, engine, decoding=decoding)
-    wanted = SampleOptions(count, prior, data, temperature, seed, size, greedy or decoding.beam > 1)
+    is_greedy = greedy or decoding.beam > 1
+    wanted = SampleOptions(count, prior, data, temperature, seed, size, is_greedy, unique, new_to, keep_invalid)
     with progress_bar(model.domain.items) as progress:
         result = run(model, out, wanted, progress)
     for note in result.notes:

@@ -31,6 +31,7 @@ class Score(StrEnum):
     NEIGHBORS = "neighbors"
     ENSEMBLE = "ensemble"
     LOCAL = "local"
+    PER_TOKEN = "per-token"
 
 
 @options.with_records
@@ -47,14 +48,16 @@ def score(
     *,
     source: ModelOptions,
     name: Annotated[
-        Score,
+        Score | None,
         typer.Option(
             "--score",
-            help="likelihood: log p(x) by importance weighting; elbo, and its parts reconstruction and kl; local: the "
-            "least probable region of an image; mahalanobis and neighbors: distances of latents from those of the "
-            "reference; ensemble: likelihood and neighbors combined.",
+            help="likelihood: log p(x) by importance weighting; per-token: the same, divided by the tokens of a "
+            "sentence or molecule; elbo, and its parts reconstruction and kl; local: the least probable region of an "
+            "image; mahalanobis and neighbors: distances of latents from those of the reference; ensemble: likelihood "
+            "and neighbors combined.",
+            show_default="likelihood; per-token for sentences and molecules",
         ),
-    ] = Score.LIKELIHOOD,
+    ] = None,
     reference: Annotated[
         Path | None,
         typer.Option(
@@ -151,7 +154,7 @@ def score(
     """
     from vaekit.tasks.model import open_model
     from vaekit.tasks.reference import ThresholdOptions
-    from vaekit.tasks.score import ScoreOptions
+    from vaekit.tasks.score import DEFAULT, ScoreOptions
     from vaekit.tasks.score import score as run
     from vaekit.tasks.score_page import check_page, write_score_page
 
@@ -165,7 +168,7 @@ def score(
     wanted = ScoreOptions(
         source.vae,
         source.models,
-        name.value,
+        DEFAULT if name is None else name.value,
         reference,
         threshold,
         labels,

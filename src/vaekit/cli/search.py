@@ -61,7 +61,8 @@ def search(
     """Find the nearest neighbors of an item in an index.
 
     Prints the neighbors by cosine distance: 0 is the same vector, 1 is unrelated. An item of the index is its own first
-    neighbor and is marked so.
+    neighbor and is marked so. Where people of a domain have a measure of similarity, such as Tanimoto for molecules, it
+    is printed beside the distance.
     """
     from vaekit.tasks.model import open_model
     from vaekit.tasks.search import SearchOptions, description_of
@@ -84,9 +85,16 @@ def search(
             f"{each.item}{' (the query itself)' if each.itself else ''}",
             *([each.label or "-"] if labelled else []),
             f"{each.distance:.4f}",
+            *([] if result.measure is None else [similarity_text(each.item_similarity)]),
         ]
         for each in result.neighbors
     ]
-    columns = ("", "item", *(("label",) if labelled else ()), "distance")
+    measured = () if result.measure is None else (result.measure,)
+    columns = ("", "item", *(("label",) if labelled else ()), "distance", *measured)
     print_table(f"{index}: neighbors of {result.query} among {result.items:,}", columns, rows, 2 + labelled)
     log(f"Written to {', '.join(map(str, result.files))}" if result.files else "Add --out DIR for a page to look at.")
+
+
+def similarity_text(similarity: float | None) -> str:
+    """A similarity for people; a dash for an item that cannot be read any more."""
+    return "-" if similarity is None else f"{similarity:.2f}"

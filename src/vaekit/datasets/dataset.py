@@ -1,9 +1,9 @@
 """Data sets: sequences of records with keys, which are read one at a time. Domains interpret the records.
 
 A container has records of one type: `FileRecord` (a folder), `BytesRecord` (a tar, a column of an Arrow file),
-`ArrayRecord` (npz, npy, idx), `Row` (CSV, Parquet, Arrow, npz, npy), `TextRow` (tables with a column of text), `Line`
-(text), `NamedLine` (smi) or `Block` (SD files). Some can be read as several types. A domain lists the types that it
-reads in a `RecordFormat`.
+`ArrayRecord` (npz, npy, idx), `Row` (CSV, Parquet, Arrow, npz, npy), `Line` (text), `TextRow` (a table with a column of
+text), `NamedLine` (smi) or `Block` (SD files). Some can be read as several types. A domain lists those that it reads in
+a `RecordFormat`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -70,16 +70,6 @@ class Line:
 
 
 @dataclass(frozen=True)
-class TextRow:
-    """A row of a table with a column of text, such as sentences and their labels."""
-
-    name: str
-    values: Mapping[str, str]
-    """Values as text, by column."""
-    column: str | None
-    """The column of text, as far as it follows from the names and values of the table."""
-
-
 class NamedLine(Line):
     """A line with an item, perhaps followed by white space and the name of the item."""
 
@@ -92,7 +82,18 @@ class Block:
     text: str
 
 
-Record = FileRecord | BytesRecord | ArrayRecord | Row | Line | TextRow | Block
+@dataclass(frozen=True)
+class TextRow:
+    """A row of a table with a column of text, such as sentences and their labels."""
+
+    name: str
+    values: Mapping[str, str]
+    """Values as text, by column."""
+    column: str | None
+    """The column of text, as far as it follows from the names and values of the table."""
+
+
+Record = FileRecord | BytesRecord | ArrayRecord | Row | Line | Block | TextRow
 
 
 @runtime_checkable

@@ -36,6 +36,7 @@ from vaekit.domains.item_batches import item_stream
 from vaekit.domains.item_functions import ItemSimilarity, MeasureItems
 from vaekit.domains.record_files import RecordFiles
 from vaekit.domains.sample_quality import CompareSamples
+from vaekit.domains.token_explanation import HasTokens, explain_tokens
 from vaekit.errors import (
     BadCheckpoint,
     BadItem,
@@ -285,8 +286,10 @@ class InMemoryDomain(ABC):
         return lambda items, folder, name: self.write_many(items, folder, name, schema)
 
     def explain(self, found: Attribution, schema: Schema, folder: Path | None) -> Explanation:
-        """Elements by number; domains whose elements have names override it."""
-        del schema, folder
+        """Tokens by their text, other elements by number; domains whose elements have names override it."""
+        del folder
+        if isinstance(schema, HasTokens):
+            return explain_tokens(found, schema.table)
         values = [each.float().flatten().tolist() for each in (found.x, found.likelihood.mode, found.nats)]
         reasons = [
             Reason(f"value {number}", f"{value:.4g}", f"{expected:.4g}", nats)

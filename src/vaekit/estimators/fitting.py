@@ -19,9 +19,9 @@ from vaekit.estimators.table_input import selected
 from vaekit.tasks.train import check_round_trip
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.initialize import initializer_for
-from vaekit.training.loop import Schedule
 from vaekit.training.recipe import Recipe
 from vaekit.training.run import Run, train_in_memory
+from vaekit.training.schedule import Schedule
 from vaekit.vae import VAE
 
 STEPS_PER_ROW, LEAST_STEPS = 12, 200

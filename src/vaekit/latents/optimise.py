@@ -89,7 +89,38 @@ def ascend(score: Score, region: Region, steps: int, bound: float | None = None,
     return best
 
 
-def cma_es(score: Score, region: Region, steps: int, seed: int = 0, after: AfterStep = no_report) -> Best:
+def uphill(score: Score, region: Region, steps: int) -> list[Vectors]:
+    """Points on the way up a differentiable function, from the start to the bound of the distance, in short steps of
+    one length: candidates for what is measured otherwise.
+
+    Args:
+        score: the function.
+        region: where to walk. Its radius is finite.
+        steps: the number of points; the start is none of them.
+
+    >>> region = Region(torch.zeros(1, 2, dtype=torch.float64), radius=2.0)
+    >>> [u.tolist() for u in uphill(lambda u: 3 * u[:, 0], region, steps=2)]
+    [[[1.0, 0.0]], [[2.0, 0.0]]]
+    """
+    u, points = region.start, []
+    for _ in range(steps):
+        _, gradients = with_gradient(score, u)
+        norms = gradients.norm(dim=1, keepdim=True)
+        directions = gradients / norms.clamp(min=torch.finfo(norms.dtype).tiny)
+        u = region.project(u + region.radius / steps * directions)
+        points.append(u)
+    return points
+
+
+def cma_es(
+    score: Score,
+    region: Region,
+    steps: int,
+    seed: int = 0,
+    after: AfterStep = no_report,
+    mean: Vectors | None = None,
+    first: float | None = None,
+) -> Best:
     """Maximize any function by the covariance matrix adaptation evolution strategy.
 
     As in Hansen 2016, "The CMA evolution strategy: a tutorial" (arXiv 1604.00772), with the default parameters of its
@@ -103,15 +134,19 @@ def cma_es(score: Score, region: Region, steps: int, seed: int = 0, after: After
         steps: the number of generations.
         seed: of the noise.
         after: called after each generation.
+        mean: the first means, in the region; None for its starts.
+        first: the first standard deviation; None for `FIRST_SIGMA` of the radius.
 
     Returns:
-        The best points that were evaluated; the starts if none is better.
+        The best points that were evaluated; the first means if none is better.
     """
     generator = torch.Generator().manual_seed(seed % 2**63)
     strategy = Strategy.of(region.start.shape[1])
-    first = FIRST_SIGMA * region.radius if math.isfinite(region.radius) else 1.0
-    state = State.at(region.start, first, strategy)
-    best = Best(region.start, ranked(score(region.start)))
+    if first is None:
+        first = FIRST_SIGMA * region.radius if math.isfinite(region.radius) else 1.0
+    mean = region.start if mean is None else mean
+    state = State.at(mean, first, strategy)
+    best = Best(mean, ranked(score(mean)))
     around = region.repeated(strategy.candidates)
     for step in range(steps):
         noise = torch.randn(strategy.candidates, region.start.shape[1], generator=generator, dtype=torch.float64)

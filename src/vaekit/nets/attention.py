@@ -1,5 +1,7 @@
 """Transformer blocks with learned positions: normalization first (Xiong et al. 2020, arXiv 2002.04745)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,7 +22,10 @@ class Blocks(nn.Module):
         super().__init__()
         self.positions = nn.Embedding(length, width)
         nn.init.normal_(self.positions.weight, std=0.02)
-        self.layers = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.heads = heads
+        self.layers: Sequence[Block] = nn.ModuleList(  # type: ignore[assignment]  # torch does not type its members
+            Block(width, heads, dropout) for _ in range(layers)
+        )
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
@@ -48,14 +53,13 @@ class Blocks(nn.Module):
             q, k, v = block.projected(block.norm1(h))
             keys_values = torch.cat([cache[:, number], torch.stack([k, v], dim=1)], dim=3)
             grown.append(keys_values)
-            h = h + block.merged(F.scaled_dot_product_attention(q, *keys_values.unbind(dim=1)))
+            h = h + block.merged(F.scaled_dot_product_attention(q, keys_values[:, 0], keys_values[:, 1]))
             h = h + block.changed(block.norm2(h))
         return self.norm(h).squeeze(1), torch.stack(grown, dim=1)
 
     def empty_cache(self, like: Tensor) -> Tensor:
         """The cache before the first position of a batch of vectors (b, w)."""
-        heads = self.layers[0].heads  # type: ignore[union-attr]
-        return like.new_zeros(len(like), len(self.layers), 2, heads, 0, like.shape[1] // heads)  # type: ignore[operator]
+        return like.new_zeros(len(like), len(self.layers), 2, self.heads, 0, like.shape[1] // self.heads)
 
 
 class Block(nn.Module):
@@ -81,7 +85,8 @@ class Block(nn.Module):
 
     def attended(self, x: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         """Attention, (b, t, w)."""
-        return self.merged(F.scaled_dot_product_attention(*self.projected(x), attn_mask=mask, is_causal=causal))
+        q, k, v = self.projected(x)
+        return self.merged(F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal))
 
     def changed(self, x: Tensor) -> Tensor:
         """The network, (b, t, w)."""

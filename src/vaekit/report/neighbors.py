@@ -37,6 +37,8 @@ class ShownItem:
     """The content of an item of text."""
     note: str = ""
     """Such as "the query itself"."""
+    similarity: float | None = None
+    """Of the item to the query, by a measure of the domain."""
 
     @property
     def embedded(self) -> Embedded | None:
@@ -54,6 +56,8 @@ class SearchReport:
     """Plural noun for the items."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """About the index, for the page."""
+    measure: str | None = None
+    """The name of the measure of similarity; None without one."""
 
     @property
     def has_images(self) -> bool:
@@ -89,7 +93,8 @@ def write_sheet(report: SearchReport, path: Path) -> None:
     for number, each in enumerate(shown):
         x, y = left + number % COLUMNS * (TILE + GAP), GAP + number // COLUMNS * high
         place(sheet, each, x, y)
-        about = [f"{number + 1}.  {distance_text(each.distance)}", each.note or each.label or "", each.name]
+        alike = "" if each.similarity is None else f"  {report.measure} {similarity_text(each.similarity)}"
+        about = [f"{number + 1}.  {distance_text(each.distance)}{alike}", each.note or each.label or "", each.name]
         write_lines(draw, [text for text in about if text], x, y + TILE + 4, line)
     with atomic_file(path) as part:
         try:
@@ -149,6 +154,7 @@ def write_page(report: SearchReport, path: Path) -> None:
         path,
         report=report,
         distance=distance_text,
+        similarity=similarity_text,
         share=nearness,
     )
 
@@ -156,6 +162,11 @@ def write_page(report: SearchReport, path: Path) -> None:
 def distance_text(distance: float | None) -> str:
     """A distance for people."""
     return "" if distance is None else f"{distance:.4f}"
+
+
+def similarity_text(similarity: float | None) -> str:
+    """A similarity for people."""
+    return "-" if similarity is None else f"{similarity:.2f}"
 
 
 def nearness(distance: float | None) -> str:

@@ -11,9 +11,9 @@ import torch
 from torch import Generator, Tensor
 
 from vaekit.anomaly.attribution import attributions
-from vaekit.anomaly.reference import Reference
+from vaekit.anomaly.reference import Reference, usual_score
 from vaekit.anomaly.reference_files import find_reference, load_reference
-from vaekit.anomaly.scores import LIKELIHOOD, RECONSTRUCTION, Scorer
+from vaekit.anomaly.scores import Scorer
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.errors import BadItem, NotFound, counted, printable
@@ -55,7 +55,7 @@ class ExplainResult:
 
     explanations: Sequence[Explanation]
     scores: Sequence[float]
-    """Of each; log p(x), or log p(x|z) of a VAE without a prior; higher is more normal."""
+    """Of each; log p(x), or log p(x|z) of a VAE without a prior; of sequences per token; higher is more normal."""
     items: int
     """The number of items that were given."""
     not_scored: dict[str, str]
@@ -155,7 +155,6 @@ def scored_items(
     model: OpenModel, scorer: Scorer, paths: Sequence[Path], not_scored: dict[str, str], count: Counter
 ) -> Iterator[Chosen]:
     """All items with their scores; adds reasons for those that cannot be scored."""
-    name_of_score = LIKELIHOOD if scorer.prior is not None else RECONSTRUCTION
     for path, wanted in map(named_item, paths):
         stream = model.domain.batches(path, model.schema, batch_size(model), SkipLog())
         count.total += 1 if wanted else stream.total or 0
@@ -165,7 +164,8 @@ def scored_items(
             usable = [place for place in places if place not in batch.problems]
             if usable:
                 x = batch.x[torch.tensor(usable)]
-                scores = scorer.evidence(x).scores[name_of_score].tolist()
+                found = scorer.evidence(x).scores
+                scores = found[usual_score(found)].tolist()
                 for place, item, score in zip(usable, x.split(1), scores, strict=True):
                     name = batch.names[place]
                     yield Chosen(name, item, score, source_of(path, name))

@@ -1,7 +1,8 @@
 """Sample items: latents from a prior, decoded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from math import prod
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from vaekit.distributions import NormalAndUniform, SampledPrior, StandardNormal
 from vaekit.domains.sample_quality import CompareSamples, SampleQuality
-from vaekit.errors import BadPlan, NoPrior
+from vaekit.errors import BadItem, BadPlan, NoPrior
 from vaekit.geometry import size_text
 from vaekit.json import plain
 from vaekit.latents.fitted_prior import FittedMixture, fit_mixture
@@ -18,6 +19,7 @@ from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.encoded_data import encoded
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
+from vaekit.tasks.sample_selection import selection
 from vaekit.training.seeds import generator_for
 from vaekit.vae import half_missing
 
@@ -28,6 +30,8 @@ VALUES = 2**24
 CHUNK = 64
 """Latents that are drawn at once, or fewer large ones. Their generator follows from the seed and the number of the
 first one alone, so that samples depend neither on the requested number nor on the batch size."""
+MOST_ROUNDS, FEWEST_DRAWS = 20, 640
+"""Samples that are drawn at most: so many for each one that is wanted, and no less than so many."""
 HOTTEST = 1000
 """Temperature. Above it, latents leave the range of half precision."""
 DIFFUSION = "Train a diffusion model over the latents, and decode its samples."
@@ -56,6 +60,12 @@ class SampleOptions:
     """Side of the items, for a VAE that takes any size; None for the domain's default."""
     greedy: bool = False
     """Take the most probable values of items, even where samples vary."""
+    unique: bool = False
+    """Each item once."""
+    new_to: Path | None = None
+    """Only items that are not in these data."""
+    keep_invalid: bool = False
+    """Keep items that are none of the domain, such as SMILES of no molecule."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,14 @@ class Samples:
     notes: tuple[str, ...]
     quality: SampleQuality | None = None
     """How similar they are to the data; None without data, or measures."""
+    drawn: int = 0
+    """Samples that were drawn for these."""
+    invalid: int = 0
+    """Of those that were drawn."""
+    repeated: int = 0
+    """Of those that were drawn, items that were there before, and were left out."""
+    known: int = 0
+    """Of those that were drawn, items of the data that they should be new to."""
 
 
 def sample(
@@ -87,7 +105,9 @@ def sample(
         NoPrior: the VAE has no prior that can be sampled.
         TooLittleMemory: an item needs more memory than there is.
         BadPlan: an option has a value that does not exist, or does not suit the VAE.
-        NotFound, NoTrainingData, BadItem: the data of a fitted prior cannot be read.
+        NotFound, NoTrainingData, BadItem: the data of a fitted prior, or those that samples are compared with, cannot
+            be read.
+        BadItem: no sample is wanted: all are invalid, or known.
         MissingPackage: a fitted prior needs scikit-learn.
         CannotWrite: the disk is full, or the like.
     """
@@ -99,12 +119,21 @@ def sample(
     shape = (geometry.latent_channels, *latent_size(model, options))
     model.engine.explain(*size, only="decode")  # refuses sizes whose latents alone would fill the memory
 
+    kept, remarks = selection(model, options.unique, options.new_to, options.keep_invalid, progress)
+
+    def missing() -> int:
+        return options.count - kept.kept
+
     def items() -> Iterator[object]:
-        done = 0
-        for decoded in batches(model, prior, shape, size, options):
-            yield from model.schema.to_items(decoded)
-            done += len(decoded)
-            progress(done, options.count)
+        for decoded in batches(model, prior, shape, size, options, missing):
+            yield from islice(kept(model.schema.to_items(decoded)), missing())
+            progress(kept.kept, options.count)
+        if not kept.kept:
+            raise BadItem(
+                f"None of {kept.drawn:,} samples is wanted: {kept.left_out}.",
+                f"Expected {model.domain.items} that are valid, and new where --new-to is given.",
+                "Train the VAE longer, or leave out these options.",
+            )
 
     files = model.domain.write_many(items(), out, NAME, model.schema)
     quality = None
@@ -115,14 +144,23 @@ def sample(
         "vae": model.identity,
         **asdict(options),
         "data": None if options.data is None else str(options.data),
+        "new_to": None if options.new_to is None else str(options.new_to),
+        "drawn": kept.drawn,
+        "invalid": kept.invalid,
+        "repeated": kept.repeated,
+        "known": kept.already_known,
         "quality": plain(quality and {**quality.values, f"{quality.part}_distances": quality.parts}),
     }
     return Samples(
         (*files, write_record(out / f"{NAME}.json", record)),
-        options.count,
+        kept.kept,
         words,
-        (*size_notes(size, options), *notes_on(shape, prior)),
+        (*size_notes(size, options), *notes_on(shape, prior), *remarks, *kept.notes(options.count)),
         quality,
+        kept.drawn,
+        kept.invalid,
+        kept.repeated,
+        kept.already_known,
     )
 
 
@@ -147,18 +185,36 @@ def comparison(model: OpenModel, options: SampleOptions) -> CompareSamples | Non
 
 
 def batches(
-    model: OpenModel, prior: SampledPrior, shape: tuple[int, ...], size: tuple[int, ...], options: SampleOptions
+    model: OpenModel,
+    prior: SampledPrior,
+    shape: tuple[int, ...],
+    size: tuple[int, ...],
+    options: SampleOptions,
+    missing: Callable[[], int],
 ) -> Iterator[Tensor]:
-    """Samples (b, ...), as the VAE returns them."""
+    """Samples (b, ...), as the VAE returns them, until none are missing, or too many were drawn."""
     at_once = max(1, VALUES // (model.engine.geometry.channels * prod(size)))
+    continuous = model.schema.example().is_floating_point()
     for start, z in latents(prior, shape, options, prior_factor(model, options)):
-        wanted = options.count - start
         if varies(model, options):  # all of the chunk, as the values of the first ones would depend on the number
-            generator = generator_for(options.seed, "values", start)
-            yield model.draw(z, size, generator, options.temperature)[:wanted]
-            continue
-        for part in z[:wanted].split(at_once):
-            yield model.decode(part, size)
+            yield model.draw(z, size, generator_for(options.seed, "values", start), options.temperature)
+        elif not continuous:  # all, too: where two tokens are about equally probable, rounding decides
+            yield model.decode(z, size)
+        else:
+            yield from decoded_parts(model, z, size, at_once, missing)
+        if missing() <= 0:
+            return
+
+
+def decoded_parts(
+    model: OpenModel, z: Tensor, size: tuple[int, ...], at_once: int, missing: Callable[[], int]
+) -> Iterator[Tensor]:
+    """Decode latents (b, z, ...) in order, no more at a time than are missing."""
+    start = 0
+    while start < len(z) and missing() > 0:
+        part = z[start : start + min(at_once, missing())]
+        yield model.decode(part, size)
+        start += len(part)
 
 
 def varies(model: OpenModel, options: SampleOptions) -> bool:
@@ -233,9 +289,9 @@ def fitted_prior(model: OpenModel, options: SampleOptions, progress: Progress) -
 def latents(
     prior: SampledPrior, shape: tuple[int, ...], options: SampleOptions, factor: float
 ) -> Iterator[tuple[int, Tensor]]:
-    """Latents (b, *shape) in chunks, with the number of the first one; the last chunk may have too many."""
+    """Latents (b, *shape) in chunks, with the number of the first one, for as many rounds as there may be."""
     chunk = min(CHUNK, max(1, VALUES // prod(shape)))
-    for start in range(0, options.count, chunk):
+    for start in range(0, max(FEWEST_DRAWS, MOST_ROUNDS * options.count), chunk):
         z = prior.sample(torch.empty(chunk, *shape), generator_for(options.seed, "sample", start))
         yield start, z * factor
 

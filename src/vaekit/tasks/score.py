@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaekit.anomaly.reference import ALL_SCORES, RELATIVE_SCORES, Reference
 from vaekit.anomaly.reference_files import find_reference, load_reference, record_path, reference_paths, save_beside
-from vaekit.anomaly.scores import DRAWS, LIKELIHOOD, Scorer, check_has_prior
+from vaekit.anomaly.scores import DRAWS, LIKELIHOOD, PER_TOKEN, Scorer, check_has_prior
 from vaekit.anomaly.thresholds import Threshold
 from vaekit.atomic import atomic_file
 from vaekit.domains.domain import ItemBatch, ItemStream
@@ -26,6 +26,9 @@ from vaekit.tasks.reference import FittedReference, ThresholdOptions, fit_refere
 from vaekit.tasks.score_lines import Detection, Totals, check_scores_output, header_of, lines_of, record_beside
 from vaekit.tasks.scorer import scorer_of, usable_places
 
+DEFAULT = "default"
+"""The score that suits the items of a VAE; see `score_of`."""
+
 
 @dataclass(frozen=True)
 class ScoreOptions:
@@ -35,8 +38,8 @@ class ScoreOptions:
     """The name or path of the VAE, beside which statistics of normal data are kept."""
     models: Sequence[Path] | None = None
     """The models folders; None for the user's own."""
-    score: str = LIKELIHOOD
-    """One of `ALL_SCORES`."""
+    score: str = DEFAULT
+    """One of `ALL_SCORES`; "default" is `per-token` for sequences, and `likelihood` for others."""
     reference: Path | None = None
     """Normal data, whose statistics and thresholds are computed and kept; None for those that were kept before."""
     threshold: ThresholdOptions = field(default_factory=ThresholdOptions)
@@ -109,7 +112,7 @@ def score(
         HalfMissing: the VAE lacks a half.
         CannotWrite: the disk is full, or the output exists and holds no scores.
     """
-    check_score(options.score)
+    options = replace(options, score=score_of(model, options.score))
     if not exists(data) and "{" not in data.name:  # before the reference takes its time
         raise not_found(data)
     check_scores_output(out, inputs_of(model, data, options))
@@ -180,6 +183,18 @@ def statistics_for(
     return Statistics(
         fitted.reference, path, True, fitted.labelled, notes_on(fitted, model.domain.item, model.domain.items)
     )
+
+
+def score_of(model: OpenModel, name: str) -> str:
+    """The name of a score, or the default for the items of a VAE.
+
+    Raises:
+        BadPlan: there is none of this name.
+    """
+    if name == DEFAULT:
+        return LIKELIHOOD if model.schema.example().is_floating_point() else PER_TOKEN
+    check_score(name)
+    return name
 
 
 def check_score(name: str) -> None:

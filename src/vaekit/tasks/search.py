@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,6 +11,7 @@ from vaekit.checkpoints.latent_files import SUFFIX
 from vaekit.datasets.dataset import Dataset, Record
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.whole import whole
+from vaekit.domains.item_functions import ItemSimilarity
 from vaekit.errors import BadIndex, BadItem, BadPlan, IndexMismatch, NotFound, VaekitError, printable
 from vaekit.json import plain
 from vaekit.reading import exists
@@ -64,6 +66,9 @@ class Neighbor:
     """Cosine, from -1 to 1."""
     itself: bool
     """Whether its content is that of the query."""
+    item_similarity: float | None = None
+    """The similarity of the items themselves, by the measure of the domain; None without one, or where an item cannot
+    be read any more."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,8 @@ class SearchResult:
     """How it was searched: "exact" or "lancedb"."""
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    measure: str | None = None
+    """The name of the domain's measure of similarity; None without one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,13 +131,20 @@ def search(
         matches, same, store, remark = matches_of(opened, query, options)
         few = f"The index holds only {len(opened):,} items." if len(opened) < options.k else ""
         notes = [note for note in (*query.notes, remark, few) if note]
-        result = SearchResult(query.name, neighbors_from(matches, same), len(opened), store)
-        files: tuple[Path, ...] = ()
-        if out is not None:
+        neighbors, measure = neighbors_from(matches, same), model.domain.similarity
+        data, missing = None, ""
+        if out is not None or measure is not None:
             data, missing = data_of(model, opened.description, options.data)
             notes += [missing] if missing else []
+        if measure is not None:
+            neighbors = with_similarities(model, measure, query, neighbors, matches, data)
+        name = None if measure is None else measure.name
+        result = SearchResult(query.name, neighbors, len(opened), store, measure=name)
+        files: tuple[Path, ...] = ()
+        if out is not None:
             asked = {"item": item, "index": str(folder)}
             report = report_of(model, query, matches, same, opened, data)
+            report = with_measure(report, result)
             files = written(report, result, asked, options, model, out)
         return replace(result, files=files, notes=tuple(notes))
 
@@ -153,6 +167,47 @@ def neighbors_from(matches: Sequence[Match], same: set[int]) -> tuple[Neighbor, 
         )
         for rank, match in enumerate(matches, start=1)
     )
+
+
+def with_similarities(
+    model: OpenModel,
+    measure: ItemSimilarity,
+    query: Query,
+    neighbors: Sequence[Neighbor],
+    matches: Sequence[Match],
+    data: Dataset | None,
+) -> tuple[Neighbor, ...]:
+    """Neighbors with the similarity of their items to the query."""
+    wanted = item_of(model, query_record(query, data))
+    items = [None if data is None else item_of(model, record_of(data, match.row.entry)) for match in matches]
+    places = [place for place, item in enumerate(items) if item is not None and wanted is not None]
+    values = measure.of_pairs([wanted] * len(places), [items[place] for place in places]).tolist()
+    similar = {place: value for place, value in zip(places, values, strict=True) if isfinite(value)}
+    return tuple(replace(each, item_similarity=similar.get(place)) for place, each in enumerate(neighbors))
+
+
+def with_measure(report: SearchReport, result: SearchResult) -> SearchReport:
+    """A report with the similarities of a result."""
+    every = zip(report.neighbors, result.neighbors, strict=False)  # the page shows the first ones
+    shown_items = [replace(item, similarity=neighbor.item_similarity) for item, neighbor in every]
+    return replace(report, neighbors=shown_items, measure=result.measure)
+
+
+def query_record(query: Query, data: Dataset | None) -> Record | None:
+    """The query as its container holds it; None if it cannot be read any more."""
+    if isinstance(query.source, Entry):
+        return None if data is None else record_of(data, query.source)
+    return query.source
+
+
+def item_of(model: OpenModel, record: Record | None) -> Any:
+    """A record as the domain writes it; None if there is none, or the VAE does not take it."""
+    if record is None:
+        return None
+    try:
+        return model.schema.to_items(model.schema.to_tensor([record]))[0]
+    except VaekitError:
+        return None
 
 
 def description_of(folder: Path) -> Description:
@@ -317,8 +372,7 @@ def report_of(
         "embedding": opened.description.embedding,
         "vector": f"{opened.description.dimension} values",
     }
-    source = query.source
-    record = (None if data is None else record_of(data, source)) if isinstance(source, Entry) else source
+    record = query_record(query, data)
     return SearchReport(shown(model, query.name, record, query.label), neighbors, model.domain.items, facts)
 
 
@@ -336,11 +390,10 @@ def shown(model: OpenModel, name: str, record: Record | None, label: str | None)
     """An item for people: an image as the VAE sees it, or a text."""
     if record is None:
         return ShownItem(name, label)
-    try:
-        image = model.domain.preview(model.schema.to_items(model.schema.to_tensor([record])))
-    except VaekitError:
+    item = item_of(model, record)
+    if item is None:
         return ShownItem(name, label)
-    return ShownItem(name, label, image=image, text=text_of(record))
+    return ShownItem(name, label, image=model.domain.preview([item]), text=text_of(record))
 
 
 def written(
@@ -362,7 +415,13 @@ def written(
         write_sheet(report, files[-1])
     files.append(out / f"{NAME}.html")
     write_page(report, files[-1])
-    record = {"vae": model.identity, **asked, "query": result.query, **plain(asdict(options))}
+    record = {
+        "vae": model.identity,
+        **asked,
+        "query": result.query,
+        **plain(asdict(options)),
+        "measure": result.measure,
+    }
     record["neighbors"] = plain([asdict(neighbor) for neighbor in result.neighbors])
     files.append(write_record(out / f"{NAME}.json", record))
     return tuple(files)

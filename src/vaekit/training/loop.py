@@ -19,84 +19,13 @@ from vaekit.training.ema_heads import UpdatesWithoutGradient, heads_without_grad
 from vaekit.training.objectives import Losses, Objective
 from vaekit.training.processes import ProcessGroup
 from vaekit.training.recompute import recompute_activations
+from vaekit.training.schedule import PRECISIONS, Schedule
 from vaekit.training.seeds import derive_seed, generator_for
 from vaekit.training.state import EMA, State, modules_of
 from vaekit.vae import VAE
 
-LARGEST_BATCH = 2**24
-"""Items of a batch, whose indices alone take 128 MiB."""
 PATIENCE = 10
 """Consecutive steps with non-finite gradients after which a run ends: one is a rare batch, this many are divergence."""
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
-"""Autocast dtypes by name. No fp16: small gradients and adversarial terms make it unstable."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The training schedule: samples, batch sizes, learning rate, averages and precision."""
-
-    samples: int
-    """The total number of samples."""
-    batch_size: int
-    """The number of items per step, over all processes."""
-    learning_rate: float
-    """The peak; reached after `warmup_samples`, then a cosine down to `final_rate` of it."""
-    warmup_samples: int = 0
-    final_rate: float = 0.0
-    micro_batch: int | None = None
-    """Items per forward pass; gradients are accumulated over the micro-batches of a batch. Random numbers depend on the
-    position of a micro-batch, not on the process that computes it."""
-    gradient_clip: float = math.inf
-    """The maximum norm of the gradient of all parameters together."""
-    averages: tuple[float, ...] = (0.999,)
-    """Decays of the moving averages of the weights; the first average is the result."""
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0
-    precision: str = "fp32"
-    """The precision of the networks: "bf16" is faster on hardware that supports it. Weights, likelihoods and
-    divergences stay in fp32."""
-    recompute: bool = False
-    """Whether activations within blocks are recomputed in the backward pass: less memory, up to a third more time,
-    bit-identical results."""
-    compiled: bool = False
-    """Whether encoder and decoder are compiled by torch: takes a minute at the start. Results are equal up to rounding
-    only. Incompatible with an adaptive adversarial weight."""
-
-    def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"unknown precision {self.precision!r}; expected one of {', '.join(PRECISIONS)}")
-        if min(self.samples, self.batch_size, self.micro_batch or 1) < 1:
-            raise ValueError("samples, batch_size and micro_batch must be at least 1")
-        if self.batch_size > LARGEST_BATCH:
-            raise ValueError(f"batch_size is {self.batch_size:,}, more than {LARGEST_BATCH:,}")
-        if min(self.learning_rate, self.warmup_samples, self.final_rate, self.gradient_clip, self.weight_decay) < 0:
-            raise ValueError("rates, warmup_samples, gradient_clip and weight_decay must be at least 0")
-        if self.recompute and self.compiled:
-            raise ValueError("recompute and compiled cannot be combined")
-        if not all(0 <= each < 1 for each in (*self.betas, *self.averages)):
-            raise ValueError("betas and averages must be in [0, 1)")
-
-    def rate_at(self, samples: int) -> float:
-        """The learning rate after `samples` items."""
-        warm = min(1.0, (samples + self.batch_size) / max(1, self.warmup_samples))
-        fallen = 0.5 * (1 + math.cos(math.pi * min(1.0, samples / self.samples)))
-        return self.learning_rate * warm * (self.final_rate + (1 - self.final_rate) * fallen)
-
-    def micro_batches(self, processes: ProcessGroup) -> int:
-        """The number of micro-batches per step and process.
-
-        Raises:
-            BadRecipe: the batch size is not divisible.
-        """
-        size = self.micro_batch or self.batch_size // processes.count
-        if not size or self.batch_size % (size * processes.count):
-            raise BadRecipe(
-                f"A batch of {self.batch_size} is not divisible into batches of {size} for {processes.count} "
-                "processes.",
-                "Expected a multiple.",
-                "Set schedule.batch_size or schedule.micro_batch.",
-            )
-        return self.batch_size // (size * processes.count)
 
 
 @runtime_checkable
@@ -226,6 +155,8 @@ def train(
                 for name, value in values.items():
                     parts[name] = parts.get(name, 0) + value / micro_batches
             processes.sum_gradients(vae)
+            if schedule.is_for_encoder(state.samples):
+                keep_gradients_of_encoder(vae)
             norm = clipped(trained, schedule.gradient_clip)
             means = {name: part.item() for name, part in parts.items()}
             if torch.isfinite(norm):
@@ -289,6 +220,14 @@ def batches_at(
     with closing(ahead(stream, recorded(), size, workers)) as batches:
         for batch in batches:
             yield requested.pop(0), batch
+
+
+def keep_gradients_of_encoder(vae: VAE) -> None:
+    """Discard the gradients of all parameters but those of the encoder: the optimizer leaves them as they are."""
+    encoder = set() if vae.encoder is None else {id(each) for each in vae.encoder.parameters()}
+    for each in vae.parameters():
+        if id(each) not in encoder:
+            each.grad = None
 
 
 def clipped(parameters: list[nn.Parameter], max_norm: float) -> Tensor:

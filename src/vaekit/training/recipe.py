@@ -20,8 +20,8 @@ from vaekit.identification.metadata import OLD_FIELDS
 from vaekit.reading import physical_memory, read_text
 from vaekit.records import from_dict, parse_value, renamed
 from vaekit.training.code_stats import set_codes
-from vaekit.training.loop import Schedule
 from vaekit.training.objectives import Objective, Term
+from vaekit.training.schedule import Schedule
 from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight, weight_from
 from vaekit.vae import VAE

@@ -27,11 +27,12 @@ from vaekit.training.data import Stream
 from vaekit.training.health import HealthMonitor, validate
 from vaekit.training.latent_statistics import measure_normalizations
 from vaekit.training.log import Log, LogEvent
-from vaekit.training.loop import AdversaryHook, Schedule, Step, initial_train_state, train
+from vaekit.training.loop import AdversaryHook, Step, initial_train_state, train
 from vaekit.training.objectives import Objective
 from vaekit.training.processes import ProcessGroup
 from vaekit.training.recipe import Recipe, table_or_empty
 from vaekit.training.run_identity import claim_folder, stored_identity
+from vaekit.training.schedule import Schedule
 from vaekit.training.seeds import derive_seed, generator_for
 from vaekit.training.state import State, Stateful, newest_checkpoint, save_state
 from vaekit.vae import VAE

@@ -27,9 +27,10 @@ from vaekit.training.adversarial.adversary import (
     r1_penalty,
 )
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.loop import Schedule, Step, initial_train_state, train
+from vaekit.training.loop import Step, initial_train_state, train
 from vaekit.training.objectives import Losses, Objective
 from vaekit.training.processes import ProcessGroup
+from vaekit.training.schedule import Schedule
 from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight
 from vaekit.vae import VAE

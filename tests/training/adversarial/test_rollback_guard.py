@@ -18,9 +18,10 @@ from vaekit.training import loop
 from vaekit.training.adversarial.adversary import Adversarial, Adversary
 from vaekit.training.adversarial.rollback_guard import GuardConfig, RollbackGuard
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.loop import Schedule, Step, initial_train_state, train
+from vaekit.training.loop import Step, initial_train_state, train
 from vaekit.training.objectives import Objective
 from vaekit.training.processes import ProcessGroup
+from vaekit.training.schedule import Schedule
 from vaekit.training.state import State, newest_checkpoint, save_state
 from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight

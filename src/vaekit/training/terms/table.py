@@ -8,6 +8,7 @@ from vaekit.training.terms.codes import codebook, commitment, entropy
 from vaekit.training.terms.images import equivariance, oklab, ssim
 from vaekit.training.terms.latents import dimension_kl, mmd, mutual_information, total_correlation
 from vaekit.training.terms.plain import kl, l1, lpips, mse, nll
+from vaekit.training.terms.tokens import bag_of_tokens
 
 TERMS: Mapping[str, Callable[..., Term]] = {
     "nll": nll,
@@ -17,6 +18,7 @@ TERMS: Mapping[str, Callable[..., Term]] = {
     "total_correlation": total_correlation,
     "dimension_kl": dimension_kl,
     "mmd": mmd,
+    "bag_of_tokens": bag_of_tokens,
     "commitment": commitment,
     "codebook": codebook,
     "entropy": entropy,
