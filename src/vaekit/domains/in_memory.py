@@ -17,6 +17,7 @@ from torch import Tensor
 from vaekit.datasets.dataset import Dataset, Record, RecordFormat, Splits, Unchecked
 from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog, silent
+from vaekit.distributions import DiagonalGaussian
 from vaekit.domains.attribution import Attribution, Explanation, Reason
 from vaekit.domains.domain import (
     EvaluationItems,
@@ -48,6 +49,7 @@ from vaekit.errors import (
 )
 from vaekit.evaluation.code_use import HasCodes, code_use
 from vaekit.evaluation.evaluate import Measures
+from vaekit.evaluation.latent_information import latent_information
 from vaekit.evaluation.measures import ItemMeasure, PooledMeasure, evidence, rate
 from vaekit.evaluation.perception import Perception
 from vaekit.evaluation.vae_pass import EngineRunner, VAERunner
@@ -369,7 +371,8 @@ def loaded_items(
 
 
 def latent_measures(vae: VAE, item: str, samples: int | None) -> tuple[Measures, dict[str, str]]:
-    """Measures of the latents of any VAE: KL, ELBO and NLL if there is a prior, and the use of codes.
+    """Measures of the latents of any VAE: KL, ELBO and NLL if there is a prior; of Gaussian posteriors the mutual
+    information, and the use of codes.
 
     Args:
         vae: the VAE.
@@ -383,4 +386,7 @@ def latent_measures(vae: VAE, item: str, samples: int | None) -> tuple[Measures,
         missing = dict.fromkeys(("kl", *(("elbo", "nll") if count else ())), NO_PRIOR)
     else:
         items = [rate(prior, item), *([evidence(prior, count, item)] if count else [])]
-    return Measures(tuple(items), (code_use(head),) if isinstance(head, HasCodes) else ()), missing
+    pooled = [code_use(head)] if isinstance(head, HasCodes) else []
+    if head == DiagonalGaussian.from_moments:
+        pooled.append(latent_information())
+    return Measures(tuple(items), tuple(pooled)), missing
