@@ -192,6 +192,7 @@ MOLECULES = Molecules(
     computing=("torch", "numpy", "rdkit"),
     similarity=ItemSimilarity("Tanimoto", tanimoto),
     properties=PROPERTIES,
+    is_text=True,
     keeps_unusable=True,
     samples_vary=True,
 )

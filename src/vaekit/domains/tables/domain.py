@@ -16,7 +16,8 @@ from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.domain import ItemStream, Schema
 from vaekit.domains.imputation import Imputer
-from vaekit.domains.in_memory import InMemoryDomain, tensor_of
+from vaekit.domains.in_memory import InMemoryDomain
+from vaekit.domains.record_tensors import tensor_of
 from vaekit.domains.sample_quality import CompareSamples
 from vaekit.domains.tables.column_errors import column_errors
 from vaekit.domains.tables.columns import NORMAL, STUDENT
