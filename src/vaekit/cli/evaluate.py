@@ -115,11 +115,14 @@ def evaluate(
 ) -> None:
     """Measure a VAE on data of its domain.
 
-    Images: PSNR, SSIM, LPIPS, rFID and KL. Tables and text: reconstruction errors, of tables also by column, KL, ELBO
+    Images: PSNR, SSIM, LPIPS, rFID and KL. Other data: reconstruction errors, of tables also by column, KL, ELBO
     and NLL. Prints the mean over all items, its standard error and its 95 % interval. --json and --out also give the
     protocol, with which the same numbers can be reproduced. Items that cannot be read are listed and skipped. With
     fewer than 2,048 images rKID replaces rFID, which is biased for few images. See docs/evaluation.md. --latent adds a
     table of the latent space, see docs/latent-space.md.
+
+    Molecules: Tanimoto similarity and exact matches of reconstructions, too; and samples are drawn from the prior and
+    compared with the data. --out then gets a page with histograms and drawings. See docs/molecules.md.
     """
     from vaekit.domains.domain import MeasureOptions
     from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data

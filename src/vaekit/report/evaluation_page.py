@@ -50,9 +50,10 @@ class HistogramPaths:
 def histogram_paths(histogram: Histogram, distance: float) -> HistogramPaths:
     """Both distributions, on one scale."""
     top = max(*histogram.data, *histogram.samples, 1e-9)
-    ends = [f"{end:.4g}" for end in (histogram.low, histogram.high)]
-    paths = [steps(shares, top) for shares in (histogram.data, histogram.samples)]
-    return HistogramPaths(histogram.name, *ends, *paths, f"{distance:.3g}")
+    data, samples = (steps(shares, top) for shares in (histogram.data, histogram.samples))
+    return HistogramPaths(
+        histogram.name, f"{histogram.low:.4g}", f"{histogram.high:.4g}", data, samples, f"{distance:.3g}"
+    )
 
 
 def steps(shares: Sequence[float], top: float) -> str:
