@@ -96,5 +96,7 @@ def test_index_and_search_by_a_sentence(run: Run, vae: Path, tmp_path: Path) -> 
         assert found.code == 0
         assert found.json["neighbors"][0]["item"] == "d.csv:3" and found.json["neighbors"][0]["itself"]
         assert SENTENCES[1] in (tmp_path / "s" / "search.html").read_text()
-    assert run("search", "A cat runs.", "--index", tmp_path / "i").code == 0
+    said = run("search", "A cat runs.", "--index", tmp_path / "i")
+    assert said.code == 0 and all(text in said.out for text in SENTENCES)
+    assert found.json["measure"] == "words kept" and found.json["neighbors"][0]["item_similarity"] == 1
     assert run("search", "dog " * 100, "--index", tmp_path / "i").code == 1

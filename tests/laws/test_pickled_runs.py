@@ -52,6 +52,7 @@ OVERRIDES: dict[str, tuple[str, ...]] = {
     "mnist-vamp": ("vae.prior.components=5",),
     "mnist-beta-tcvae": (),
     "text": ("vae.net.width=16", "vae.net.embedding=8"),
+    "molecules": ("vae.net.width=16", "vae.net.embedding=8"),
 }
 
 
@@ -72,7 +73,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (folder / "table.csv").write_text("\n".join(["size,ripe", *rows]), "utf-8")
     lines = ["".join(rng.choice(list(string.ascii_lowercase), 12)) for _ in range(60)]
     (folder / "lines.txt").write_text("\n".join(lines), "utf-8")
-    return {"images": folder / "images", "tables": folder / "table.csv", "text": folder / "lines.txt"}
+    (folder / "chains.smi").write_text("\n".join("C" * length + end for length in range(1, 21) for end in "ONS"))
+    others = {"tables": "table.csv", "text": "lines.txt", "molecules": "chains.smi"}
+    return {"images": folder / "images", **{domain: folder / name for domain, name in others.items()}}
 
 
 @pytest.fixture

@@ -56,6 +56,20 @@ def test_the_rate_rises_and_falls_as_told(small_recipe: Recipe, stream: Stream) 
     assert ends_high.rate_at(100) == pytest.approx(0.5)
 
 
+def test_steps_for_the_encoder_leave_the_decoder_as_it_is(table: dict[str, Any], stream: Stream) -> None:
+    table["schedule"] |= {"encoder_steps": 10**6, "encoder_samples": 10**6}
+    recipe = Recipe("encoder", table)
+    torch.manual_seed(0)
+    before = recipe.vae()
+    torch.manual_seed(0)
+    after = trained(recipe, stream)[0].vae
+    assert before.encoder is not None and before.decoder is not None
+    assert after.encoder is not None and after.decoder is not None
+    changed = [not torch.equal(*each) for each in zip(before.parameters(), after.parameters(), strict=True)]
+    names = [name for name, _ in before.named_parameters()]
+    assert {name.split(".")[0] for name, each in zip(names, changed, strict=True) if each} == {"encoder"}
+
+
 def test_weights_that_are_zero_are_not_computed(small_recipe: Recipe, stream: Stream) -> None:
     steps = trained(small_recipe, stream)[1]
     assert "kl" not in steps[0].parts

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vaekit.evaluation.measures import Result
     from vaekit.runtime.plan import Plan
     from vaekit.tasks.evaluate import EvaluateResult
+    from vaekit.tasks.sample_evaluation import EvaluatedSamples
     from vaekit.vae import VAE
 
 BUDGET = "2GiB"
@@ -63,6 +64,25 @@ def evaluate(
             help="Also measure the latent space: distribution, dimension, spectrum, equivariance, iFID, path lengths.",
         ),
     ] = False,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples",
+            metavar="N",
+            min=0,
+            help="Molecules: samples to draw and compare with the data; 0 for none.",
+            show_default="1000",
+        ),
+    ] = None,
+    trained_on: Annotated[
+        Path | None,
+        typer.Option(
+            "--trained-on",
+            metavar="PATH",
+            help="Molecules: the data that the VAE was trained on, to measure how many samples are new.",
+            show_default="none",
+        ),
+    ] = None,
     limit: options.Limit = None,
     seed: options.Seed = 0,
     features: Annotated[
@@ -95,11 +115,14 @@ def evaluate(
 ) -> None:
     """Measure a VAE on data of its domain.
 
-    Images: PSNR, SSIM, LPIPS, rFID and KL. Tables and text: reconstruction errors, of tables also by column, KL, ELBO
+    Images: PSNR, SSIM, LPIPS, rFID and KL. Other data: reconstruction errors, of tables also by column, KL, ELBO
     and NLL. Prints the mean over all items, its standard error and its 95 % interval. --json and --out also give the
     protocol, with which the same numbers can be reproduced. Items that cannot be read are listed and skipped. With
     fewer than 2,048 images rKID replaces rFID, which is biased for few images. See docs/evaluation.md. --latent adds a
     table of the latent space, see docs/latent-space.md.
+
+    Molecules: Tanimoto similarity and exact matches of reconstructions, too; and samples are drawn from the prior and
+    compared with the data. --out then gets a page with histograms and drawings. See docs/molecules.md.
     """
     from vaekit.domains.domain import MeasureOptions
     from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data
@@ -109,7 +132,7 @@ def evaluate(
         loaded, plan = vae_and_plan(ModelOptions(vae, models, padding, weights), device, dtype, memory, backend, batch)
     measure = MeasureOptions(side, size is not None and side is None, nll, seed, features, lpips)
     with progress_bar("items") as progress:
-        wanted = EvaluateOptions(measure, sample, limit, batch, latent)
+        wanted = EvaluateOptions(measure, sample, limit, batch, latent, samples=samples, trained_on=trained_on)
         result = evaluate_data(loaded, plan, data, wanted, out, progress)
     found = result.evaluation
     log_note(vae, loaded.origin.note if loaded.origin else "")
@@ -119,11 +142,14 @@ def evaluate(
     for warning in (*found.warnings, *(space.warnings if space is not None else ()), *result.notes):
         log(f"vaekit: {warning}")
     if as_json:
-        print_json({"vae": vae, **found.as_json(), **({"latent": space.as_json()} if space is not None else {})})
+        parts = {"latent": space, "samples": result.samples}
+        print_json({"vae": vae, **found.as_json(), **{name: each.as_json() for name, each in parts.items() if each}})
         return
     show(vae, result)
     if space is not None:
         show_latent_space(space, result.items)
+    if result.samples is not None:
+        show_samples(result.samples)
     if out is not None:
         log(f"Written to {out}")
 
@@ -190,6 +216,17 @@ def show_latent_space(space: "LatentSpace", items: str) -> None:
             ]:
                 log(f"Network of {name}: {', '.join(hashes)}")
     say_missing(space)
+
+
+def show_samples(samples: "EvaluatedSamples") -> None:
+    """The tables of samples, and what is not in them."""
+    quality = samples.quality
+    rows = [[each.title, each.text(quality.values[each.name])] for each in quality.measures]
+    print_table(f"{len(samples.x):,} samples from the prior", ("measure", "value"), rows)
+    parts = [[name, f"{value:.4g}"] for name, value in quality.parts.items()]
+    print_table(f"Wasserstein distances of samples and data, by {quality.part}", (quality.part, "distance"), parts)
+    for name, reason in quality.not_measured.items():
+        log(f"Not measured: {name}. {reason}")
 
 
 def say_missing(found: "Evaluation | LatentSpace") -> None:

@@ -86,12 +86,13 @@ def sample(
     """Sample new items from a VAE.
 
     Draws latents from the VAE's own prior, or from a mixture of Gaussians fitted to the latents of data, and decodes
-    them. Images become PNG files and a sheet of the first 64; rows become a CSV file and sentences a text file. Cells
-    of rows and tokens of sentences are drawn, too. The same seed gives the same samples, whatever their number.
+    them. Images become PNG files and a sheet of the first 64; rows become a CSV file, sentences a text file, and
+    molecules a file of SMILES and a drawing. Cells of rows and tokens of sequences are drawn, too. The same seed gives
+    the same samples, whatever their number.
 
     Rows are compared with --data: distances of the distributions of columns, differences of correlations, how well a
     classifier tells them from real rows, and whether they are closer to training rows than new real rows are. The last
-    requires --data to be the training data. See docs/tables.md.
+    requires --data to be the training data. See docs/tables.md. For molecules, see docs/molecules.md.
 
     Invalid items are left out, and counted. With --unique and --new-to, sentences, molecules and rows are drawn until N
     are found, or 20 N were drawn.
@@ -113,15 +114,17 @@ def sample(
         return
     print_facts(f"{source.vae}: samples", {model.domain.items: f"{result.items:,}", "prior": result.prior})
     if result.quality is not None:
-        print_quality(result.quality, data)
+        print_quality(result.quality, data, model.domain.name)
     log(f"Written to {out}")
 
 
-def print_quality(quality: "SampleQuality", data: Path | None) -> None:
+def print_quality(quality: "SampleQuality", data: Path | None, domain: str) -> None:
     """Tables of how similar samples are to data."""
     rows = [[each.title, each.text(quality.values[each.name])] for each in quality.measures]
-    print_table(f"Compared with {data} (see docs/tables.md)", ("measure", "value"), rows)
+    print_table(f"Compared with {data} (see docs/{domain}.md)", ("measure", "value"), rows)
     shown = list(quality.parts.items())[:SHOWN]
     more = f" (the largest {SHOWN} of {len(quality.parts):,})" if len(quality.parts) > SHOWN else ""
     parts = [[name, f"{value:.3f}"] for name, value in shown]
-    print_table(f"Distances of {quality.part}s{more}", (quality.part, "distance"), parts)
+    print_table(f"Distances by {quality.part}{more}", (quality.part, "distance"), parts)
+    for name, reason in quality.not_measured.items():
+        log(f"Not measured: {name}. {reason}")

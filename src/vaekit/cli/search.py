@@ -79,10 +79,12 @@ def search(
         print_json({"index": index, "vae": name, **vars(result), "neighbors": neighbors})
         return
     labelled = any(neighbor.label is not None for neighbor in result.neighbors)
+    texts = any(neighbor.text is not None for neighbor in result.neighbors)
     rows = [
         [
             str(each.rank),
             f"{each.item}{' (the query itself)' if each.itself else ''}",
+            *([each.text or "-"] if texts else []),
             *([each.label or "-"] if labelled else []),
             f"{each.distance:.4f}",
             *([] if result.measure is None else [similarity_text(each.item_similarity)]),
@@ -90,8 +92,9 @@ def search(
         for each in result.neighbors
     ]
     measured = () if result.measure is None else (result.measure,)
-    columns = ("", "item", *(("label",) if labelled else ()), "distance", *measured)
-    print_table(f"{index}: neighbors of {result.query} among {result.items:,}", columns, rows, 2 + labelled)
+    shown = (*(("text",) if texts else ()), *(("label",) if labelled else ()))
+    columns = ("", "item", *shown, "distance", *measured)
+    print_table(f"{index}: neighbors of {result.query} among {result.items:,}", columns, rows, 2 + len(shown))
     log(f"Written to {', '.join(map(str, result.files))}" if result.files else "Add --out DIR for a page to look at.")
 
 

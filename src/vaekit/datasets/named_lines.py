@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vaekit.datasets.dataset import NamedLine, RecordFormat, Splits
 from vaekit.datasets.listing import Listed
-from vaekit.datasets.numbered_texts import NumberedTexts, lines_of, unpacked_suffix
+from vaekit.datasets.numbered_texts import LONGEST_LINE, NumberedTexts, lines_of, unpacked_suffix
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
 from vaekit.datasets.text_blocks import TextBlocks
@@ -34,10 +34,10 @@ def read_lines(
         say: called with a message if the file is not UTF-8.
 
     Raises:
-        NoTrainingData: it cannot be read, is not text, or has a line that does not fit into memory.
+        NoTrainingData: it cannot be read, is not text, or is too large.
     """
     numbers = count(1)
-    with TextBlocks(path, say, EXPECTED, hashed=True, limit=TABLE) as blocks:
+    with TextBlocks(path, say, EXPECTED, hashed=True, limit=TABLE, longest=LONGEST_LINE) as blocks:
         lines = [(name, next(numbers), line) for block in blocks.read() for line in lines_of(block)]
         digest = blocks.digest
     while lines and not lines[-1][2].strip():

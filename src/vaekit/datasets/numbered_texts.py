@@ -10,6 +10,9 @@ from vaekit.errors import BadItem, printable
 
 MOST_CHARACTERS = 2**20
 """Of one item."""
+LONGEST_LINE = 2**27
+"""The maximum number of characters of a line. Items have fewer: a long line is one item that cannot be used, not the
+end of the file."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -315,6 +315,18 @@ class Domain(Protocol):
             NotFound, NoTrainingData: the data cannot be read.
         """
 
+    def sample_evaluation(self, data: Path, trained_on: Path | None, schema: Schema) -> CompareSamples | None:
+        """What `evaluate` compares samples with, which is read at once; None where samples are not evaluated.
+
+        Args:
+            data: items that samples should be like.
+            trained_on: the data that the VAE was trained on, to which samples should be new, if they are known.
+            schema: of the items.
+
+        Raises:
+            NotFound, NoTrainingData: the data cannot be read.
+        """
+
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         """The items of a file that a user names.
 

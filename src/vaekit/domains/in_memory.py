@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Dataset, Record, RecordFormat, Splits, Unchecked
 from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog, silent
+from vaekit.distributions import DiagonalGaussian
 from vaekit.domains.attribution import Attribution, Explanation, Reason
 from vaekit.domains.domain import (
     EvaluationItems,
@@ -35,6 +34,7 @@ from vaekit.domains.imputation import Imputer
 from vaekit.domains.item_batches import item_stream
 from vaekit.domains.item_functions import ItemSimilarity, MeasureItems
 from vaekit.domains.record_files import RecordFiles
+from vaekit.domains.record_tensors import kept_records, tensor_of, training_tensors
 from vaekit.domains.sample_quality import CompareSamples
 from vaekit.domains.token_explanation import HasTokens, explain_tokens
 from vaekit.errors import (
@@ -43,13 +43,13 @@ from vaekit.errors import (
     BadRecipe,
     CannotWrite,
     NotFound,
-    NoTrainingData,
     VaekitError,
     counted,
     printable,
 )
 from vaekit.evaluation.code_use import HasCodes, code_use
 from vaekit.evaluation.evaluate import Measures
+from vaekit.evaluation.latent_information import latent_information
 from vaekit.evaluation.measures import ItemMeasure, PooledMeasure, evidence, rate
 from vaekit.evaluation.perception import Perception
 from vaekit.evaluation.vae_pass import EngineRunner, VAERunner
@@ -57,12 +57,10 @@ from vaekit.geometry import Geometry
 from vaekit.records import from_dict
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
-from vaekit.training.data import Source, Tensors, TrainingData, describe_data
+from vaekit.training.data import TrainingData
 from vaekit.training.recipe import Recipe
 from vaekit.vae import VAE
 
-AT_ONCE = 1024
-"""Items that are converted together."""
 NLL_SAMPLES = 64
 """The default number of samples of the posterior for ELBO and NLL."""
 NO_PRIOR = "The encoder of this VAE gives a point and no distribution."
@@ -227,6 +225,9 @@ class InMemoryDomain(ABC):
     def sample_comparison(self, path: Path, schema: Schema) -> CompareSamples | None:
         return None
 
+    def sample_evaluation(self, data: Path, trained_on: Path | None, schema: Schema) -> CompareSamples | None:
+        return None
+
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         return loaded_items(path, self.open(path, SkipLog()).train, schema, partial(self.original, schema=schema))
 
@@ -302,79 +303,6 @@ class InMemoryDomain(ABC):
         return None
 
 
-def kept_records(splits: Splits, held_out: float | None, items: str) -> Iterator[Record]:
-    """The records to train on; those that cannot be read are passed over."""
-    kept, _ = split_held_out(splits, held_out, items)
-    for number in kept:
-        try:
-            yield splits.train.read(int(number))
-        except (BadItem, NotFound):
-            continue
-
-
-def training_tensors(splits: Splits, schema: Schema, held_out: float | None, items: str, log: SkipLog) -> TrainingData:
-    """All items in memory.
-
-    Args:
-        splits: the data.
-        schema: fitted to them.
-        held_out: how many to hold out, see `split_held_out`.
-        items: plural noun for messages.
-        log: for items that cannot be read.
-
-    Raises:
-        NoTrainingData: no item can be trained on.
-    """
-    return split_data(splits, schema, held_out, items, log, lambda parts: Tensors(torch.cat(list(parts))))
-
-
-def split_data(
-    splits: Splits,
-    schema: Schema,
-    held_out: float | None,
-    items: str,
-    log: SkipLog,
-    source: Callable[[Iterable[Tensor]], Source],
-) -> TrainingData:
-    """All items, with a source that is made of their batches; see `training_tensors`.
-
-    Raises:
-        NoTrainingData: no item can be trained on.
-    """
-    kept, apart = split_held_out(splits, held_out, items)
-    train = source(tensors_of(splits.train, kept, schema, log))
-    if not len(train):
-        reason = next(iter(log.reasons.values()), "")
-        raise NoTrainingData(f"None of {len(kept):,} {items} can be trained on.", reason, "")
-    evaluated = tensor_of(splits.train if splits.test is None else splits.test, apart, schema, log)
-    log.write()
-    return TrainingData(train, evaluated if len(evaluated) else None, describe_data(splits, len(apart)))
-
-
-def tensor_of(dataset: Dataset, numbers: NDArray[np.int64], schema: Schema, log: SkipLog) -> Tensor:
-    """The items of these numbers that can be read, (n, ...)."""
-    return torch.cat(list(tensors_of(dataset, numbers, schema, log)))
-
-
-def tensors_of(dataset: Dataset, numbers: NDArray[np.int64], schema: Schema, log: SkipLog) -> Iterator[Tensor]:
-    """The items of these numbers that can be read, in batches (b, ...), of which the first one is empty."""
-    yield schema.example()[:0]
-    for start in range(0, len(numbers), AT_ONCE):
-        yield from batch_of(dataset, numbers[start : start + AT_ONCE].tolist(), schema, log)
-
-
-def batch_of(dataset: Dataset, numbers: Sequence[int], schema: Schema, log: SkipLog) -> list[Tensor]:
-    """The items of these numbers that can be read, as tensors (b, ...): converted together, or, if one of them cannot
-    be read, one by one."""
-    try:
-        return [schema.to_tensor([dataset.read(number) for number in numbers])]
-    except (BadItem, NotFound) as error:
-        if len(numbers) == 1:
-            log.note(dataset.key(numbers[0]), str(error))
-            return []
-    return [part for number in numbers for part in batch_of(dataset, [number], schema, log)]
-
-
 def evaluation_records(dataset: Dataset, schema: Schema) -> EvaluationItems:
     """All records of a data set as items of an evaluation."""
     numbers = {dataset.key(number): number for number in range(len(dataset))}
@@ -446,7 +374,8 @@ def loaded_items(
 
 
 def latent_measures(vae: VAE, item: str, samples: int | None) -> tuple[Measures, dict[str, str]]:
-    """Measures of the latents of any VAE: KL, ELBO and NLL if there is a prior, and the use of codes.
+    """Measures of the latents of any VAE: KL, ELBO and NLL if there is a prior; of Gaussian posteriors the mutual
+    information, and the use of codes.
 
     Args:
         vae: the VAE.
@@ -460,4 +389,7 @@ def latent_measures(vae: VAE, item: str, samples: int | None) -> tuple[Measures,
         missing = dict.fromkeys(("kl", *(("elbo", "nll") if count else ())), NO_PRIOR)
     else:
         items = [rate(prior, item), *([evidence(prior, count, item)] if count else [])]
-    return Measures(tuple(items), (code_use(head),) if isinstance(head, HasCodes) else ()), missing
+    pooled = [code_use(head)] if isinstance(head, HasCodes) else []
+    if head == DiagonalGaussian.from_moments:
+        pooled.append(latent_information())
+    return Measures(tuple(items), tuple(pooled)), missing

@@ -178,7 +178,7 @@ class RecordFiles:
                 seconds=seconds,
                 skipped=loaded.skipped,
                 notes=(
-                    *skip_notes(loaded, self.domain.items, "left as they are" if self.keeps_unusable else "skipped"),
+                    *skip_notes(loaded, self.domain.items, "kept in place" if self.keeps_unusable else "skipped"),
                     *worst_parts(parts),
                 ),
             )

@@ -1,11 +1,23 @@
 """Types for comparing samples with the data that they should be like."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
-from torch import Tensor
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from vaekit.metrics.measure import Measure
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """The distributions of a number over data and over samples."""
+
+    name: str
+    low: float
+    high: float
+    """The ends of the axis, which is divided into bins of equal width."""
+    data: Sequence[float]
+    samples: Sequence[float]
+    """The share of each bin; values beyond the axis are in the bins at its ends."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +32,11 @@ class SampleQuality:
     """The distance of each part of the items, such as a column; the largest first."""
     part: str
     """Noun for a part."""
+    not_measured: Mapping[str, str] = field(default_factory=dict)
+    """Reasons, by title of the measure."""
+    histograms: tuple[Histogram, ...] = ()
+    """Of some parts."""
 
 
-CompareSamples = Callable[[Tensor, int], SampleQuality]
-"""(samples as the VAE takes them (n, ...), a seed) -> how similar they are to some data."""
+CompareSamples = Callable[[Sequence[Any], int], SampleQuality]
+"""(samples as the domain writes them, a seed) -> how similar they are to some data."""

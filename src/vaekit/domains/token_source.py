@@ -12,7 +12,7 @@ from torch import Tensor
 from vaekit.datasets.dataset import Splits
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.domain import Schema
-from vaekit.domains.in_memory import split_data
+from vaekit.domains.record_tensors import split_data
 from vaekit.training.data import TrainingData
 
 
@@ -50,7 +50,7 @@ def stored(parts: Iterable[Tensor], length: int, vocabulary: int) -> NDArray[Any
 def token_training_data(
     splits: Splits, schema: Schema, vocabulary: int, held_out: float | None, items: str, log: SkipLog
 ) -> TrainingData:
-    """All sequences in memory, in a small type; see `in_memory.training_tensors`.
+    """All sequences in memory, in a small type; see `record_tensors.training_tensors`.
 
     Raises:
         NoTrainingData: no sequence can be trained on.

@@ -41,6 +41,27 @@ def kolmogorov_smirnov(a: ArrayLike, b: ArrayLike) -> float:
     return float(np.abs(shares[0] - shares[1]).max())
 
 
+def wasserstein(a: ArrayLike, b: ArrayLike) -> float:
+    """The Wasserstein distance of two samples, in their unit: the area between their distribution functions.
+
+    Args:
+        a: numbers (n,); missing ones are left out.
+        b: numbers (m,).
+
+    Returns:
+        NaN if one of them has no values.
+
+    >>> wasserstein([0, 1], [2, 3, 3, 2])
+    2.0
+    """
+    first, second = (np.sort(values[~np.isnan(values)]) for values in (floats(a), floats(b)))
+    if not len(first) or not len(second):
+        return float("nan")
+    every = np.sort(np.concatenate([first, second]))
+    shares = [np.searchsorted(each, every[:-1], side="right") / len(each) for each in (first, second)]
+    return float((np.abs(shares[0] - shares[1]) * np.diff(every)).sum())
+
+
 def total_variation(a: ArrayLike, b: ArrayLike) -> float:
     """Half the sum of the differences of the frequencies of categories: 1/2 sum_k |p_k - q_k|.
 

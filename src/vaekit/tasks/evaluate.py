@@ -13,12 +13,26 @@ from vaekit.evaluation.latent_space import PATHS, LatentSpace, measure_latent_sp
 from vaekit.evaluation.protocol import MODE, SAMPLE, Protocol, chosen_names, versions
 from vaekit.evaluation.vae_pass import EngineRunner
 from vaekit.identification.fingerprint import fingerprint
+from vaekit.report.evaluation_page import EvaluationReport, write_evaluation_page
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
+from vaekit.tasks.record import write_record
+from vaekit.tasks.sample_evaluation import (
+    NO_PRIOR,
+    EvaluatedSamples,
+    SampleEvaluationOptions,
+    comparison_of,
+    evaluate_samples,
+    shown_pairs,
+)
 from vaekit.vae import VAE, half_missing
 
 LATENT = "latent"
 """The subfolder with the results of the latent space."""
+PAGE, SAMPLES = "evaluation.html", "samples.json"
+"""The files with the results about samples."""
+SHOWN_SAMPLES, SHOWN_PAIRS = 20, 5
+"""Samples on the page, and items with their reconstructions."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,11 @@ class EvaluateOptions:
     """Also measure the latent space."""
     paths: int = PATHS
     """The number of items whose paths and equivariance are measured."""
+    samples: int | None = None
+    """Samples of the VAE that are compared with the data, in domains that have measures of them; 0 for none, None for
+    1,000."""
+    trained_on: Path | None = None
+    """The data that the VAE was trained on, to which samples should be new."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +68,10 @@ class EvaluateResult:
     """How the VAE was run, where that was not as planned."""
     latent: LatentSpace | None = None
     """The measures of the latent space, if they were requested."""
+    samples: EvaluatedSamples | None = None
+    """Samples and their measures, in domains that have them."""
+    page: Path | None = None
+    """An HTML page with these, if there is a folder."""
 
 
 def evaluate_data(
@@ -80,6 +103,8 @@ def evaluate_data(
             raise half_missing(half, other)
     domain, schema = domain_of(vae)
     device, measure = plan.torch_device, options.measure
+    wanted = SampleEvaluationOptions(options.samples, options.trained_on, measure.seed)
+    compare = comparison_of(domain, data, schema, wanted)
     measures, missing = domain.measures(vae, schema, measure, device)
     items = domain.evaluation_items(data, vae, schema, measure)
     names = chosen_names(items.names, options.limit, measure.seed)
@@ -114,7 +139,43 @@ def evaluate_data(
     latent = None
     if options.latent:
         latent = latent_space(vae, plan, domain, schema, data_items, options, protocol, out, progress)
-    return EvaluateResult(evaluation, domain.items, tuple(notes()), latent)
+    samples, page, remarks = None, None, tuple(notes())
+    if compare is not None:
+        engine = Engine(vae, replace(plan, batch_size=max(plan.batch_size, domain.batch_size)))
+        samples = evaluate_samples(engine, domain, schema, compare, wanted, progress)
+        remarks = remarks if samples else (*remarks, f"Samples are not evaluated. {NO_PRIOR}")
+        if samples is not None and out is not None:
+            page = out / PAGE
+            write_page(evaluation, samples, engine, domain, schema, data_items, page)
+            write_record(out / SAMPLES, samples.as_json())
+    return EvaluateResult(evaluation, domain.items, remarks, latent, samples, page)
+
+
+def write_page(
+    evaluation: Evaluation,
+    samples: EvaluatedSamples,
+    engine: Engine,
+    domain: Domain,
+    schema: Schema,
+    data: EvaluationData,
+    path: Path,
+) -> None:
+    """Write an HTML page with the results, some samples, and some items with their reconstructions.
+
+    Raises:
+        CannotWrite: for example, the disk is full.
+    """
+    skipped = {item.name for item in evaluation.skipped}
+    names = [name for name in data.names if name not in skipped][:SHOWN_PAIRS]
+    report = EvaluationReport(
+        domain.items,
+        evaluation,
+        len(samples.x),
+        samples.quality,
+        domain.preview(schema.to_items(samples.x[:SHOWN_SAMPLES])),
+        shown_pairs(engine, domain, schema, [data.read(name) for name in names]),
+    )
+    write_evaluation_page(report, path)
 
 
 def latent_space(

@@ -124,9 +124,14 @@ def sample(
     def missing() -> int:
         return options.count - kept.kept
 
+    compared: list[object] = []
+
     def items() -> Iterator[object]:
         for decoded in batches(model, prior, shape, size, options, missing):
-            yield from islice(kept(model.schema.to_items(decoded)), missing())
+            chosen = list(islice(kept(model.schema.to_items(decoded)), missing()))
+            if compare is not None:
+                compared.extend(chosen)
+            yield from chosen
             progress(kept.kept, options.count)
         if not kept.kept:
             raise BadItem(
@@ -136,10 +141,7 @@ def sample(
             )
 
     files = model.domain.write_many(items(), out, NAME, model.schema)
-    quality = None
-    if compare is not None:
-        written = model.domain.read(files[0], model.schema)
-        quality = compare(written.x, options.seed)
+    quality = None if compare is None else compare(compared, options.seed)
     record = {
         "vae": model.identity,
         **asdict(options),

@@ -7,7 +7,7 @@ from typing import Any
 
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.whole import whole
-from vaekit.domains.in_memory import AT_ONCE, batch_of
+from vaekit.domains.record_tensors import AT_ONCE, batch_of
 from vaekit.errors import BadPlan, counted
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel

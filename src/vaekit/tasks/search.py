@@ -69,6 +69,8 @@ class Neighbor:
     item_similarity: float | None = None
     """The similarity of the items themselves, by the measure of the domain; None without one, or where an item cannot
     be read any more."""
+    text: str | None = None
+    """The item, where items are texts and it can be read."""
 
 
 @dataclass(frozen=True)
@@ -177,13 +179,18 @@ def with_similarities(
     matches: Sequence[Match],
     data: Dataset | None,
 ) -> tuple[Neighbor, ...]:
-    """Neighbors with the similarity of their items to the query."""
+    """Neighbors with the similarity of their items to the query, and where items are texts, these."""
     wanted = item_of(model, query_record(query, data))
-    items = [None if data is None else item_of(model, record_of(data, match.row.entry)) for match in matches]
+    records = [None if data is None else record_of(data, match.row.entry) for match in matches]
+    items = [item_of(model, record) for record in records]
+    texts = [None if record is None or not model.domain.is_text else text_of(record) for record in records]
     places = [place for place, item in enumerate(items) if item is not None and wanted is not None]
     values = measure.of_pairs([wanted] * len(places), [items[place] for place in places]).tolist()
     similar = {place: value for place, value in zip(places, values, strict=True) if isfinite(value)}
-    return tuple(replace(each, item_similarity=similar.get(place)) for place, each in enumerate(neighbors))
+    return tuple(
+        replace(each, item_similarity=similar.get(place), text=text)
+        for place, (each, text) in enumerate(zip(neighbors, texts, strict=True))
+    )
 
 
 def with_measure(report: SearchReport, result: SearchResult) -> SearchReport:

@@ -13,13 +13,11 @@ from torch import Generator, Tensor
 
 from vaekit.distributions import DiagonalGaussian, Posterior
 from vaekit.distributions.base import map_tensors
+from vaekit.metrics.latent.information import active_units
 from vaekit.metrics.latent.latent_statistics import kl_per_channel
 from vaekit.training.objectives import Objective
 from vaekit.vae import VAE
 
-ACTIVE = 0.01
-"""A unit is active if its posterior mean varies by more than this over the data (Burda et al. 2016, arXiv 1509.00519,
-section 5)."""
 MAX_UNITS = 64
 """The maximum number of units whose KL is logged separately."""
 COLLAPSED = 0.1
@@ -40,7 +38,7 @@ def latent_health(posterior: Posterior) -> dict[str, float | list[float]]:
         by_unit = posterior.mean.detach().transpose(0, 1).flatten(1)
         health: dict[str, float | list[float]] = {}
         if by_unit.shape[1] > 1:  # the variance of a single value is 0
-            health["active"] = float((by_unit.var(dim=1, correction=0) > ACTIVE).sum())
+            health["active"] = float(active_units(by_unit.float().var(dim=1, correction=0)))
         if len(by_unit) <= MAX_UNITS:
             health["kl_by_unit"] = kl_per_channel(posterior).mean(dim=0).tolist()
         return health

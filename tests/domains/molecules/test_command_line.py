@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 
 from vaekit.cli import app
+from vaekit.domains.molecules import sample_quality
 from vaekit.domains.molecules.chemistry import canonical, read_smiles
+from vaekit.domains.tables.domain import TABLES
+from vaekit.domains.tables.schema import TableSchema
+from vaekit.errors import BadPlan
+from vaekit.tasks.sample_evaluation import SampleEvaluationOptions, comparison_of
 
 CHAINS = [
     "C" * first + middle + "C" * last for first in range(1, 7) for middle in ("O", "N", "S") for last in range(1, 7)
@@ -78,9 +83,23 @@ def test_paths_indexes_and_latents(run: Path, data: Path, tmp_path: Path) -> Non
     assert len(found["neighbors"]) == 3 and (tmp_path / "found" / "search.png").is_file()
 
 
-def test_evaluations(run: Path, data: Path) -> None:
-    found = call("evaluate", "--vae", run, "--data", data, "--limit", 20, "--nll", 2)
+def test_evaluations(run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample_quality, "fcd", lambda *_: "Not in this test.")
+    given = ("--vae", run, "--data", data, "--limit", 20, "--nll", 2, "--samples", 70)
+    found = call("evaluate", *given, "--trained-on", data, "--out", tmp_path)
     assert {"exact_match", "tanimoto", "valid", "token_accuracy", "kl"} <= set(found["results"])
+    samples = found["samples"]
+    assert samples["count"] == 70 and {"valid", "unique_70", "novel"} <= set(samples["values"])
+    assert json.loads((tmp_path / "samples.json").read_text())["values"] == samples["values"]
+    page = (tmp_path / "evaluation.html").read_text()
+    assert "unique@70" in page and page.count("data:image") >= 2 and "<script" not in page
+    assert "samples" not in call("evaluate", *given[:-1], 0)
+
+
+def test_samples_of_other_domains_are_not_evaluated(data: Path) -> None:
+    for options in (SampleEvaluationOptions(10), SampleEvaluationOptions(trained_on=data)):
+        with pytest.raises(BadPlan):
+            comparison_of(TABLES, data, TableSchema(()), options)
 
 
 def test_the_help_page_imports_no_chemistry() -> None:

@@ -7,7 +7,9 @@ import pytest
 from refusals import refuses
 
 from vaekit.datasets.dataset import Block, Line, NamedLine, Row
+from vaekit.datasets.labels import label_names, read_labels
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.text_blocks import LONGEST_LINE
 from vaekit.domains.molecules.records import name_of, open_molecules, text_of
 from vaekit.errors import BadItem, NotFound, NoTrainingData
 
@@ -74,6 +76,14 @@ def test_sd_files_are_read_block_by_block(tmp_path: Path) -> None:
             text_of(data.read(number))
 
 
+def test_fields_of_sd_files_are_labels(tmp_path: Path) -> None:
+    other = ETHANOL.replace("activity", "id").replace("5.5", "")
+    (tmp_path / "x.sdf").write_text(f"{ETHANOL}\n$$$$\n{other}\n$$$$\n")
+    data = open_molecules(tmp_path / "x.sdf", SkipLog()).train
+    assert {"activity", "id"} <= set(label_names(data))
+    assert read_labels(data, "activity") == ["5.5", None]
+
+
 def test_a_single_structure_needs_no_end(tmp_path: Path) -> None:
     (tmp_path / "x.mol").write_text(ETHANOL)
     assert texts(tmp_path / "x.mol") == ["CCO"]
@@ -101,9 +111,9 @@ def test_files_without_molecules_are_refused(tmp_path: Path, content: bytes) -> 
 
 
 def test_a_line_that_is_too_long_is_named(tmp_path: Path) -> None:
-    (tmp_path / "x.smi").write_text("CCO\n" + "C" * 2**21 + "\nCC\0N\n")
+    (tmp_path / "x.smi").write_text("CCO\n" + "C" * (LONGEST_LINE + 9) + "\nCC\0N\nCCC\n")
     data = open_molecules(tmp_path / "x.smi", SkipLog()).train
-    assert text_of(data.read(0)) == "CCO"
+    assert text_of(data.read(0)) == "CCO" and text_of(data.read(3)) == "CCC"
     for number in (1, 2):
         with refuses(BadItem, f"x.smi:{number + 1}"):
             data.read(number)
@@ -112,6 +122,7 @@ def test_a_line_that_is_too_long_is_named(tmp_path: Path) -> None:
 def test_columns_are_named() -> None:
     row = Row("t.csv:2", {"id": "7", "structure": " CCO ", "price": "1"})
     assert text_of(row, "structure") == "CCO"
+    assert text_of(Row("t.csv:2", {"SMILES": "CCO"}), "structure") == "CCO"
     for wanted in ("", "smiles"):
         with refuses(BadItem, "t.csv:2", "structure"):
             text_of(row, wanted)

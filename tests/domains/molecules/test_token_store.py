@@ -138,5 +138,11 @@ def test_a_table_without_molecules_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("id,name\n1,ethanol\n2,water\n")
     splits = MOLECULES.open(tmp_path / "x.csv", SkipLog())
     assert isinstance(splits.train.read(0), Row)
-    with refuses(NoTrainingData, "name"):
-        MOLECULES.schema({}, splits)
+    for column in ("", "smiles", "structure"):
+        with refuses(NoTrainingData, "name"):
+            MOLECULES.schema({"column": column}, splits)
+    (tmp_path / "y.csv").write_text("structure,smiles\nCCO,x\nCCN,y\n")
+    splits = MOLECULES.open(tmp_path / "y.csv", SkipLog())
+    assert len(MOLECULES.schema({"column": "structure", "held_out": 0}, splits).tokens) == 3
+    with refuses(NoTrainingData, "id", "structure"):
+        MOLECULES.schema({"column": "id"}, splits)

@@ -189,6 +189,10 @@ class Images:
     def sample_comparison(self, path: Path, schema: Schema) -> None:
         """`vaekit evaluate --latent` measures the Frechet distance of samples."""
 
+    def sample_evaluation(self, data: Path, trained_on: Path | None, schema: Schema) -> None:
+        """There are no measures of samples of images."""
+        del data, trained_on, schema
+
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         """One image, in the size that it has."""
         made = preparation_of(schema)

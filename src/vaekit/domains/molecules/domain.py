@@ -1,6 +1,7 @@
 """Molecules as a domain."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from vaekit.atomic import atomic_file
 from vaekit.datasets.choose import split_held_out
-from vaekit.datasets.dataset import Dataset, Record, Splits
+from vaekit.datasets.dataset import Dataset, Record, Row, Splits
 from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.domains.domain import LoadedItems, Schema
 from vaekit.domains.in_memory import InMemoryDomain, loaded_items
@@ -20,13 +21,15 @@ from vaekit.domains.item_functions import ItemSimilarity
 from vaekit.domains.molecules.drawings import captions, image, write_drawing
 from vaekit.domains.molecules.measures import molecule_errors
 from vaekit.domains.molecules.properties import PROPERTIES
-from vaekit.domains.molecules.records import FORMAT, name_of, open_molecules, text_of
+from vaekit.domains.molecules.records import FORMAT, name_of, no_column, open_molecules, text_of
+from vaekit.domains.molecules.sample_quality import MOST, MoleculeComparison, known_molecules, some_molecules
 from vaekit.domains.molecules.schema import MoleculeSchema, schema_from
 from vaekit.domains.molecules.settings import MoleculeSettings
 from vaekit.domains.molecules.similarity import tanimoto
 from vaekit.domains.molecules.token_store import TokenStore, convert_all, token_store
 from vaekit.domains.molecules.training_data import fit, source_of
-from vaekit.errors import NoTrainingData
+from vaekit.domains.sample_quality import CompareSamples
+from vaekit.errors import BadItem, NotFound, NoTrainingData
 from vaekit.evaluation.measures import ItemMeasure
 from vaekit.training.data import TrainingData, describe_data
 
@@ -42,6 +45,7 @@ class Molecules(InMemoryDomain):
 
     def schema(self, table: Mapping[str, Any], splits: Splits, say: Callable[[str], None] = silent) -> MoleculeSchema:
         settings = self.settings_from(table)
+        check_column(splits.train, settings.column)
         kept, _ = split_held_out(splits, settings.held_out, self.items)
         store = self._store(splits.train, settings, say)
         return fit(store, kept, settings, say)
@@ -74,6 +78,31 @@ class Molecules(InMemoryDomain):
         store = convert_all(texts, settings.codec, settings.normal)
         return fit(store, np.arange(len(texts)), settings)
 
+    def sample_comparison(self, path: Path, schema: Schema) -> CompareSamples:
+        """The data are those that the VAE was trained on, too."""
+        return self.sample_evaluation(path, path, schema)
+
+    def sample_evaluation(self, data: Path, trained_on: Path | None, schema: Schema) -> CompareSamples:
+        assert isinstance(schema, MoleculeSchema)
+        store = self._whole_store(data, schema)
+        known = None
+        if trained_on is not None:
+            same = store if trained_on == data else self._whole_store(trained_on, schema)
+            known = known_molecules(same, schema.codec)
+        return MoleculeComparison(some_molecules(store, schema.codec, MOST), known)
+
+    def _whole_store(self, path: Path, schema: MoleculeSchema) -> TokenStore:
+        """All molecules at a path.
+
+        Raises:
+            NotFound, NoTrainingData: there are none.
+        """
+        store = token_store(self.open(path, SkipLog()).train, schema.codec, schema.normal, schema.column, silent)
+        if not len(store.flat):
+            reason = store.message(0, "The first molecule")
+            raise NoTrainingData(f"{path} has no molecule that can be read.", reason, "")
+        return store
+
     def read_schema(self, plain: Mapping[str, Any]) -> MoleculeSchema:
         return schema_from(plain)
 
@@ -87,10 +116,10 @@ class Molecules(InMemoryDomain):
     def is_valid(self, item: str) -> bool:
         return bool(item)
 
-    def original(self, record: Record, schema: Schema | None = None) -> str:
+    def original(self, record: Record, schema: Schema) -> str:
         """The SMILES and the name in the file."""
-        column = schema.column if isinstance(schema, MoleculeSchema) else ""
-        return f"{text_of(record, column)}\t{name_of(record)}"
+        assert isinstance(schema, MoleculeSchema)
+        return f"{text_of(record, schema.column)}\t{name_of(record)}"
 
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
         assert isinstance(schema, MoleculeSchema)
@@ -119,8 +148,33 @@ class Molecules(InMemoryDomain):
         (path,) = super().write_many(items, folder, name, schema)
         return [path, path.with_suffix(".svg")]
 
+    def write_grid(
+        self, rows: Iterable[tuple[str, Sequence[str]]], folder: Path, name: str, schema: Schema
+    ) -> Sequence[Path]:
+        """One file per row, and a drawing of all."""
+        complete = dict(rows)
+        paths = {row: folder / f"{name}-{row.replace(' ', '-')}{self.ending}" for row in complete}
+        for row, items in complete.items():
+            write_lines(paths[row], [item or INVALID_LINE for item in items])
+        every = [item for items in complete.values() for item in items]
+        widest = max(map(len, complete.values()), default=1)
+        return [*paths.values(), write_drawing(every, folder / f"{name}.svg", widest)]
+
     def preview(self, items: Sequence[str]) -> Tensor:
         return image(items, captions(items))
+
+
+def check_column(dataset: Dataset, column: str) -> None:
+    """Check that a table has the column that a recipe names.
+
+    Raises:
+        NoTrainingData: it has not.
+    """
+    with suppress(BadItem, NotFound):
+        record = dataset.read(0)
+        if column and isinstance(record, Row) and column not in record.values:
+            error = no_column(record, column)
+            raise NoTrainingData(error.found, error.expected, error.remedy)
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -138,5 +192,7 @@ MOLECULES = Molecules(
     computing=("torch", "numpy", "rdkit"),
     similarity=ItemSimilarity("Tanimoto", tanimoto),
     properties=PROPERTIES,
+    is_text=True,
     keeps_unusable=True,
+    samples_vary=True,
 )

@@ -26,7 +26,7 @@ INVALID = "invalid"
 
 
 def write_drawing(smiles: Sequence[str], path: Path, columns: int = COLUMNS) -> Path:
-    """Write a grid of the first molecules as SVG, with a property under each; invalid ones stay empty.
+    """Write a grid of the first molecules as SVG, with a property under each; invalid ones say so.
 
     Raises:
         CannotWrite: for example, the disk is full.
@@ -40,7 +40,7 @@ def write_drawing(smiles: Sequence[str], path: Path, columns: int = COLUMNS) -> 
 def captions(smiles: Sequence[str], name: str = CAPTION) -> list[str]:
     """A property of each molecule, as text."""
     values = PROPERTIES[name](smiles)
-    return [INVALID if math.isnan(value) else f"{name} {value:.2f}" for value in values]
+    return ["" if math.isnan(value) else f"{name} {value:.2f}" for value in values]
 
 
 def svg(smiles: Sequence[str], texts: Sequence[str], columns: int = COLUMNS) -> str:
@@ -71,10 +71,12 @@ def drawn(canvas: str, smiles: Sequence[str], texts: Sequence[str], columns: int
 
 
 def drawable(text: str) -> Any:
-    """A molecule that can be drawn; an empty one for invalid SMILES."""
+    """A molecule that can be drawn; for invalid SMILES, an atom with that label."""
     try:
         mol = read_smiles(text)
         with without_log():
             return rdkit("Chem.Draw.rdMolDraw2D").PrepareMolForDrawing(mol)
     except ValueError:
-        return rdkit().Mol()
+        mol = rdkit().MolFromSmiles("*")
+        mol.GetAtomWithIdx(0).SetProp("_displayLabel", INVALID)
+        return mol

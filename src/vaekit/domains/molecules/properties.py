@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 from vaekit.domains.molecules.chemistry import rdkit, read_smiles, without_log
@@ -57,14 +56,12 @@ def rings(mol: Any) -> float:
     return float(rdkit("Chem.rdMolDescriptors").CalcNumRings(mol))
 
 
-PROPERTIES: Mapping[str, Measure] = MappingProxyType(
-    {
-        "QED": partial(values_of, qed),
-        "logP": partial(values_of, logp),
-        "SA": partial(values_of, synthetic_accessibility),
-        "weight": partial(values_of, weight),
-        "TPSA": partial(values_of, tpsa),
-        "rings": partial(values_of, rings),
-    }
-)
+PROPERTIES: Mapping[str, Measure] = {
+    "QED": partial(values_of, qed),
+    "logP": partial(values_of, logp),
+    "SA": partial(values_of, synthetic_accessibility),
+    "weight": partial(values_of, weight),
+    "TPSA": partial(values_of, tpsa),
+    "rings": partial(values_of, rings),
+}
 """By name."""

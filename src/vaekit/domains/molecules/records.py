@@ -53,14 +53,14 @@ def is_list(path: Path) -> bool:
 
 
 def column_of(names: Collection[str], wanted: str = "") -> str | None:
-    """The column of SMILES: the one that is wanted; else that with the usual name, or the only one whose name contains
-    it; None if there is none.
+    """The column of SMILES: the one that is wanted; without it, that with the usual name, or the only one whose name
+    contains it; None if there is none.
 
     >>> column_of(["id", "Canonical_SMILES"]), column_of(["id", "structure"]), column_of(["SMILES", "old_smiles"])
     ('Canonical_SMILES', None, 'SMILES')
     """
-    if wanted:
-        return wanted if wanted in names else None
+    if wanted in names:
+        return wanted
     usual = [name for name in names if name.strip().lower() == COLUMN]
     likely = usual or [name for name in names if COLUMN in name.lower()]
     return likely[0] if len(set(likely)) == 1 else None

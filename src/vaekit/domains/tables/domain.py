@@ -16,7 +16,8 @@ from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.domain import ItemStream, Schema
 from vaekit.domains.imputation import Imputer
-from vaekit.domains.in_memory import InMemoryDomain, tensor_of
+from vaekit.domains.in_memory import InMemoryDomain
+from vaekit.domains.record_tensors import tensor_of
 from vaekit.domains.sample_quality import CompareSamples
 from vaekit.domains.tables.column_errors import column_errors
 from vaekit.domains.tables.columns import NORMAL, STUDENT
@@ -24,7 +25,7 @@ from vaekit.domains.tables.csv_files import write_csv
 from vaekit.domains.tables.explain import explain_row
 from vaekit.domains.tables.impute import impute, write_values
 from vaekit.domains.tables.measures import row_errors
-from vaekit.domains.tables.sample_quality import compare_rows, most_rows
+from vaekit.domains.tables.sample_quality import compare_items, most_rows
 from vaekit.domains.tables.schema import MAX_ROWS_TO_FIT, TableSchema, fit, schema_from
 from vaekit.domains.tables.stream import has_splits, row_stream
 from vaekit.errors import NoTrainingData
@@ -95,7 +96,7 @@ class Tables(InMemoryDomain):
         if not len(train):
             raise NoTrainingData(f"{path} has no row that can be read.", next(iter(log.reasons.values()), ""), "")
         held_out = tensor_of(splits.train if splits.test is None else splits.test, apart[:most], schema, log)
-        return partial(compare_rows, schema, train, held_out)
+        return partial(compare_items, schema, train, held_out)
 
     def text(self, item: Mapping[str, str]) -> str:
         return ", ".join(f"{name}: {value}" for name, value in item.items())

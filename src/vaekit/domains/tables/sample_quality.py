@@ -1,11 +1,13 @@
 """Compare synthetic rows with the rows that a VAE was trained on."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vaekit.datasets.dataset import Row
 from vaekit.domains.sample_quality import SampleQuality
 from vaekit.domains.tables.columns import BINARY, NUMERIC
 from vaekit.domains.tables.schema import TableSchema
@@ -66,6 +68,14 @@ CLOSER = Measure(
 )
 COPIES = Measure("copies", "copies of training rows", "rows", "lower", "Rows that equal a training row.", format=",.0f")
 MEASURES = (MARGINS, ASSOCIATIONS, CLASSIFIER, CLOSER, COPIES)
+
+
+def compare_items(
+    schema: TableSchema, train: Tensor, held_out: Tensor, samples: Sequence[Mapping[str, str]], seed: int
+) -> SampleQuality:
+    """Compare synthetic rows as they are written, column to cell, with real ones; see `compare_rows`."""
+    rows = [Row(f"sample {number}", values) for number, values in enumerate(samples, start=1)]
+    return compare_rows(schema, train, held_out, schema.to_tensor(rows), seed)
 
 
 def compare_rows(schema: TableSchema, train: Tensor, held_out: Tensor, samples: Tensor, seed: int) -> SampleQuality:
