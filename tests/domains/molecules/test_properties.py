@@ -50,7 +50,7 @@ def test_drawings_have_at_most_so_many_molecules(tmp_path: Path) -> None:
 
 
 def test_drawings_of_few_molecules(tmp_path: Path) -> None:
-    for smiles in ([], [""], ["[Na+].[Cl-]"], ["[U]"]):
+    for smiles in ([], [""], ["[Na+].[Cl-]"], ["[U]"], ["C" * 1000]):
         write_drawing(smiles, tmp_path / "x.svg")
         ElementTree.parse(tmp_path / "x.svg")
     x = image([ASPIRIN, "C("], captions([ASPIRIN, "C("]))

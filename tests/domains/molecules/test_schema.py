@@ -13,6 +13,7 @@ from vaekit.domains.molecules.codecs import SELFIES, SMILES
 from vaekit.domains.molecules.domain import MOLECULES
 from vaekit.domains.molecules.schema import MoleculeSchema, schema_from
 from vaekit.domains.molecules.settings import MoleculeSettings
+from vaekit.domains.recipes import recipe
 from vaekit.domains.tokens import UNKNOWN
 from vaekit.errors import BadCheckpoint, BadItem, NotFound
 
@@ -78,3 +79,12 @@ def test_options_are_stored() -> None:
     assert schema_from(schema.as_plain()) == schema
     with refuses(NotFound, "color"):
         schema.property_named("color")
+
+
+def test_the_vocabulary_of_another_model_is_refused() -> None:
+    schema = fitted()
+    config = recipe("molecules").with_defaults(schema.vae_settings()).config()
+    assert MOLECULES.schema_from(schema.as_plain(), config) == schema
+    for change in ({"tokens": list(schema.tokens[1:])}, {"length": schema.length + 1}):
+        with refuses(BadCheckpoint, "net"):
+            MOLECULES.schema_from(schema.as_plain() | change, config)

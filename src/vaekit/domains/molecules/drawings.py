@@ -20,6 +20,8 @@ MOST = 100
 CELL = 220
 """The side of the drawing of one molecule in pixels."""
 COLUMNS = 5
+MOST_ATOMS = 150
+"""Of a molecule that is drawn: the layout of one of 3,000 atoms takes minutes."""
 CAPTION = "QED"
 """The property under each molecule."""
 INVALID = "invalid"
@@ -71,12 +73,19 @@ def drawn(canvas: str, smiles: Sequence[str], texts: Sequence[str], columns: int
 
 
 def drawable(text: str) -> Any:
-    """A molecule that can be drawn; for invalid SMILES, an atom with that label."""
+    """A molecule that can be drawn; for invalid SMILES, and molecules that take too long, an atom with such a label."""
     try:
         mol = read_smiles(text)
+        if mol.GetNumAtoms() > MOST_ATOMS:
+            return label(f"{mol.GetNumAtoms():,} atoms")
         with without_log():
             return rdkit("Chem.Draw.rdMolDraw2D").PrepareMolForDrawing(mol)
     except ValueError:
-        mol = rdkit().MolFromSmiles("*")
-        mol.GetAtomWithIdx(0).SetProp("_displayLabel", INVALID)
-        return mol
+        return label(INVALID)
+
+
+def label(text: str) -> Any:
+    """An atom that is drawn as a text."""
+    mol = rdkit().MolFromSmiles("*")
+    mol.GetAtomWithIdx(0).SetProp("_displayLabel", text)
+    return mol
