@@ -71,6 +71,8 @@ class AutoregressiveCategorical:
     """The output of the decoder, (b, ...)."""
     length: int
     decoding: Decoding = Decoding()
+    end: int | None = END
+    """The token that ends a sequence; None if all have `length` tokens."""
 
     @property
     def mode(self) -> Codes:
@@ -95,7 +97,7 @@ class AutoregressiveCategorical:
     def log_factors(self, x: Codes) -> Tensor:
         """log p(x_t | x_<t, z) of each token, (b, t); 0 after the end. Conditional probabilities, unlike those of a
         `Factorized` likelihood, but they add up to `log_prob` in the same way."""
-        counted = before_padding(x)
+        counted = torch.ones_like(x, dtype=torch.bool) if self.end is None else before_padding(x)
         longest = max(1, int(counted.sum(dim=1).max()))
         true, mask = x[:, :longest], counted[:, :longest]
         hidden = self.model.hidden(self.context, true[:, :-1])
@@ -105,6 +107,10 @@ class AutoregressiveCategorical:
         each = -F.cross_entropy(logits, true[mask], reduction="none")
         factors = each.new_zeros(x.shape)
         return factors.masked_scatter(counted, each)
+
+    def _still(self, running: Tensor, chosen: Codes) -> Tensor:
+        """Which of the running sequences go on after a token."""
+        return running if self.end is None else running & (chosen != self.end)
 
     @torch.no_grad()
     def _unroll(self, choose: Callable[[Tensor], Codes]) -> Codes:
@@ -116,7 +122,7 @@ class AutoregressiveCategorical:
         for position in range(self.length):
             chosen = choose(self.model.logits(hidden))
             tokens[:, position] = torch.where(running, chosen, END)
-            running = running & (chosen != END)
+            running = self._still(running, chosen)
             if position == self.length - 1 or not running.any():
                 break
             hidden, state = self.model.step(chosen, state)
@@ -140,7 +146,7 @@ class AutoregressiveCategorical:
             scores, places = totals.flatten(1).topk(width, dim=1)
             parents, chosen = places // vocabulary, places % vocabulary
             tokens = tokens.gather(1, parents.unsqueeze(2).expand(-1, -1, self.length))
-            running = running.gather(1, parents) & (chosen != END)
+            running = self._still(running.gather(1, parents), chosen)
             tokens[:, :, position] = chosen
             if position == self.length - 1 or not running.any():
                 break
