@@ -147,9 +147,8 @@ def sentiment(model: OpenModel, folder: Path, negative: Path, positive: Path) ->
                     if each
                 ]
                 shown += list(zip(kept, edited, strict=True))[:3]
-            print(
-                f"{name} {len(flips)}: strength {strength:g}: {np.mean(flips):.1%} flip, {np.mean(words):.1%} of words kept"
-            )
+            flipped, same = np.mean(flips), np.mean(words)
+            print(f"{name} {len(flips)}, strength {strength:g}: {flipped:.1%} flip, {same:.1%} of words kept")
             if name == "tested on":
                 print("\n".join(f"    {one}  ->  {other}" for one, other in shown), flush=True)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from planted_rows import save_planted
+from small_text import save_text_vae
 
 Run = Callable[..., Any]
 
@@ -95,3 +96,29 @@ def test_bad_options(
 def test_a_property_of_another_domain(run: Run, vae_file: Path, photo: Path, tmp_path: Path) -> None:
     said = run("optimise", photo, "--vae", vae_file, "--out", tmp_path / "out", "--property", "height")
     assert said.code == 1 and "brightness" in said.err
+
+
+def test_sentences_stay_similar(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("vaekit.tasks.estimate.SAMPLES", 50)
+    (tmp_path / "lengths_of_sentences.py").write_text(
+        "def measure(items): return [float(len(item)) for item in items]\n"
+    )
+    vae, lines = tmp_path / "text.safetensors", tmp_path / "lines.txt"
+    save_text_vae(vae)
+    lines.write_text("A dog runs.\nA cat sleeps.\n")
+    command = ("optimise", lines, "--vae", vae, "--property", "lengths_of_sentences:measure", "--steps", 4)
+    found = run(*command, "--similarity", 1, "--out", tmp_path / "same", "--json").json
+    (file,) = found["files"]
+    assert [item["result"] for item in file["items"]] == ["A dog runs.", "A cat sleeps."]
+    assert [item["similarity"] for item in file["items"]] == [1, 1] and found["similarity"]
+    shown = run(*command, "--similarity", 1, "--out", tmp_path / "same")
+    assert shown.code == 0 and shown.out.count("unchanged") >= 2 and found["similarity"] in shown.out
+    said = run(*command, "--similarity", 2, "--out", tmp_path / "none")
+    assert said.code == 2 and "--similarity" in said.err
+
+
+def test_items_without_a_similarity(run: Run, planted: Path, table: Path, tmp_path: Path) -> None:
+    options = ("--property", "height", "--similarity", 0.5, "--out", tmp_path / "out")
+    said = run("optimise", table, "--vae", planted, *options)
+    assert said.code == 1 and "--within" in said.err and not (tmp_path / "out").exists()

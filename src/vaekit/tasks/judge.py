@@ -90,8 +90,6 @@ class BestItem:
     """Its vector in latent space, (d); of the original that of the start."""
     score: float
     """Higher is better; minus infinity for an original without the property."""
-    similarity: float | None
-    """To the original."""
     original: bool = True
     """Whether it is the original itself, which no latent has to give back."""
     alternatives: int = 0
@@ -122,12 +120,12 @@ class Judge:
     ) -> None:
         self.measured, self.goal, self.similarity, self.least = measured, goal, similarity, least
         self.originals = measured.decoded(originals)
-        self._similarities: list[dict[str, float]] = [{} for _ in self.originals]
-        every = range(len(self.originals))
-        own = zip(measured.values_of(self.originals), self._to_originals(every, self.originals), strict=True)
+        self._similarities: dict[tuple[int, str | int], float] = {}
+        """By start and text."""
+        values = measured.values_of(self.originals)
         self.best = [
-            BestItem(each.x, u, self._ranked(value), alike)
-            for each, u, (value, alike) in zip(self.originals, starts, own, strict=True)
+            BestItem(each.x, u, self._ranked(value))
+            for each, u, value in zip(self.originals, starts, values, strict=True)
         ]
 
     def __call__(self, u: Tensor, x: Tensor) -> Tensor:
@@ -143,8 +141,7 @@ class Judge:
         """
         decoded, per_start = self.measured.decoded(x), len(x) // len(self.best)
         starts = [place // per_start for place in range(len(x))]
-        alike = self._to_originals(starts, decoded)
-        scores = [self._dissimilar(similarity) for similarity in alike]
+        scores = self._dissimilar(starts, decoded)
         allowed = [place for place, score in enumerate(scores) if score == 0]
         values = self.measured.values_of([decoded[place] for place in allowed])
         for place, value in zip(allowed, values, strict=True):
@@ -153,15 +150,24 @@ class Judge:
                 best = self.best[starts[place]]
                 best.alternatives += 1
                 if score > best.score:
-                    found = BestItem(x[place], u[place], score, alike[place], False, best.alternatives)
-                    self.best[starts[place]] = found
+                    self.best[starts[place]] = BestItem(x[place], u[place], score, False, best.alternatives)
         return torch.tensor(scores, dtype=torch.float64)
 
-    def _dissimilar(self, similarity: float | None) -> float:
-        """The score of an item that is not similar enough, the higher the more similar; 0 for one that is."""
-        if self.least is None or similarity is None or similarity >= self.least:
-            return 0.0
-        return -math.inf if math.isnan(similarity) else -DISSIMILAR * (2 - similarity)
+    def similarities(self) -> list[float | None]:
+        """Of the best candidates to their originals; None without a measure."""
+        if self.similarity is None:
+            return [None] * len(self.best)
+        return [*self._to_originals(self.similarity, range(len(self.best)), self.measured.decoded(self.items()))]
+
+    def _dissimilar(self, starts: Sequence[int], items: Sequence[Decoded]) -> list[float]:
+        """The scores of items that are not similar enough, the higher the more similar; 0 of those that are."""
+        least = self.least
+        if least is None or self.similarity is None:
+            return [0.0] * len(items)
+        return [
+            0.0 if value >= least else -math.inf if math.isnan(value) else -DISSIMILAR * (2 - value)
+            for value in self._to_originals(self.similarity, starts, items)
+        ]
 
     def _ranked(self, value: float) -> float:
         """The score of a value; minus infinity if it is not a finite number."""
@@ -177,19 +183,20 @@ class Judge:
         """The best candidates, (b, ...)."""
         return torch.stack([each.x for each in self.best])
 
-    def _to_originals(self, starts: Sequence[int], items: Sequence[Decoded]) -> list[float | None]:
-        """The similarity of each item to the original of its start, NaN for invalid ones; None without a measure."""
-        if self.similarity is None:
-            return [None] * len(items)
-        known = self._similarities
+    def _to_originals(self, similarity: ItemSimilarity, starts: Sequence[int], items: Sequence[Decoded]) -> list[float]:
+        """The similarity of each item to the original of its start, NaN for invalid ones. Computed once, where items
+        can be compared."""
+        texts = [place if each.text is None else each.text for place, each in enumerate(items)]
+        keys = list(zip(starts, texts, strict=True))
         new = {
-            (start, each.text or ""): each.item
-            for start, each in zip(starts, items, strict=True)
-            if each.valid and (each.text or "") not in known[start]
+            key: each.item
+            for key, each in zip(keys, items, strict=True)
+            if each.valid and key not in self._similarities
         }
+        computed: dict[tuple[int, str | int], float] = {}
         if new:
             originals = [self.originals[start].item for start, _ in new]
-            values = self.similarity.of_pairs(originals, list(new.values())).tolist()
-            for (start, text), value in zip(new, values, strict=True):
-                known[start][text] = value
-        return [known[start].get(each.text or "", math.nan) for start, each in zip(starts, items, strict=True)]
+            values = similarity.of_pairs(originals, list(new.values())).tolist()
+            computed = dict(zip(new, values, strict=True))
+            self._similarities |= {key: value for key, value in computed.items() if isinstance(key[1], str)}
+        return [computed.get(key, self._similarities.get(key, math.nan)) for key in keys]

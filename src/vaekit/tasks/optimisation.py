@@ -113,8 +113,8 @@ class Optimisation:
         around = Surroundings(z, reference, options.within, least)
         if self.search is not None:
             judge, end = self.search.run(around, x, size, options.method, self.steps, after)
-            similarities = [best.similarity for best in judge.best]
-            return Found(end, judge.items(), self.search.measured.values, similarities, self.search.notes_on(judge))
+            notes = self.search.notes_on(judge)
+            return Found(end, judge.items(), self.search.measured.values, judge.similarities(), notes)
         decode = self._expected if self.method == GRADIENT else self._decoded
         measure = self.goal.wanted.of_tensors(self.model.schema)
         walk = Walk(around, self.goal, partial(decode, size=size), measure)
