@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from vaekit.distributions import sequences
 from vaekit.distributions.sequences import END, AutoregressiveCategorical, Decoding, before_padding
+from vaekit.errors import BadItem
 from vaekit.nets.sequence import SequenceConfig
 from vaekit.nets.token_models import TOKEN_MODELS
 
@@ -73,6 +75,24 @@ def test_what_is_generated_is_padded_with_the_end() -> None:
     for x in (p.mode, p.sample(Generator().manual_seed(0)), p._search(2)):
         assert x.shape == (6, 4)
         assert torch.equal(torch.where(before_padding(x), x, END), x)
+
+
+def test_memory_is_bounded_without_gradients_and_values_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    p, x = likelihood(), every_sequence()[:6]
+    whole = p.log_factors(x)
+    monkeypatch.setattr(sequences, "AT_ONCE", 4)
+    with torch.no_grad():
+        torch.testing.assert_close(p.log_factors(x), whole)
+
+
+@torch.no_grad()
+def test_logits_that_are_not_finite_are_refused() -> None:
+    p = likelihood()
+    for each in p.model.parameters():  # type: ignore[attr-defined]
+        each.fill_(float("nan"))
+    for generate in (lambda: p.mode, p.sample, lambda: p._search(2)):
+        with pytest.raises(BadItem):
+            generate()
 
 
 @torch.no_grad()

@@ -202,7 +202,7 @@ def words(prior: dict[str, object], **changed: object) -> dict[str, object]:
     return told | changed
 
 
-SEQUENCE = {"kind": "sequence", "vocabulary": 3, "length": 4, "latent_channels": 2}
+SEQUENCE = {"kind": "tokens", "vocabulary": 3, "length": 4, "latent_channels": 2}
 TOKENS = {"net": SEQUENCE, "likelihood": {"kind": "tokens"}}
 BAD: dict[str, tuple[dict[str, object], list[str]]] = {
     "no components": (words({"kind": "vamp", "components": 0}), ["components"]),

@@ -105,7 +105,7 @@ def sentences() -> Kind:
         words.append(torch.multinomial(dialects[which, words[-1]], 1, generator=generator).squeeze(1))
     lines = [Line(str(i), " ".join(map(str, row))) for i, row in enumerate(torch.stack(words, dim=1).tolist())]
     schema = text_schema(lines[:-HELD_OUT], "words", 100, 10)
-    net = {"kind": "sequence", "latent_channels": 3, "width": 24, "embedding": 8}
+    net = {"kind": "tokens", "latent_channels": 3, "width": 24, "embedding": 8}
     likelihood = {"kind": "tokens", "word_dropout": 0.2}
     vae = {
         "net": net,

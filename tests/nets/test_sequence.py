@@ -55,7 +55,9 @@ def test_an_encoder_ignores_padding_and_the_rest_of_the_batch(encoder: str) -> N
 @torch.no_grad()
 def test_without_an_encoder_latents_do_not_depend_on_data() -> None:
     encode, _ = config("none").build(2, 1)
-    assert not encode(tokens()).any()
+    moments = encode(tokens())
+    assert torch.equal(moments, moments[:1].expand_as(moments))
+    assert sum(each.numel() for each in encode.parameters()) == 6
 
 
 @torch.no_grad()

@@ -14,10 +14,13 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from vaekit.distributions.base import sum_items
+from vaekit.errors import BadItem
 from vaekit.shapes import Codes, PerItem
 
 END = 0
 """The token behind the last one of a sequence, and in all places after it."""
+AT_ONCE = 512
+"""Tokens whose logits are computed together without gradients: those of a large vocabulary would fill the memory."""
 State = tuple[Tensor, ...]
 """What a model of tokens keeps between two tokens. The first axis of each tensor is the batch."""
 
@@ -71,16 +74,26 @@ class AutoregressiveCategorical:
     """The output of the decoder, (b, ...)."""
     length: int
     decoding: Decoding = Decoding()
+    end: int | None = END
+    """The token that ends a sequence; None if all have `length` tokens."""
 
     @property
     def mode(self) -> Codes:
-        """The most probable sequences, (b, length), approximately: by greedy search or by beam search."""
+        """The most probable sequences, (b, length), approximately: by greedy search or by beam search.
+
+        Raises:
+            BadItem: logits are not finite.
+        """
         if self.decoding.beam > 1:
             return self._search(self.decoding.beam)
         return self._unroll(lambda logits: logits.argmax(dim=-1))
 
     def sample(self, generator: Generator | None = None) -> Codes:
-        """(b, length)."""
+        """Sequences (b, length), each token drawn from its probabilities.
+
+        Raises:
+            BadItem: logits are not finite.
+        """
 
         def choose(logits: Tensor) -> Codes:
             probabilities = (logits.float() / self.decoding.temperature).softmax(dim=-1)
@@ -95,16 +108,20 @@ class AutoregressiveCategorical:
     def log_factors(self, x: Codes) -> Tensor:
         """log p(x_t | x_<t, z) of each token, (b, t); 0 after the end. Conditional probabilities, unlike those of a
         `Factorized` likelihood, but they add up to `log_prob` in the same way."""
-        counted = before_padding(x)
+        counted = torch.ones_like(x, dtype=torch.bool) if self.end is None else before_padding(x)
         longest = max(1, int(counted.sum(dim=1).max()))
         true, mask = x[:, :longest], counted[:, :longest]
-        hidden = self.model.hidden(self.context, true[:, :-1])
         # Only for tokens that count: the output layer takes most of the time of a large vocabulary.
-        logits = self.model.logits(hidden[mask])
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        each = -F.cross_entropy(logits, true[mask], reduction="none")
+        hidden, true = self.model.hidden(self.context, true[:, :-1])[mask], true[mask]
+        at_once = len(hidden) if torch.is_grad_enabled() else AT_ONCE
+        parts = zip(hidden.split(at_once), true.split(at_once), strict=True)
+        each = torch.cat([log_probabilities(self.model.logits(states), tokens) for states, tokens in parts])
         factors = each.new_zeros(x.shape)
         return factors.masked_scatter(counted, each)
+
+    def _still(self, running: Tensor, chosen: Codes) -> Tensor:
+        """Which of the running sequences go on after a token."""
+        return running if self.end is None else running & (chosen != self.end)
 
     @torch.no_grad()
     def _unroll(self, choose: Callable[[Tensor], Codes]) -> Codes:
@@ -114,9 +131,9 @@ class AutoregressiveCategorical:
         running = torch.ones(batch, dtype=torch.bool, device=device)
         hidden, state = self.model.start(self.context)
         for position in range(self.length):
-            chosen = choose(self.model.logits(hidden))
+            chosen = choose(finite(self.model.logits(hidden)))
             tokens[:, position] = torch.where(running, chosen, END)
-            running = running & (chosen != END)
+            running = self._still(running, chosen)
             if position == self.length - 1 or not running.any():
                 break
             hidden, state = self.model.step(chosen, state)
@@ -132,7 +149,7 @@ class AutoregressiveCategorical:
         scores[:, 0] = 0  # all beams are equal at the start
         running = torch.ones(batch, width, dtype=torch.bool, device=device)
         for position in range(self.length):
-            log_p = self.model.logits(hidden).float().log_softmax(dim=-1).view(batch, width, -1)
+            log_p = finite(self.model.logits(hidden)).float().log_softmax(dim=-1).view(batch, width, -1)
             vocabulary = log_p.shape[2]
             ended = torch.full_like(log_p, -math.inf)
             ended[:, :, END] = 0  # a sequence that ended stays as it is
@@ -140,7 +157,7 @@ class AutoregressiveCategorical:
             scores, places = totals.flatten(1).topk(width, dim=1)
             parents, chosen = places // vocabulary, places % vocabulary
             tokens = tokens.gather(1, parents.unsqueeze(2).expand(-1, -1, self.length))
-            running = running.gather(1, parents) & (chosen != END)
+            running = self._still(running.gather(1, parents), chosen)
             tokens[:, :, position] = chosen
             if position == self.length - 1 or not running.any():
                 break
@@ -148,6 +165,27 @@ class AutoregressiveCategorical:
             state = tuple(each[rows] for each in state)
             hidden, state = self.model.step(chosen.flatten(), state)
         return tokens[:, 0]
+
+
+def log_probabilities(logits: Tensor, tokens: Codes) -> Tensor:
+    """log p of tokens (n,) given logits (n, vocabulary), in single precision or better."""
+    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return -F.cross_entropy(exact, tokens, reduction="none")
+
+
+def finite(logits: Tensor) -> Tensor:
+    """The logits themselves.
+
+    Raises:
+        BadItem: some are NaN or infinite, and no token can be chosen.
+    """
+    if not logits.isfinite().all():
+        raise BadItem(
+            "The VAE gives tokens probabilities that are not finite.",
+            "Expected finite logits.",
+            "Run it in fp32; if that does not help, its weights are damaged, or its training diverged.",
+        )
+    return logits
 
 
 def before_padding(x: Codes) -> Tensor:

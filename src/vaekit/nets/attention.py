@@ -1,7 +1,5 @@
 """Transformer blocks with learned positions: normalization first (Xiong et al. 2020, arXiv 2002.04745)."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,15 +21,17 @@ class Blocks(nn.Module):
         self.positions = nn.Embedding(length, width)
         nn.init.normal_(self.positions.weight, std=0.02)
         self.heads = heads
-        self.layers: Sequence[Block] = nn.ModuleList(  # type: ignore[assignment]  # torch does not type its members
-            Block(width, heads, dropout) for _ in range(layers)
-        )
+        self.layers = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
+
+    @property
+    def _blocks(self) -> list["Block"]:
+        return [block for block in self.layers if isinstance(block, Block)]
 
     def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
         """Attention to all positions, to those of a mask (b, 1, 1, t), or to earlier ones."""
         x = x + self.positions.weight[: x.shape[1]]
-        for block in self.layers:
+        for block in self._blocks:
             x = x + block.attended(block.norm1(x), mask, causal)
             x = x + block.changed(block.norm2(x))
         return self.norm(x)
@@ -49,7 +49,7 @@ class Blocks(nn.Module):
         position = cache.shape[4]
         h = (x + self.positions.weight[position]).unsqueeze(1)
         grown = []
-        for number, block in enumerate(self.layers):
+        for number, block in enumerate(self._blocks):
             q, k, v = block.projected(block.norm1(h))
             keys_values = torch.cat([cache[:, number], torch.stack([k, v], dim=1)], dim=3)
             grown.append(keys_values)

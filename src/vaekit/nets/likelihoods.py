@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,6 @@ from vaekit.distributions import (
     SignedBernoulli,
 )
 from vaekit.nets.part_protocols import NetPart, data_shape
-from vaekit.nets.sequence import NextToken, SequenceConfig
 
 LOG_SCALE_RANGE = (-7.0, 7.0)
 """The range of learned log-scales: without a minimum, a constant value would be worth any number of nats (arXiv
@@ -123,9 +122,17 @@ class LogisticMixturePart:
         return partial(DiscretizedLogisticMixture.from_parameters, components=self.components, scale=self.scale)
 
 
+@runtime_checkable
+class TokenNet(Protocol):
+    """A net whose decoder outputs contexts for the generation of tokens."""
+
+    def token_head(self, word_dropout: float, dropout: float, bag: bool) -> Callable[[Tensor], Likelihood]:
+        """The likelihood head; see `TokensPart`."""
+
+
 @dataclass(frozen=True)
 class TokensPart:
-    """An autoregressive distribution of tokens, given the latent; for sequence nets."""
+    """An autoregressive distribution of tokens, given the latent; for nets of tokens."""
 
     word_dropout: float = 0.3
     """The probability of hiding a previous token in training (arXiv 1511.06349, section 3.1)."""
@@ -140,10 +147,10 @@ class TokensPart:
         if not (0 <= self.word_dropout <= 1 and 0 <= self.dropout < 1):
             raise ValueError("word_dropout must be between 0 and 1, and dropout below 1")
 
-    def head(self, net: NetPart) -> NextToken:
-        if not isinstance(net, SequenceConfig):
-            raise ValueError(f"a likelihood of tokens requires a sequence net, not {net.kind}")
-        return NextToken(net, self.word_dropout, self.dropout, self.bag)
+    def head(self, net: NetPart) -> Callable[[Tensor], Likelihood]:
+        if not isinstance(net, TokenNet):
+            raise ValueError(f'a likelihood of tokens requires the net "tokens", not "{net.kind}"')
+        return net.token_head(self.word_dropout, self.dropout, self.bag)
 
 
 class Scaled(nn.Module):

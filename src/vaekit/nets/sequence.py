@@ -43,7 +43,7 @@ class SequenceConfig:
     """"gru" in both directions, "transformer", or "none": latents do not depend on data, as in a language model."""
     decoder: str = "gru"
     """"gru", "lstm" or "transformer"."""
-    kind: str = field(default="sequence", init=False)
+    kind: str = field(default="tokens", init=False)
     data_shape: ClassVar[None] = None
     """None: items are tokens."""
 
@@ -80,6 +80,10 @@ class SequenceConfig:
     def build(self, moments: int, outputs: int) -> tuple[nn.Module, "Decoder"]:
         """Encoder and decoder, with `moments` encoder outputs per latent value and `outputs` contexts."""
         return ENCODERS[self.encoder](self, moments), Decoder(self, outputs)
+
+    def token_head(self, word_dropout: float, dropout: float, bag: bool) -> "NextToken":
+        """The likelihood head."""
+        return NextToken(self, word_dropout, dropout, bag)
 
 
 class RecurrentEncoder(nn.Module):
@@ -122,16 +126,16 @@ class TransformerEncoder(nn.Module):
 
 
 class NoEncoder(nn.Module):
-    """Moments (b, m z) of zeros, whatever the tokens (b, t) are: with a posterior without noise ("point"), the decoder
-    is a language model."""
+    """Moments (b, m z) that are learned and the same for all tokens (b, t): with a posterior without noise ("point"),
+    the decoder is a language model."""
 
     def __init__(self, config: SequenceConfig, moments: int) -> None:
         super().__init__()
         self.config = config
-        self.outputs = moments * config.latent_channels
+        self.moments = nn.Parameter(torch.zeros(moments * config.latent_channels))
 
     def forward(self, x: Codes) -> Tensor:
-        return torch.zeros(len(x), self.outputs, device=x.device)
+        return self.moments.expand(len(x), -1)
 
 
 ENCODERS: dict[str, type[nn.Module]] = {

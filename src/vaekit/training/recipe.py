@@ -230,8 +230,8 @@ def table_or_empty(value: Any) -> Mapping[str, Any]:
 def merged(defaults: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
     """A table with defaults, merged recursively.
 
-    >>> merged({"net": {"length": 9, "width": 8}}, {"net": {"kind": "sequence", "width": 4}})
-    {'net': {'kind': 'sequence', 'width': 4, 'length': 9}}
+    >>> merged({"net": {"length": 9, "width": 8}}, {"net": {"kind": "tokens", "width": 4}})
+    {'net': {'kind': 'tokens', 'width': 4, 'length': 9}}
     """
     both = {name: merged(defaults[name], table[name]) for name in table if is_table_in(defaults, table, name)}
     return {**table, **{name: value for name, value in defaults.items() if name not in table}, **both}

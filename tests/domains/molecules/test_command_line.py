@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from refusals import refuses
 
 from vaekit.cli import app
 from vaekit.domains.molecules import sample_quality
 from vaekit.domains.molecules.chemistry import canonical, read_smiles
 from vaekit.domains.tables.domain import TABLES
 from vaekit.domains.tables.schema import TableSchema
-from vaekit.errors import BadPlan
+from vaekit.errors import BadPlan, MissingPackage
 from vaekit.tasks.sample_evaluation import SampleEvaluationOptions, comparison_of
 
 CHAINS = [
@@ -100,6 +101,14 @@ def test_samples_of_other_domains_are_not_evaluated(data: Path) -> None:
     for options in (SampleEvaluationOptions(10), SampleEvaluationOptions(trained_on=data)):
         with pytest.raises(BadPlan):
             comparison_of(TABLES, data, TableSchema(()), options)
+
+
+@pytest.mark.parametrize("package", ["rdkit", "selfies"])
+def test_a_missing_package_is_named_once(run: Path, data: Path, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    for verb in (("score", data, "--vae", run), ("train", "molecules", "--data", data, "--out", run / "other")):
+        with refuses(MissingPackage, package, "pip install 'vaekit[molecules]'"):
+            call(*verb)
 
 
 def test_the_help_page_imports_no_chemistry() -> None:

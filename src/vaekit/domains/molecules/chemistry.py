@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import RLock
 from types import ModuleType
 from typing import Any
 
@@ -14,10 +15,13 @@ ALL, LARGEST = "all", "largest"
 """Which fragments of a salt or a mixture are kept."""
 MOST_CHARACTERS = 5000
 """Of SMILES."""
+PURPOSE = "read and draw molecules"
 BLOCK_END = "M  END"
 """The line that ends the structure in a block of an SD file."""
 LARGE_ISOTOPE = re.compile(r"\[\d{4,}")
 """A mass number that RDKit would change."""
+ONE_AT_A_TIME = RLock()
+"""RDKit's logs are those of the process: a thread must not enable them while another one relies on their silence."""
 SHOWN = 80
 """Characters of SMILES in messages."""
 
@@ -47,20 +51,22 @@ def rdkit(module: str = "Chem") -> ModuleType:
     Raises:
         MissingPackage: RDKit is not installed.
     """
-    return require(f"rdkit.{module}", "read and draw molecules", "molecules")
+    require("rdkit", PURPOSE, "molecules")
+    return require(f"rdkit.{module}", PURPOSE, "molecules")
 
 
 @contextmanager
 def without_log() -> Iterator[None]:
     """Keep RDKit from printing; its errors become ValueErrors."""
-    block = rdkit("rdBase").BlockLogs()
-    try:
-        yield
-    except (RuntimeError, ValueError, TypeError, KeyError, OverflowError) as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise ValueError(lines[0] if lines else "RDKit cannot read it") from error
-    finally:
-        del block
+    with ONE_AT_A_TIME:
+        block = rdkit("rdBase").BlockLogs()
+        try:
+            yield
+        except (RuntimeError, ValueError, TypeError, KeyError, OverflowError) as error:
+            lines = [line for line in str(error).splitlines() if line.strip()]
+            raise ValueError(lines[0] if lines else "RDKit cannot read it") from error
+        finally:
+            del block
 
 
 def read_smiles(text: str) -> Any:

@@ -18,6 +18,8 @@ from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.domains.domain import LoadedItems, Schema
 from vaekit.domains.in_memory import InMemoryDomain, loaded_items
 from vaekit.domains.item_functions import ItemSimilarity
+from vaekit.domains.molecules.chemistry import rdkit
+from vaekit.domains.molecules.codecs import selfies
 from vaekit.domains.molecules.drawings import captions, image, write_drawing
 from vaekit.domains.molecules.measures import molecule_errors
 from vaekit.domains.molecules.properties import PROPERTIES
@@ -104,6 +106,9 @@ class Molecules(InMemoryDomain):
         return store
 
     def read_schema(self, plain: Mapping[str, Any]) -> MoleculeSchema:
+        """Also checks once that the packages are there, instead of with each molecule."""
+        rdkit()
+        selfies()
         return schema_from(plain)
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:

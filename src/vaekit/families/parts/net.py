@@ -24,6 +24,7 @@ from vaekit.families.parts.code_parts import CosineVQPart, FSQPart, GumbelPart, 
 from vaekit.families.parts.kl_net import KLNet
 from vaekit.geometry import Geometry
 from vaekit.nets.column_likelihoods import ColumnsPart
+from vaekit.nets.first_sequence import FirstSequenceConfig
 from vaekit.nets.likelihoods import (
     BernoulliPart,
     LaplacePart,
@@ -86,7 +87,8 @@ NETS: dict[str, type[Any]] = {
     "rows": RowsConfig,
     "residual": ResidualConfig,
     "kl": KLNet,
-    "sequence": SequenceConfig,
+    "sequence": FirstSequenceConfig,
+    "tokens": SequenceConfig,
 }
 POSTERIORS: dict[str, type[Any]] = {
     "gaussian": GaussianPart,
