@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from planted_rows import save_planted
 from safetensors.torch import save_file
 from skimage import data
 from torch import Tensor
@@ -165,3 +166,15 @@ def test_latent_space_prints_reconstruction_and_latent_space(tmp_path: Path) -> 
     tables = printed.split("\n\n")
     assert "| PSNR, dB |" in tables[0] and "| PPL (alex, lerp) |" in tables[1]
     assert "3 images" in tables[2]
+
+
+def test_optimise_items_prints_a_row_for_each_method(tmp_path: Path) -> None:
+    vae, table = save_planted(tmp_path / "vae.safetensors"), tmp_path / "rows.csv"
+    table.write_text("height,width,ripe\n12,0.5,yes\n8,0,no\n10,0,no\n")
+    options = ["--property", "height", "--density", "0", "--within", "1", "--count", "2", "--steps", "30"]
+    printed = run(
+        "optimise_items.py", table, "--vae", vae, *options, "--method", "gradient", "cma-es", "--out", tmp_path
+    )
+    rows = [re.split(r" {2,}", line) for line in printed.splitlines()]
+    assert [row[0] for row in rows] == ["method", "gradient", "cma-es"]
+    assert all(float(row[6]) == pytest.approx(2, abs=0.05) and row[8] == "-" for row in rows[1:])

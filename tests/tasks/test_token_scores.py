@@ -8,10 +8,9 @@ import pytest
 import torch
 from planted_tokens import SURE, planted_tokens
 
-from vaekit.anomaly import scores
 from vaekit.anomaly.scores import Scorer
 from vaekit.checkpoints.save import save
-from vaekit.distributions import Likelihood
+from vaekit.distributions import sequences
 from vaekit.domains.text.schema import TextSchema
 from vaekit.families import assemble, family_with
 from vaekit.families.parts.net import GaussianPart, PartsConfig
@@ -21,7 +20,7 @@ from vaekit.tasks.explain import ExplainOptions, explain
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
 from vaekit.tasks.score import ScoreOptions, score
-from vaekit.tasks.scorer import outputs_of, scorer_of
+from vaekit.tasks.scorer import scorer_of
 from vaekit.vae import Origin
 
 LINES = ["ab", "abcabcabcab", "ccc", "a", "bca"]
@@ -67,27 +66,9 @@ def test_scores_depend_on_nothing_else(path: Path, tmp_path: Path, monkeypatch: 
     every = scored(model, tmp_path, LINES)
     assert [scored(model, tmp_path, [line])[0] for line in LINES] == every
     assert scored(model, tmp_path, LINES[::-1])[::-1] == every
-    monkeypatch.setattr(scores, "MOST_OUTPUTS", 1)
+    monkeypatch.setattr(sequences, "AT_ONCE", 1)
     monkeypatch.setattr("vaekit.runtime.draws.CHUNK_VALUES", 1)
     assert scored(model, tmp_path, LINES) == every
-
-
-def test_the_vocabulary_counts_in_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = opened(path)
-    assert outputs_of(model) == 5
-    scorer = scorer_of(model, 4)
-    sizes = []
-    run = scorer.halves.likelihood
-
-    def counted(_: object, z: torch.Tensor, x: torch.Tensor) -> Likelihood:
-        sizes.append(len(z))
-        return run(z, x)
-
-    monkeypatch.setattr(type(scorer.halves), "likelihood", counted)
-    monkeypatch.setattr(scores, "MOST_OUTPUTS", 2 * 5 * 12)
-    monkeypatch.setattr("vaekit.runtime.draws.CHUNK_VALUES", 2 * 2 * 5 * 12)
-    scorer.evidence(torch.zeros(4, 12, dtype=torch.long))
-    assert sizes == [4, 4, 4, 4]  # two latents of two items
 
 
 def test_a_reference_and_all_scores(path: Path, tmp_path: Path) -> None:

@@ -39,8 +39,6 @@ DRAWS = 64
 ROWS = 256
 """Rows that are computed together: with 64 latents each, twice as fast on a CPU as 4,096 rows, whose activations leave
 its cache."""
-MOST_OUTPUTS = 2**24
-"""Values that the decoder computes for one latent of each of the items that are computed together."""
 
 
 @runtime_checkable
@@ -89,13 +87,11 @@ class Scorer:
     together: int = 1
     """Images that are computed together. With more than one, scores depend on the others, by rounding, and small images
     take a fraction of the time."""
-    outputs: int = 1
-    """Values that the decoder computes for each element of an item: for tokens, the size of the vocabulary."""
 
     @torch.no_grad()
     def latents(self, x: Tensor) -> Tensor:
         """The means of the posteriors of items (b, ...), flattened: (b, d)."""
-        return torch.cat([flat_mean(self.halves.encode(part)) for part in self._parts(x)])
+        return torch.cat([flat_mean(self.halves.encode(part)) for part in parts_of(self.prepared(x), self.together)])
 
     @torch.no_grad()
     def evidence(self, x: Tensor, factors: bool = False) -> Evidence:
@@ -109,7 +105,7 @@ class Scorer:
             HalfMissing: the VAE lacks a half.
             BadItem: it does not take these items.
         """
-        every = [self._evidence(part, factors) for part in self._parts(x)]
+        every = [self._evidence(part, factors) for part in parts_of(self.prepared(x), self.together)]
         if len(every) == 1:
             return every[0]
         found = [each.factors for each in every if each.factors is not None]
@@ -122,11 +118,6 @@ class Scorer:
     def prepared(self, x: Tensor) -> Tensor:
         """Items on the device and in the precision of the scores."""
         return x.to(self.device, self.dtype if x.is_floating_point() else x.dtype)
-
-    def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Items that are computed together, prepared; see `parts_of`."""
-        rows = max(1, min(ROWS, MOST_OUTPUTS // (self.outputs * max(1, x[:1].numel()))))
-        return parts_of(self.prepared(x), self.together, rows)
 
     def _evidence(self, x: Tensor, factors: bool) -> Evidence:
         posterior = self.halves.encode(x)
@@ -159,7 +150,7 @@ class Scorer:
         mean, std = posterior.mean, posterior.std
         shape = mean.shape[1:]
         constant = sum_items(posterior.log_variance + math.log(2 * math.pi))
-        together = draws_per_call(self.draws, x, self.outputs)
+        together = draws_per_call(self.draws, x)
         for noise in normal_draws(self.draws, shape.numel(), self.seed).split(together):
             z = mean + std * noise.to(mean).view(-1, 1, *shape)
             yield z.flatten(0, 1), -0.5 * (noise.square().sum(dim=1, keepdim=True).to(mean) + constant)

@@ -8,16 +8,15 @@ CHUNK_VALUES = 2**21
 """The number of data values per call of the decoder on a CPU."""
 
 
-def draws_per_call(k: int, x: Tensor, outputs: int = 1) -> int:
+def draws_per_call(k: int, x: Tensor) -> int:
     """The number of samples per item of a batch x (b, ...) for each call of the decoder, in chunks of similar size.
-    For each value of x, the decoder computes a number `outputs` of them.
 
     A CPU is fastest when the activations fit into its cache: 50 samples for each of 100 digits of 28x28 take 1.2 times
     as long in one call as in two. An accelerator takes all samples at once.
     """
     if x.device.type != "cpu":
         return k
-    chunks = math.ceil(k * x.numel() * outputs / CHUNK_VALUES)
+    chunks = math.ceil(k * x.numel() / CHUNK_VALUES)
     return math.ceil(k / min(k, max(1, chunks)))
 
 

@@ -17,7 +17,7 @@ from vaekit.tasks.latent_walk import CMA_ES, GRADIENT, Surroundings, WalkEnd
 
 BOTH = f"{GRADIENT}, then {CMA_ES}"
 """The method of some steps of the one, and the others of the other."""
-CLIMB = 4
+CLIMB = 8
 """Of the steps of both methods, one in this number goes along the gradient."""
 STEP_LENGTHS = (0.3, 0.6, 1.0)
 """The typical lengths of the first steps of each run of CMA-ES, relative to the radius."""

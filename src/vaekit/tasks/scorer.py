@@ -28,15 +28,9 @@ def scorer_of(model: OpenModel, draws: int = DRAWS, seed: int = 0) -> Scorer:
     if engine.geometry.axes or device.type == "mps":  # which has no double precision
         with torch.no_grad():
             return Scorer(EngineRunner(engine), engine.vae.prior, draws, seed, device)
-    vae, outputs = in_double(engine.vae, device), outputs_of(model)
+    vae = in_double(engine.vae, device)
     with torch.no_grad():
-        return Scorer(DirectRunner(vae), vae.prior, draws, seed, device, torch.float64, outputs=outputs)
-
-
-def outputs_of(model: OpenModel) -> int:
-    """Values that the decoder computes for each element of an item: the size of the vocabulary of tokens, else 1."""
-    net = model.schema.vae_settings().get("net", {})
-    return 1 if model.schema.example().is_floating_point() else int(net.get("vocabulary", 1))
+        return Scorer(DirectRunner(vae), vae.prior, draws, seed, device, torch.float64)
 
 
 def usable_places(batch: ItemBatch) -> list[int]:
