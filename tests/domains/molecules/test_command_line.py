@@ -76,6 +76,8 @@ def test_paths_indexes_and_latents(run: Path, data: Path, tmp_path: Path) -> Non
     (tmp_path / "ends.smi").write_text("CCOC\nCCCCNCC\n")
     call("interpolate", tmp_path / "ends.smi", "--vae", run, "--out", tmp_path / "path", "--steps", 3)
     assert len((tmp_path / "path" / "interpolation.smi").read_text().splitlines()) == 5
+    call("traverse", tmp_path / "ends.smi", "--vae", run, "--out", tmp_path / "axes")
+    assert len(list((tmp_path / "axes").glob("*.smi"))) > 1 and (tmp_path / "axes" / "traversal.svg").is_file()
     call("encode", tmp_path / "ends.smi", "--vae", run, "--out", tmp_path)
     call("decode", tmp_path / "ends.latent.safetensors", "--vae", run, "--out", tmp_path / "decoded")
     assert len((tmp_path / "decoded" / "ends.smi").read_text().splitlines()) == 2
