@@ -48,6 +48,22 @@ def _matches(accuracy: str, exact: str, vae_pass: VAEPass) -> Mapping[str, Tenso
     return {accuracy: hits / count, exact: (hits == count).to(torch.float32)}
 
 
+def sequence_measures(
+    vae: VAE,
+    measured: tuple[Measures, dict[str, str]],
+    item: str,
+    tokenization: str,
+    count_words: CountWords | None = None,
+) -> tuple[Measures, dict[str, str]]:
+    """Measures of any VAE, see `Domain.measures`, for padded sequences; see `of_tokens`. The NLL of a language model is
+    exact."""
+    measures, missing = measured
+    if is_language_model(vae):
+        measures = Measures((*measures.items, exact_nll(item)), measures.pooled)
+        missing = {name: reason for name, reason in missing.items() if name != NLL}
+    return of_tokens(measures, item, tokenization, count_words), missing
+
+
 def of_tokens(measures: Measures, item: str, tokenization: str, count_words: CountWords | None = None) -> Measures:
     """Measures of latents for padded sequences: without quantities per dimension, and with the NLL, where it is among
     them, for each token and for each word.

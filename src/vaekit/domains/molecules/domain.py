@@ -15,7 +15,7 @@ from vaekit.atomic import atomic_file
 from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Dataset, Record, Row, Splits
 from vaekit.datasets.skip_log import SkipLog, silent
-from vaekit.domains.domain import LoadedItems, Schema
+from vaekit.domains.domain import LoadedItems, MeasureOptions, Schema
 from vaekit.domains.in_memory import InMemoryDomain, loaded_items
 from vaekit.domains.item_functions import ItemSimilarity
 from vaekit.domains.molecules.chemistry import rdkit
@@ -31,9 +31,12 @@ from vaekit.domains.molecules.similarity import tanimoto
 from vaekit.domains.molecules.token_store import TokenStore, convert_all, token_store
 from vaekit.domains.molecules.training_data import fit, source_of
 from vaekit.domains.sample_quality import CompareSamples
+from vaekit.domains.token_measures import sequence_measures
 from vaekit.errors import BadItem, NotFound, NoTrainingData
+from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure
 from vaekit.training.data import TrainingData, describe_data
+from vaekit.vae import VAE
 
 INVALID_LINE = "\tinvalid"
 """The line of an invalid molecule: empty SMILES and a name, which RDKit and Open Babel read as an empty molecule."""
@@ -129,6 +132,13 @@ class Molecules(InMemoryDomain):
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
         assert isinstance(schema, MoleculeSchema)
         return molecule_errors(schema)
+
+    def measures(
+        self, vae: VAE, schema: Schema, options: MeasureOptions, device: torch.device
+    ) -> tuple[Measures, dict[str, str]]:
+        assert isinstance(schema, MoleculeSchema)
+        symbols = f"{len(schema.tokens):,} symbols of {schema.codec.upper()}"
+        return sequence_measures(vae, super().measures(vae, schema, options, device), self.item, symbols)
 
     def write(self, items: Sequence[str], path: Path, schema: Schema) -> None:
         """One canonical SMILES a line; an invalid molecule is an empty one named `invalid`. Beside it, with the ending

@@ -21,7 +21,7 @@ from vaekit.domains.text.measures import bleu_of, tokenization, word_counts
 from vaekit.domains.text.schema import KINDS, TextSchema, schema_from, text_of
 from vaekit.domains.text.similarity import WORDS_KEPT
 from vaekit.domains.text.units import BPE, CHARACTERS
-from vaekit.domains.token_measures import NLL, exact_nll, is_language_model, of_tokens, token_errors
+from vaekit.domains.token_measures import sequence_measures, token_errors
 from vaekit.domains.token_source import token_training_data
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure
@@ -96,11 +96,8 @@ class Text(InMemoryDomain):
         self, vae: VAE, schema: Schema, options: MeasureOptions, device: torch.device
     ) -> tuple[Measures, dict[str, str]]:
         assert isinstance(schema, TextSchema)
-        every, missing = super().measures(vae, schema, options, device)
-        if is_language_model(vae):
-            every = Measures((*every.items, exact_nll(self.item)), every.pooled)
-            missing = {name: reason for name, reason in missing.items() if name != NLL}
-        every = of_tokens(every, self.item, tokenization(schema), partial(word_counts, schema))
+        measured = super().measures(vae, schema, options, device)
+        every, missing = sequence_measures(vae, measured, self.item, tokenization(schema), partial(word_counts, schema))
         return Measures(every.items, (*every.pooled, bleu_of(schema))), missing
 
     def write(self, items: Sequence[str], path: Path, schema: Schema) -> None:
