@@ -15,8 +15,9 @@ pytest.importorskip("selfies", reason="molecules need selfies")
 from vaekit.domains.molecules.chemistry import canonical, read_smiles
 from vaekit.domains.molecules.properties import PROPERTIES
 from vaekit.domains.molecules.similarity import tanimoto
-from vaekit.errors import NotFound
+from vaekit.errors import BadItem, NotFound
 from vaekit.tasks.explain import explain
+from vaekit.tasks.given import given_files
 from vaekit.tasks.index import index
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.optimise import optimise
@@ -61,6 +62,16 @@ def test_the_best_similar_molecule_is_found(
         assert item.after == pytest.approx(sign * max(sign * value for value in measure(similar)))
         assert measure([line]) == [item.after] and tanimoto([start], [line]) == [item.similarity]
         assert (item.original, item.result) == (canonical(read_smiles(start)), line)
+
+
+@pytest.mark.parametrize(
+    "texts", [["CCN", "C\nN"], ["# C", "CCN"], ["smiles", "CCN"], ["smiles"], ["CCN", "CC\rN"], ["# C"]]
+)
+def test_texts_that_are_not_one_molecule_each_are_refused(model: OpenModel, tmp_path: Path, texts: list[str]) -> None:
+    with refuses(BadItem, str(len(texts))):
+        given_files(model, texts, tmp_path)
+    (path,) = given_files(model, ["CCN", "xx yy", "CC |x|"], tmp_path)  # invalid ones are refused when they are read
+    assert path.read_text().splitlines() == ["CCN", "xx yy", "CC |x|"]
 
 
 def test_properties_that_do_not_exist_are_refused(model: OpenModel, leads: Path, tmp_path: Path) -> None:

@@ -113,10 +113,11 @@ class Molecules(InMemoryDomain):
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         """Empty SMILES are in the places of molecules that cannot be read."""
-        dataset = self.open(path, SkipLog()).train
+        said: list[str] = []
+        dataset = self.open(path, SkipLog(say=said.append)).train
         loaded = loaded_items(path, dataset, schema, partial(self.original, schema=schema))
         skipped = [place for place in range(len(dataset)) if dataset.key(place) in loaded.skipped]
-        return replace(loaded, unusable=dict.fromkeys(skipped, ""))
+        return replace(loaded, unusable=dict.fromkeys(skipped, ""), notes={path.name: said} if said else {})
 
     def is_valid(self, item: str) -> bool:
         return bool(item)
