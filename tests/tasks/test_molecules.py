@@ -105,6 +105,9 @@ def test_analogues_have_their_tanimoto(model: OpenModel, leads: Path, tmp_path: 
     index(model, data, tmp_path / "index")
     found = search(model, str(leads), tmp_path / "index", SearchOptions(k=3), tmp_path / "out")
     assert found.measure == "Tanimoto" and "Tanimoto" in (tmp_path / "out" / "search.html").read_text()
+    for text in ("", " ", "missing.smi", "# C", "smiles", "CCN\nCCO"):
+        with pytest.raises((BadItem, NotFound)):
+            search(model, text, tmp_path / "index", SearchOptions(k=3))
     for neighbor in found.neighbors:
         smiles = EVERY[int(neighbor.item.rpartition(":")[2]) - 1]
         assert [neighbor.item_similarity] == tanimoto([STARTS[0]], [smiles])

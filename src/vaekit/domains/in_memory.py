@@ -177,8 +177,15 @@ class InMemoryDomain(ABC):
             ) from error
 
     def check_fit(self, schema: Schema, recipe: Recipe) -> None:
-        """Nothing can be checked before an item is run."""
-        del schema, recipe
+        """Check that the recipe does not override what follows from the data, such as the size of the vocabulary."""
+        try:
+            check_config(schema, recipe.config())
+        except ValueError as error:
+            raise BadRecipe(
+                f"The VAE of the recipe {recipe.name} does not fit the data: {printable(str(error), 200)}.",
+                "These keys follow from the data.",
+                "Leave them out of [vae].",
+            ) from error
 
     def training_data(
         self, table: Mapping[str, Any], splits: Splits, schema: Schema, seed: int, log: SkipLog

@@ -9,6 +9,7 @@ from small_text import SENTENCES, save_text_vae
 
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.find import domain_named
+from vaekit.domains.recipes import recipe
 from vaekit.domains.text.domain import TEXT, write_lines
 from vaekit.domains.token_source import Tokens
 from vaekit.errors import BadItem, BadRecipe, NoTrainingData
@@ -70,6 +71,14 @@ def test_sentences_that_cannot_be_used_stay_in_their_places(model: OpenModel, tm
     assert all(fact in note for fact in ("s.txt:3", "s.txt:4", "s.txt:5", "3 of 5"))
     pairs = (out / "s.side-by-side.txt").read_text().splitlines()
     assert [pair.split("\t")[0] for pair in pairs] == ["A cat runs.", "It is late."]
+
+
+@pytest.mark.parametrize("key", ["vocabulary", "length"])
+def test_a_recipe_cannot_override_what_follows_from_the_data(model: OpenModel, key: str) -> None:
+    follows = model.schema.vae_settings()
+    model.domain.check_fit(model.schema, recipe("text").with_defaults(follows))
+    with refuses(BadRecipe, f"net.{key}", "5"):
+        model.domain.check_fit(model.schema, recipe("text", [f"vae.net.{key}=5"]).with_defaults(follows))
 
 
 def test_how_a_file_was_read_is_a_note(model: OpenModel, tmp_path: Path) -> None:
