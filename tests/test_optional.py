@@ -27,3 +27,12 @@ def test_a_package_that_misses_something_itself(tmp_path: Path, monkeypatch: pyt
     monkeypatch.syspath_prepend(tmp_path)
     with refuses(MissingPackage, "half_installed_here", "nobody_wrote_this"):
         require("half_installed_here", "do a thing", "thing")
+
+
+@pytest.mark.parametrize("error", ["OSError('a bad library')", "AttributeError('_ARRAY_API')", "ImportError('libc')"])
+def test_a_broken_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+    monkeypatch.delitem(sys.modules, "broken_here", raising=False)
+    (tmp_path / "broken_here.py").write_text(f"raise {error}")
+    monkeypatch.syspath_prepend(tmp_path)
+    with refuses(MissingPackage, "broken_here", error.split("'")[1]):
+        require("broken_here", "do a thing", "thing")

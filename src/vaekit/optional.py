@@ -19,7 +19,8 @@ def require(package: str, purpose: str, extra: str) -> ModuleType:
     """
     try:
         return importlib.import_module(package)
-    except ImportError as error:
-        missing = error.name is not None and error.name.split(".")[0] == package.split(".")[0]
+    except Exception as error:  # broken packages raise those of any kind
+        name = error.name if isinstance(error, ImportError) else None
+        missing = name is not None and name.split(".")[0] == package.split(".")[0]
         found = f"The package {package} is not installed." if missing else f"{package} cannot be imported: {error}."
         raise MissingPackage(found, f"It is needed to {purpose}.", f"Run: pip install 'vaekit[{extra}]'") from error

@@ -79,6 +79,15 @@ def test_a_lone_carriage_return_ends_no_line(tmp_path: Path) -> None:
     assert found.read(0).text == "a\rb" and found.read(2).text == "d"
 
 
+@pytest.mark.parametrize("many", [1, 300_000])  # in one block, and in several
+def test_carriage_returns_end_lines_where_nothing_else_does(tmp_path: Path, many: int) -> None:
+    (tmp_path / "t.txt").write_bytes(b"a\r\rb \r" * many + b"c")
+    found = lines_of(tmp_path / "t.txt")
+    assert len(found) == 2 * many + 1
+    assert [found.read(item).text for item in (0, 1, 2 * many)] == ["a", "b", "c"]
+    assert [found.key(item) for item in (0, 1, 2 * many)] == ["t.txt:1", "t.txt:3", f"t.txt:{3 * many + 1}"]
+
+
 def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.txt.gz").write_bytes(gzip.compress(b"one\n" * 1000)[:-20])
     with refuses(NoTrainingData, "t.txt.gz"):

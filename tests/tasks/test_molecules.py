@@ -15,8 +15,9 @@ pytest.importorskip("selfies", reason="molecules need selfies")
 from vaekit.domains.molecules.chemistry import canonical, read_smiles
 from vaekit.domains.molecules.properties import PROPERTIES
 from vaekit.domains.molecules.similarity import tanimoto
-from vaekit.errors import NotFound
+from vaekit.errors import BadItem, NotFound
 from vaekit.tasks.explain import explain
+from vaekit.tasks.given import given_files
 from vaekit.tasks.index import index
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.optimise import optimise
@@ -63,6 +64,16 @@ def test_the_best_similar_molecule_is_found(
         assert (item.original, item.result) == (canonical(read_smiles(start)), line)
 
 
+@pytest.mark.parametrize(
+    "texts", [["CCN", "C\nN"], ["# C", "CCN"], ["smiles", "CCN"], ["smiles"], ["CCN", "CC\rN"], ["# C"]]
+)
+def test_texts_that_are_not_one_molecule_each_are_refused(model: OpenModel, tmp_path: Path, texts: list[str]) -> None:
+    with refuses(BadItem, str(len(texts))):
+        given_files(model, texts, tmp_path)
+    (path,) = given_files(model, ["CCN", "xx yy", "CC |x|"], tmp_path)  # invalid ones are refused when they are read
+    assert path.read_text().splitlines() == ["CCN", "xx yy", "CC |x|"]
+
+
 def test_properties_that_do_not_exist_are_refused(model: OpenModel, leads: Path, tmp_path: Path) -> None:
     with refuses(NotFound, "QED"):
         optimise(model, [leads], tmp_path / "out", OptimiseOptions("QDE"))
@@ -94,6 +105,9 @@ def test_analogues_have_their_tanimoto(model: OpenModel, leads: Path, tmp_path: 
     index(model, data, tmp_path / "index")
     found = search(model, str(leads), tmp_path / "index", SearchOptions(k=3), tmp_path / "out")
     assert found.measure == "Tanimoto" and "Tanimoto" in (tmp_path / "out" / "search.html").read_text()
+    for text in ("", " ", "missing.smi", "# C", "smiles", "CCN\nCCO"):
+        with pytest.raises((BadItem, NotFound)):
+            search(model, text, tmp_path / "index", SearchOptions(k=3))
     for neighbor in found.neighbors:
         smiles = EVERY[int(neighbor.item.rpartition(":")[2]) - 1]
         assert [neighbor.item_similarity] == tanimoto([STARTS[0]], [smiles])

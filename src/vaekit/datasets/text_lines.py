@@ -79,14 +79,19 @@ def gather_lines(root: Path, files: Sequence[Listed], title: str, wanted: Record
 
 
 def numbered_lines(blocks: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """The number of each line, from 1, and its text without leading and trailing whitespace."""
+    """The number of each line, from 1, and its text without leading and trailing whitespace.
+
+    Lines end with LF or CR LF, and with CR alone only where a file has no LF: elsewhere it is a stray character.
+    """
     number, rest = 0, ""
     for block in blocks:
         *lines, rest = (rest + block).split("\n")
         for line in lines:
             number += 1
             yield number, line.strip()
-    yield number + 1, rest.strip()
+    for last in [rest] if number else rest.split("\r"):
+        number += 1
+        yield number, last.strip()
 
 
 def open_lines(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:

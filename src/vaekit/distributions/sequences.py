@@ -95,8 +95,12 @@ class AutoregressiveCategorical:
             BadItem: logits are not finite.
         """
 
+        temperature = max(self.decoding.temperature, torch.finfo(torch.float32).tiny)
+
         def choose(logits: Tensor) -> Codes:
-            probabilities = (logits.float() / self.decoding.temperature).softmax(dim=-1)
+            logits = logits.float()
+            below = logits - logits.amax(dim=-1, keepdim=True)  # divided by little, the largest one stays finite
+            probabilities = (below / temperature).softmax(dim=-1)
             return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
 
         return self._unroll(choose)

@@ -77,7 +77,7 @@ class LoadedItems:
     unusable: Mapping[int, Any] = field(default_factory=dict)
     """Skipped items as the file has them, by position among these and the originals, where the domain keeps them."""
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Item name -> how the item was changed, for the user."""
+    """Name of an item or a file -> how it was read or changed, for the user."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -177,8 +177,15 @@ class InMemoryDomain(ABC):
             ) from error
 
     def check_fit(self, schema: Schema, recipe: Recipe) -> None:
-        """Nothing can be checked before an item is run."""
-        del schema, recipe
+        """Check that the recipe does not override what follows from the data, such as the size of the vocabulary."""
+        try:
+            check_config(schema, recipe.config())
+        except ValueError as error:
+            raise BadRecipe(
+                f"The VAE of the recipe {recipe.name} does not fit the data: {printable(str(error), 200)}.",
+                "These keys follow from the data.",
+                "Leave them out of [vae].",
+            ) from error
 
     def training_data(
         self, table: Mapping[str, Any], splits: Splits, schema: Schema, seed: int, log: SkipLog
@@ -229,12 +236,16 @@ class InMemoryDomain(ABC):
         return None
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
-        return loaded_items(path, self.open(path, SkipLog()).train, schema, partial(self.original, schema=schema))
+        said: list[str] = []
+        dataset = self.open(path, SkipLog(say=said.append)).train
+        loaded = loaded_items(path, dataset, schema, partial(self.original, schema=schema))
+        return replace(loaded, notes={path.name: said} if said else {})
 
     def read_all(
         self, paths: Sequence[Path], schema: Schema, geometry: Geometry, limit: int | None = None
     ) -> LoadedItems:
-        opened = {path: self.open(path, SkipLog()).train for path in paths}
+        said: dict[str, list[str]] = {path.name: [] for path in paths}
+        opened = {path: self.open(path, SkipLog(say=said[path.name].append)).train for path in paths}
         files = [
             loaded_items(path, dataset, schema, partial(self.original, schema=schema), limit)
             for path, dataset in opened.items()
@@ -246,7 +257,7 @@ class InMemoryDomain(ABC):
             )
         names = [name for file in files for name in file.names]
         originals = [original for file in files for original in file.originals]
-        return LoadedItems(names, torch.cat([file.x for file in files]), originals=originals)
+        return LoadedItems(names, torch.cat([file.x for file in files]), originals=originals, notes=said)
 
     def batches(
         self,

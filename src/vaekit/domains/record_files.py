@@ -178,7 +178,7 @@ class RecordFiles:
                 seconds=seconds,
                 skipped=loaded.skipped,
                 notes=(
-                    *skip_notes(loaded, self.domain.items, "kept in place" if self.keeps_unusable else "skipped"),
+                    *all_notes(loaded, self.domain.items, "kept in place" if self.keeps_unusable else "skipped"),
                     *worst_parts(parts),
                 ),
             )
@@ -210,7 +210,7 @@ class RecordFiles:
                 mean=mode.mean().item(),
                 std=mode.std(correction=0).item(),
                 skipped=loaded.skipped,
-                notes=skip_notes(loaded, self.domain.items),
+                notes=all_notes(loaded, self.domain.items),
             )
 
         return Stages(self.read, run, write, value_count)
@@ -253,6 +253,11 @@ def worst_parts(results: Sequence[Result]) -> tuple[str, ...]:
         return ()
     shown = (f"{printable(each.quantity.title)} {each.quantity.text(each.value)}" for each in results[:SHOWN_PARTS])
     return (f"largest errors: {', '.join(shown)}",)
+
+
+def all_notes(loaded: LoadedItems, items: str, outcome: str = "skipped") -> tuple[str, ...]:
+    """How the file was read, and `skip_notes`."""
+    return (*(note for notes in loaded.notes.values() for note in notes), *skip_notes(loaded, items, outcome))
 
 
 def skip_notes(loaded: LoadedItems, items: str, outcome: str = "skipped") -> tuple[str, ...]:

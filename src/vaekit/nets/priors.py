@@ -12,6 +12,9 @@ from vaekit.distributions import Always, DiagonalGaussian, GaussianMixture, Post
 from vaekit.distributions.posteriors import LOG_VARIANCE_RANGE
 from vaekit.nets.part_protocols import NetPart, PosteriorPart, data_shape, latent_shape
 
+MOST_LAYERS = 1000
+"""Of a flow."""
+
 
 @dataclass(frozen=True)
 class VampPart:
@@ -122,8 +125,8 @@ class FlowPart:
     kind: str = field(default="flow", init=False)
 
     def __post_init__(self) -> None:
-        if self.layers < 1 or self.hidden < 1:
-            raise ValueError("a flow needs layers and hidden above 0")
+        if not 1 <= self.layers <= MOST_LAYERS or self.hidden < 1:
+            raise ValueError(f"a flow needs 1 to {MOST_LAYERS:,} layers, and hidden above 0")
 
     def head(self, net: NetPart, posterior: PosteriorPart) -> "Flow":
         require_gaussian(self.kind, posterior)

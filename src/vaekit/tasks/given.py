@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
 
+from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.files import not_found
+from vaekit.errors import BadItem, NotFound, NoTrainingData, counted, printable, shorten
 from vaekit.reading import exists, open_file
 from vaekit.tasks.model import OpenModel
 
@@ -30,6 +32,7 @@ def given_files(model: OpenModel, arguments: Sequence[str], out: Path, folder: s
 
     Raises:
         NotFound: an argument is neither.
+        BadItem: a text is not one item.
         CannotWrite: the texts cannot be written.
     """
     domain, paths, count = model.domain, list[Path](), 0
@@ -43,7 +46,28 @@ def given_files(model: OpenModel, arguments: Sequence[str], out: Path, folder: s
         name = domain.items if count == 1 else f"{domain.items}-{count}"
         paths.append(out / folder / f"{name}{domain.ending}")
         domain.write([readable(name) for name in names], paths[-1], model.schema)
+        check_count(model, paths[-1], names)
     return paths
+
+
+def check_count(model: OpenModel, path: Path, texts: Sequence[str]) -> None:
+    """Check that each text is one item of the file that they were written to, and not a header, a comment or two items.
+
+    Raises:
+        BadItem: it is not.
+    """
+    try:
+        count = len(model.domain.open(path, SkipLog()).train)
+    except NoTrainingData:
+        count = 0
+    if count != len(texts):
+        item, items = model.domain.item, model.domain.items
+        raise BadItem(
+            f"What was given, {printable(shorten([repr(text) for text in texts], 5), 400)}, is read as "
+            f"{counted(count, item, items)}.",
+            f"Expected {counted(len(texts), item, items)}, without line ends, headers and comments.",
+            "See the page of the domain in docs/ for what files may contain.",
+        )
 
 
 def is_text(model: OpenModel, argument: str) -> bool:
@@ -52,11 +76,15 @@ def is_text(model: OpenModel, argument: str) -> bool:
     Raises:
         NotFound: it is no path either.
     """
+    if not argument.strip():
+        raise NotFound(
+            "An argument is empty.", f"Expected a path, or the text of {model.domain.items}.", "Check variables."
+        )
     path, folder = Path(argument), os.path.dirname(argument)  # noqa: PTH120 (of the text as it is)
-    if argument.strip() and exists(path):
+    if exists(path):
         return False
     like_path = path.suffix.lower() in model.domain.suffixes or (folder and exists(Path(folder)))
-    if not model.domain.is_text or like_path or not argument.strip():
+    if not model.domain.is_text or like_path:
         raise not_found(path)
     return True
 

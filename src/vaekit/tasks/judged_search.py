@@ -157,7 +157,12 @@ class JudgedSearch:
         if not kept:
             return []
         none = sum(not best.alternatives for best in kept)
-        bounds = f"a similarity of at least {self.similarity:g} and the property" if self.similarity else "the property"
-        why = f"; of {none:,}, no candidate had {bounds}" if none else ""
+        bounds = "other item with a finite value of the property"
+        if self.similarity:
+            bounds += f" and a similarity of at least {self.similarity:g}"
+        why = ""
+        if none:
+            where = "any of them" if none == len(kept) else f"{none:,} of them"
+            why = f" For {where}, the search found no {bounds}: try other values of --within."
         items = counted(len(kept), self.model.domain.item, self.model.domain.items)
-        return [f"{items} of {len(judge.best):,} unchanged: no candidate was better{why}"]
+        return [f"{items} of {len(judge.best):,} unchanged: the search found nothing better.{why}"]

@@ -25,7 +25,7 @@ from vaekit.retrieval.matrix import REBUILD, Vectors
 from vaekit.retrieval.rows import Entry
 from vaekit.retrieval.update import checked_vectors
 from vaekit.tasks.embeddings import LOOK, MEANING, preparation_of, prepare_for, stored_embedding
-from vaekit.tasks.given import readable
+from vaekit.tasks.given import check_count, is_text, readable
 from vaekit.tasks.index_quality import neighbors_of
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
@@ -250,10 +250,10 @@ def query_of(model: OpenModel, item: str, opened: Index, options: SearchOptions)
         IndexMismatch: the embedding is not that of the index.
     """
     path = Path(item)
-    if exists(path):
+    if item.strip() and exists(path):
         return query_of_file(model, path, opened, options)
     row = next(iter(opened.rows.named(item)), None)
-    if row is None and model.domain.is_text:
+    if row is None and model.domain.is_text and is_text(model, item):
         return query_of_text(model, item, opened, options)
     if row is None:
         raise NotFound(
@@ -269,6 +269,7 @@ def query_of_text(model: OpenModel, text: str, opened: Index, options: SearchOpt
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"query{model.domain.ending}"
         model.domain.write([readable(text)], path, model.schema)
+        check_count(model, path, [text])
         return replace(query_of_file(model, path, opened, options), name=text)
 
 

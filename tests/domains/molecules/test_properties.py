@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from vaekit.domains.molecules.drawings import CELL, COLUMNS, MOST, captions, image, write_drawing
+from vaekit.domains.molecules.drawings import CELL, COLUMNS, MOST, NOTE, captions, image, write_drawing
 from vaekit.domains.molecules.properties import PROPERTIES
 from vaekit.domains.molecules.similarity import internal_diversity, nearest, tanimoto
 
@@ -47,6 +47,22 @@ def test_drawings_have_at_most_so_many_molecules(tmp_path: Path) -> None:
     assert root.get("width") == f"{COLUMNS * CELL}px" and root.get("height") == f"{MOST // COLUMNS * CELL}px"
     text = (tmp_path / "x.svg").read_text()
     assert "<script" not in text and "href" not in text
+
+
+def test_a_small_molecule_is_drawn_at_the_same_size_beside_any_other(tmp_path: Path) -> None:
+    def size(*smiles: str) -> float:
+        levels = image(smiles, [""] * len(smiles), 1)[:, :CELL].min(0).values
+        return float((levels < 0).any(0).sum())
+
+    assert size(ASPIRIN) == size(ASPIRIN, "C" * 60) > size("CCO") > 0
+
+
+def test_notes_are_drawn_above_the_property(tmp_path: Path) -> None:
+    def glyphs(notes: list[str] | None) -> int:
+        return write_drawing(["CCO", ""], tmp_path / "x.svg", 2, notes).read_text().count("<path")
+
+    assert glyphs(["", ""]) == glyphs(None) < glyphs(["ethanol", ""]) < glyphs(["ethanol", "lost"])
+    assert glyphs(["x" * NOTE, ""]) == glyphs(["x" * (NOTE - 3) + "y" * 500, ""])
 
 
 def test_drawings_of_few_molecules(tmp_path: Path) -> None:

@@ -76,6 +76,21 @@ def test_sd_files_are_read_block_by_block(tmp_path: Path) -> None:
             text_of(data.read(number))
 
 
+def test_structures_without_a_line_between_them_are_not_lost(tmp_path: Path) -> None:
+    (tmp_path / "x.sdf").write_text(f"{ETHANOL}\n$$$$\n{ETHANOL}\n{ETHANOL}\n$$$$\n")
+    data = open_molecules(tmp_path / "x.sdf", SkipLog()).train
+    assert text_of(data.read(0)) == "CCO"
+    with refuses(BadItem, "x.sdf:15"):
+        text_of(data.read(1))
+
+
+def test_structures_with_too_many_atoms_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaekit.domains.molecules.chemistry.MOST_CHARACTERS", 2)
+    monkeypatch.setattr("vaekit.domains.molecules.records.canonical", lambda _: pytest.fail("it was written"))
+    with refuses(BadItem, "x.sdf:1", "3 atoms"):
+        text_of(Block("x.sdf:1", ETHANOL))
+
+
 def test_fields_of_sd_files_are_labels(tmp_path: Path) -> None:
     other = ETHANOL.replace("activity", "id").replace("5.5", "")
     (tmp_path / "x.sdf").write_text(f"{ETHANOL}\n$$$$\n{other}\n$$$$\n")

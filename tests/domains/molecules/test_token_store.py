@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from refusals import refuses
 
 from vaekit.datasets.dataset import Row
@@ -24,7 +26,7 @@ from vaekit.domains.molecules.records import FORMAT
 from vaekit.domains.molecules.settings import MoleculeSettings
 from vaekit.domains.molecules.token_store import TOKENS, TokenStore
 from vaekit.domains.molecules.training_data import fit, source_of
-from vaekit.errors import NoTrainingData
+from vaekit.errors import MissingPackage, NoTrainingData
 
 TEXTS = ["CCO", "C(C", "[Na+].[Cl-]", "", "C[C@H](O)N", "CCCCCCCC"]
 KEEP = Normalization()
@@ -146,3 +148,35 @@ def test_a_table_without_molecules_is_refused(tmp_path: Path) -> None:
     assert len(MOLECULES.schema({"column": "structure", "held_out": 0}, splits).tokens) == 3
     with refuses(NoTrainingData, "id", "structure"):
         MOLECULES.schema({"column": "id"}, splits)
+
+
+def test_line_ends_in_cells_do_not_mix_up_data() -> None:
+    keys = [token_store.key_of(texts, SELFIES, KEEP) for texts in (["C\nC", "N"], ["C", "C\nN"], ["C", "C", "N"])]
+    assert len(set(keys)) == 3
+
+
+def test_a_process_that_waits_for_another_one_says_so(cache: Path) -> None:
+    said: list[str] = []
+    cache.mkdir(parents=True)
+    key = token_store.key_of(TEXTS, SELFIES, KEEP)
+    held = Event()
+
+    def hold() -> None:
+        with FileLock(cache / f"{key}.lock"):
+            held.set()
+            time.sleep(1.5)
+
+    other = Thread(target=hold)
+    other.start()
+    held.wait()
+    token_store.kept_store(TEXTS, SELFIES, KEEP, said.append)
+    other.join()
+    assert "Waiting" in said[0] and (cache / key / TOKENS).is_file()
+
+
+@pytest.mark.parametrize("package", ["rdkit", "selfies"])
+def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr("importlib.metadata.version", lambda _: pytest.fail("metadata may be missing, too"))
+    with refuses(MissingPackage, package, "vaekit[molecules]"):
+        token_store.kept_store(TEXTS, SELFIES, KEEP, lambda _: None)

@@ -9,9 +9,11 @@ from small_text import SENTENCES, save_text_vae
 
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.find import domain_named
+from vaekit.domains.recipes import recipe
 from vaekit.domains.text.domain import TEXT, write_lines
 from vaekit.domains.token_source import Tokens
 from vaekit.errors import BadItem, BadRecipe, NoTrainingData
+from vaekit.tasks.encode import encode
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
 from vaekit.tasks.reconstruct import reconstruct
@@ -69,6 +71,25 @@ def test_sentences_that_cannot_be_used_stay_in_their_places(model: OpenModel, tm
     assert all(fact in note for fact in ("s.txt:3", "s.txt:4", "s.txt:5", "3 of 5"))
     pairs = (out / "s.side-by-side.txt").read_text().splitlines()
     assert [pair.split("\t")[0] for pair in pairs] == ["A cat runs.", "It is late."]
+
+
+@pytest.mark.parametrize("key", ["vocabulary", "length"])
+def test_a_recipe_cannot_override_what_follows_from_the_data(model: OpenModel, key: str) -> None:
+    follows = model.schema.vae_settings()
+    model.domain.check_fit(model.schema, recipe("text").with_defaults(follows))
+    with refuses(BadRecipe, f"net.{key}", "5"):
+        model.domain.check_fit(model.schema, recipe("text", [f"vae.net.{key}=5"]).with_defaults(follows))
+
+
+def test_how_a_file_was_read_is_a_note(model: OpenModel, tmp_path: Path) -> None:
+    (tmp_path / "s.txt").write_bytes("A caf\u00e9.\n".encode("cp1252"))
+    for results in (
+        reconstruct(model, [tmp_path], tmp_path / "a").results,
+        encode(model, [tmp_path], tmp_path / "b").results,
+    ):
+        assert len(results[0].notes) == 1 and "Windows-1252" in results[0].notes[0]
+    loaded = model.domain.read_all([tmp_path / "s.txt"], model.schema, model.engine.geometry)
+    assert "Windows-1252" in loaded.notes["s.txt"][0]
 
 
 def encoded(model: OpenModel, text: str) -> torch.Tensor:

@@ -18,6 +18,7 @@ WORDS: dict[str, Any] = {
     "posterior": {"kind": "gaussian"},
     "likelihood": {"kind": "normal"},
 }
+TOKENS = {"kind": "tokens", "vocabulary": 5, "length": 4, "latent_channels": 3}
 
 
 def test_each_part_is_built_from_its_words() -> None:
@@ -42,6 +43,12 @@ def test_each_part_is_built_from_its_words() -> None:
         ({"net": {**WORDS["net"], "hidden": "8"}}, ["net", "mlp", "hidden"]),
         ({"posterior": {"kind": "fsq", "levels": [4, 3]}}, ["fsq", "latent_channels", "2", "3"]),
         ({"likelihood": {"kind": "tokens"}}, []),
+        ({"net": {**WORDS["net"], "hidden": [10**10] * 2}}, []),
+        ({"net": {**TOKENS, "width": 10**9}, "likelihood": {"kind": "tokens"}}, []),
+        ({"net": {**TOKENS, "layers": 10**9}, "likelihood": {"kind": "tokens"}}, ["blocks", "10,000"]),
+        ({"net": {**WORDS["net"], "latent_channels": 10**18}}, []),
+        ({"prior": {"kind": "flow", "layers": 10**9}}, ["flow", "layers"]),
+        ({"prior": {"kind": "vamp", "components": 10**30}}, []),
     ],
 )
 def test_words_that_make_no_vae_are_refused(change: dict[str, Any], facts: list[str]) -> None:

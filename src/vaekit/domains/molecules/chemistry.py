@@ -14,10 +14,11 @@ from vaekit.optional import require
 ALL, LARGEST = "all", "largest"
 """Which fragments of a salt or a mixture are kept."""
 MOST_CHARACTERS = 5000
-"""Of SMILES."""
+"""Of SMILES, which have at least one for each atom."""
 PURPOSE = "read and draw molecules"
 BLOCK_END = "M  END"
 """The line that ends the structure in a block of an SD file."""
+BLOCK_ENDS = re.compile(rf"^{BLOCK_END}[ \t]*$", re.MULTILINE)
 LARGE_ISOTOPE = re.compile(r"\[\d{4,}")
 """A mass number that RDKit would change."""
 ONE_AT_A_TIME = RLock()
@@ -94,11 +95,17 @@ def read_block(text: str) -> Any:
     Raises:
         ValueError: there is none; the text is the reason.
     """
-    if BLOCK_END not in text:
+    ends = BLOCK_ENDS.findall(text)
+    if not ends:
         raise ValueError(f"it ends before its line {BLOCK_END}")
+    if len(ends) > 1:
+        raise ValueError(f"it has {len(ends):,} structures, without a line of $$$$ between them")
     with without_log():
         chem = rdkit()
-        return _checked(chem.MolFromMolBlock(text), lambda: chem.MolFromMolBlock(text, sanitize=False), "structure")
+        mol = _checked(chem.MolFromMolBlock(text), lambda: chem.MolFromMolBlock(text, sanitize=False), "structure")
+    if mol.GetNumAtoms() > MOST_CHARACTERS:
+        raise ValueError(f"it has {mol.GetNumAtoms():,} atoms, more than {MOST_CHARACTERS:,}")
+    return mol
 
 
 def _checked(mol: Any, unsanitized: Any, kind: str) -> Any:

@@ -1,5 +1,6 @@
 """Molecules as a domain."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -116,10 +117,11 @@ class Molecules(InMemoryDomain):
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         """Empty SMILES are in the places of molecules that cannot be read."""
-        dataset = self.open(path, SkipLog()).train
+        said: list[str] = []
+        dataset = self.open(path, SkipLog(say=said.append)).train
         loaded = loaded_items(path, dataset, schema, partial(self.original, schema=schema))
         skipped = [place for place in range(len(dataset)) if dataset.key(place) in loaded.skipped]
-        return replace(loaded, unusable=dict.fromkeys(skipped, ""))
+        return replace(loaded, unusable=dict.fromkeys(skipped, ""), notes={path.name: said} if said else {})
 
     def is_valid(self, item: str) -> bool:
         return bool(item)
@@ -156,7 +158,12 @@ class Molecules(InMemoryDomain):
         ]
         write_lines(path, ["smiles\tname\tresult\ttanimoto", *rows])
         pairs = [each for (smiles, _, _), result in zip(before, results, strict=True) for each in (smiles, result)]
-        write_drawing(pairs, path.with_suffix(".svg"), columns=4)
+        notes = [
+            note
+            for (_, _, name), value in zip(before, similar, strict=True)
+            for note in (name or "original", "" if math.isnan(value) else f"Tanimoto {value:.2f}")
+        ]
+        write_drawing(pairs, path.with_suffix(".svg"), 4, notes)
 
     def write_many(self, items: Iterable[str], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
         """One file, and a drawing."""
@@ -173,7 +180,8 @@ class Molecules(InMemoryDomain):
             write_lines(paths[row], [item or INVALID_LINE for item in items])
         every = [item for items in complete.values() for item in items]
         widest = max(map(len, complete.values()), default=1)
-        return [*paths.values(), write_drawing(every, folder / f"{name}.svg", widest)]
+        notes = [note for row, items in complete.items() for note in (row, *[""] * (len(items) - 1))]
+        return [*paths.values(), write_drawing(every, folder / f"{name}.svg", widest, notes)]
 
     def preview(self, items: Sequence[str]) -> Tensor:
         return image(items, captions(items))
@@ -188,7 +196,7 @@ def check_column(dataset: Dataset, column: str) -> None:
     with suppress(BadItem, NotFound):
         record = dataset.read(0)
         if column and isinstance(record, Row) and column not in record.values:
-            error = no_column(record, column)
+            error = no_column(replace(record, name=record.name.rpartition(":")[0] or record.name), column)
             raise NoTrainingData(error.found, error.expected, error.remedy)
 
 

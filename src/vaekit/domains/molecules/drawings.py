@@ -19,21 +19,37 @@ MOST = 100
 """Molecules of a drawing."""
 CELL = 220
 """The side of the drawing of one molecule in pixels."""
+BOND = 24
+"""The length of a bond in pixels, in molecules that are not too large for it: small ones are not enlarged."""
 COLUMNS = 5
 MOST_ATOMS = 150
 """Of a molecule that is drawn: the layout of one of 3,000 atoms takes minutes."""
+NOTE = 24
+"""Characters of a note under a molecule."""
 CAPTION = "QED"
 """The property under each molecule."""
 INVALID = "invalid"
 
 
-def write_drawing(smiles: Sequence[str], path: Path, columns: int = COLUMNS) -> Path:
+def write_drawing(
+    smiles: Sequence[str], path: Path, columns: int = COLUMNS, notes: Sequence[str] | None = None
+) -> Path:
     """Write a grid of the first molecules as SVG, with a property under each; invalid ones say so.
+
+    Args:
+        smiles: of the molecules.
+        path: of the file.
+        columns: of the grid.
+        notes: a line of text for each molecule above its property, or "" for none.
 
     Raises:
         CannotWrite: for example, the disk is full.
     """
-    drawing = svg(smiles[:MOST], captions(smiles[:MOST]), columns)
+    texts = captions(smiles[:MOST])
+    if notes is not None:
+        lines = zip(notes[:MOST], texts, strict=True)
+        texts = ["\n".join(line for line in (shortened(note), text) if line) for note, text in lines]
+    drawing = svg(smiles[:MOST], texts, columns)
     with atomic_file(path) as part:
         part.write_text(drawing, "utf-8")
     return path
@@ -43,6 +59,15 @@ def captions(smiles: Sequence[str], name: str = CAPTION) -> list[str]:
     """A property of each molecule, as text."""
     values = PROPERTIES[name](smiles)
     return ["" if math.isnan(value) else f"{name} {value:.2f}" for value in values]
+
+
+def shortened(note: str) -> str:
+    """A text that fits under a molecule.
+
+    >>> shortened("a very long name of a molecule")
+    'a very long name of a...'
+    """
+    return note if len(note) <= NOTE else f"{note[: NOTE - 3].rstrip()}..."
 
 
 def svg(smiles: Sequence[str], texts: Sequence[str], columns: int = COLUMNS) -> str:
@@ -66,6 +91,7 @@ def drawn(canvas: str, smiles: Sequence[str], texts: Sequence[str], columns: int
         paper = getattr(draw, canvas)(wide * CELL, high * CELL, CELL, CELL)
         options = paper.drawOptions()
         options.legendFontSize, options.padding = 15, 0.08
+        options.drawMolsSameScale, options.fixedBondLength = False, BOND
         molecules = [drawable(text) for text in smiles] or [rdkit().Mol()]
         paper.DrawMolecules(molecules, legends=list(texts) or [""])
         paper.FinishDrawing()

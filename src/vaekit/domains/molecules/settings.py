@@ -25,8 +25,10 @@ class MoleculeSettings:
     """Molecules that are never trained on: how many, or below 1 which share. None: one in twenty, at most 256."""
 
     def __post_init__(self) -> None:
-        if self.codec not in CODECS or not 1 <= self.length < MOST_LENGTH:
-            raise ValueError(f"codec is {' or '.join(CODECS)}, and length is 1 to {MOST_LENGTH - 1:,}")
+        if self.codec not in CODECS:
+            raise ValueError(f"codec is {self.codec!r}, and not {' or '.join(CODECS)}")
+        if not 1 <= self.length < MOST_LENGTH:
+            raise ValueError(f"length is {self.length}, and not 1 to {MOST_LENGTH - 1:,}")
         _ = self.normal
 
     @property

@@ -12,21 +12,23 @@ import json
 import shutil
 import time
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock, Timeout
 from numpy.typing import NDArray
 
 from vaekit.atomic import atomic_folder, cannot_write
 from vaekit.datasets.dataset import Dataset, Row
 from vaekit.datasets.skip_log import silent
-from vaekit.domains.molecules.chemistry import Normalization, shown
+from vaekit.domains.molecules.chemistry import Normalization, rdkit, shown
+from vaekit.domains.molecules.codecs import selfies
 from vaekit.domains.molecules.conversion import converted
 from vaekit.domains.molecules.records import column_of, no_column, text_of, unreadable
 from vaekit.errors import BadItem, CannotWrite, NotFound, NoTrainingData
@@ -115,7 +117,7 @@ def kept_store(texts: Sequence[str], codec: str, normal: Normalization, say: Cal
     folder = cache_folder() / "molecules" / key_of(texts, codec, normal)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):
+        with held(FileLock(folder.with_suffix(".lock")), say):
             known = read_store(folder, len(texts))
             if known is not None:
                 return known
@@ -128,6 +130,20 @@ def kept_store(texts: Sequence[str], codec: str, normal: Normalization, say: Cal
     except OSError as error:
         say(f"The tokens are not kept for the next run: {cannot_write(folder, error).found}")
         return convert_all(texts, codec, normal, say)
+
+
+@contextmanager
+def held(lock: BaseFileLock, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock, and tell if that takes a while."""
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        say("Another process converts these molecules to tokens. Waiting for its result.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def texts_of(dataset: Dataset, column: str) -> tuple[list[str], dict[int, str]]:
@@ -152,12 +168,22 @@ def texts_of(dataset: Dataset, column: str) -> tuple[list[str], dict[int, str]]:
 
 
 def key_of(texts: Sequence[str], codec: str, normal: Normalization) -> str:
-    """The name of a folder for the tokens of SMILES."""
-    versions = [version("rdkit"), version("selfies"), VERSION]
+    """The name of a folder for the tokens of SMILES.
+
+    Raises:
+        MissingPackage: RDKit or selfies is not installed.
+    """
+    versions = [version_of(rdkit("rdBase"), "rdkitVersion"), version_of(selfies(), "__version__"), VERSION]
     digest = hashlib.sha256(json.dumps([codec, normal.stereo, normal.fragments, *versions]).encode())
     for text in texts:
-        digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
+        content = text.encode("utf-8", "surrogatepass")
+        digest.update(b"%d:" % len(content) + content)  # a cell of a table may have line ends
     return digest.hexdigest()[:40]
+
+
+def version_of(package: ModuleType, attribute: str) -> str:
+    """The version of a package, which need not have been installed with metadata."""
+    return str(getattr(package, attribute, ""))
 
 
 def convert_all(

@@ -52,8 +52,11 @@ class TextSettings:
     """Sentences that are never trained on: how many, or below 1 which share. None: one in twenty, at most 256."""
 
     def __post_init__(self) -> None:
-        if self.unit not in KINDS or min(self.vocabulary, self.length, self.min_count) < 1:
-            raise ValueError(f"unit is one of {', '.join(KINDS)}, and vocabulary, length and min_count are 1 or more")
+        if self.unit not in KINDS:
+            raise ValueError(f"unit is {self.unit!r}, and not one of {', '.join(KINDS)}")
+        for name in ("vocabulary", "length", "min_count"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name} is {value}, and not 1 or more")
         if self.unit == BPE and self.vocabulary < FEWEST:
             raise ValueError(f"a vocabulary of byte pairs has at least {FEWEST} tokens, which are the bytes")
 

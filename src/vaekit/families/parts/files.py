@@ -20,6 +20,11 @@ SLOTS: dict[str, Mapping[str, type[Any]]] = {
 }
 """The available parts by name."""
 
+MOST_BLOCKS = 10_000
+"""Of a network."""
+UNBUILDABLE = (ValueError, RuntimeError, ArithmeticError, MemoryError)
+"""What parts raise that are incompatible, and torch for sizes that no tensor has."""
+
 RENAMED = {"picture_size": "image_size"}
 """Fields of parts that had other names in the first edition."""
 
@@ -42,11 +47,15 @@ def config_from_fields(fields: Fields) -> PartsConfig:
         )
     try:
         config = PartsConfig(**parts)
+        if config.blocks > MOST_BLOCKS:
+            raise ValueError(f"the network has {config.blocks:,} blocks, more than {MOST_BLOCKS:,}")
         with torch.device("meta"):
+            net.build(config)
             config.likelihood.head(config.net)
             config.prior.head(config.net, config.posterior)
-    except ValueError as error:
-        raise UnknownVAE(f"The parts of this VAE do not fit together: {error}.", "", "") from error
+    except UNBUILDABLE as error:
+        reason = str(error).partition("\n")[0]
+        raise UnknownVAE(f"The parts of this VAE do not fit together: {printable(reason, 200)}.", "", "") from error
     return config
 
 
