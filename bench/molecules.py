@@ -108,7 +108,7 @@ def main() -> None:
     started = time.monotonic()
     options = ("--property", "QED", "--similarity", SIMILAR, "--steps", asked.steps)
     found = vaekit("optimise", starts, *vae, *options, "--out", out / "optimised")
-    items = [item for file in found["results"] for item in file["items"]]
+    items = [item for file in found["files"] for item in file["items"]]
     gains = [item["after"] - item["before"] for item in items]
     after, before = (median(item[name] for item in items) for name in ("after", "before"))
     print(
