@@ -162,7 +162,7 @@ class JudgedSearch:
             bounds += f" and a similarity of at least {self.similarity:g}"
         why = ""
         if none:
-            where = "any of them" if none == len(kept) else f"{none:,} of them"
-            why = f" For {where}, the search found no {bounds}: try other values of --within."
+            where = "It" if none == len(kept) else f"For {none:,} of them, it"
+            why = f" {where} found no {bounds}: try other values of --within."
         items = counted(len(kept), self.model.domain.item, self.model.domain.items)
         return [f"{items} of {len(judge.best):,} unchanged: the search found nothing better.{why}"]

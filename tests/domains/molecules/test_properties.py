@@ -57,7 +57,7 @@ def test_a_small_molecule_is_drawn_at_the_same_size_beside_any_other(tmp_path: P
     assert size(ASPIRIN) == size(ASPIRIN, "C" * 60) > size("CCO") > 0
 
 
-def test_notes_are_drawn_above_the_property(tmp_path: Path) -> None:
+def test_notes_are_drawn_before_the_property(tmp_path: Path) -> None:
     def glyphs(notes: list[str] | None) -> int:
         return write_drawing(["CCO", ""], tmp_path / "x.svg", 2, notes).read_text().count("<path")
 

@@ -24,7 +24,7 @@ BOND = 24
 COLUMNS = 5
 MOST_ATOMS = 150
 """Of a molecule that is drawn: the layout of one of 3,000 atoms takes minutes."""
-NOTE = 24
+NOTE = 16
 """Characters of a note under a molecule."""
 CAPTION = "QED"
 """The property under each molecule."""
@@ -40,7 +40,7 @@ def write_drawing(
         smiles: of the molecules.
         path: of the file.
         columns: of the grid.
-        notes: a line of text for each molecule above its property, or "" for none.
+        notes: a text for each molecule before its property, or "" for none.
 
     Raises:
         CannotWrite: for example, the disk is full.
@@ -48,7 +48,7 @@ def write_drawing(
     texts = captions(smiles[:MOST])
     if notes is not None:
         lines = zip(notes[:MOST], texts, strict=True)
-        texts = ["\n".join(line for line in (shortened(note), text) if line) for note, text in lines]
+        texts = [", ".join(line for line in (shortened(note), text) if line) for note, text in lines]
     drawing = svg(smiles[:MOST], texts, columns)
     with atomic_file(path) as part:
         part.write_text(drawing, "utf-8")
@@ -65,7 +65,7 @@ def shortened(note: str) -> str:
     """A text that fits under a molecule.
 
     >>> shortened("a very long name of a molecule")
-    'a very long name of a...'
+    'a very long n...'
     """
     return note if len(note) <= NOTE else f"{note[: NOTE - 3].rstrip()}..."
 
