@@ -8,7 +8,7 @@ import pytest
 from vaekit.training.objectives import Term
 from vaekit.training.terms.table import TERMS
 
-MODULES = ("bounds", "codes", "images", "latents", "plain")
+MODULES = ("bounds", "codes", "images", "latents", "plain", "tokens")
 ITEMS = {"items": 100}
 NEEDED = {
     "lpips": {"network": lambda a, b: a - b},
@@ -21,7 +21,7 @@ OF_LATENTS = {
     *("kl", "mutual_information", "total_correlation", "dimension_kl", "mmd"),
     *("commitment", "codebook", "entropy"),
 }
-IN_NATS = {"nll", "kl", "iwae", "mutual_information", "total_correlation", "dimension_kl"}
+IN_NATS = {"nll", "bag_of_tokens", "kl", "iwae", "mutual_information", "total_correlation", "dimension_kl"}
 
 
 def test_every_term_of_the_modules_is_in_the_table_under_its_own_name() -> None:
