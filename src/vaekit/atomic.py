@@ -3,13 +3,16 @@
 import errno
 import filecmp
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from vaekit.errors import FULL_DISK, CannotWrite, CannotWriteHere, reason_of
+
+LINE_END = re.compile("[\n\r]+")
 
 
 @contextmanager
@@ -184,3 +187,13 @@ def cannot_write(target: Path, error: Exception, error_type: type[CannotWrite] =
         "No incomplete file was left under that name.",
         "Choose a writable folder on a disk with enough free space, and run the command again.",
     )
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write lines of text in UTF-8; line ends inside a line, which a generated sentence may contain, become spaces.
+
+    Raises:
+        CannotWrite: the disk is full, or the like.
+    """
+    with atomic_file(path) as part:
+        part.write_text("".join(f"{LINE_END.sub(' ', line)}\n" for line in lines), "utf-8", newline="\n")

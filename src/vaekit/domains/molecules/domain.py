@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.atomic import atomic_file
+from vaekit.atomic import write_lines
 from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Dataset, Record, Row, Splits
 from vaekit.datasets.skip_log import SkipLog, silent
@@ -198,16 +198,6 @@ def check_column(dataset: Dataset, column: str) -> None:
         if column and isinstance(record, Row) and column not in record.values:
             error = no_column(replace(record, name=record.name.rpartition(":")[0] or record.name), column)
             raise NoTrainingData(error.found, error.expected, error.remedy)
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write lines of text.
-
-    Raises:
-        CannotWrite: the disk is full, or the like.
-    """
-    with atomic_file(path) as part:
-        part.write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
 
 MOLECULES = Molecules(

@@ -1,7 +1,6 @@
 """Text as a domain: one sentence a line."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import torch
 
-from vaekit.atomic import atomic_file
+from vaekit.atomic import write_lines
 from vaekit.datasets.dataset import Line, Record, RecordFormat, Splits, TextRow
 from vaekit.datasets.open import TEXT_SUFFIXES
 from vaekit.datasets.skip_log import SkipLog
@@ -27,9 +26,6 @@ from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure
 from vaekit.training.data import TrainingData
 from vaekit.vae import VAE
-
-LINE_END = re.compile("[\n\r]+")
-"""What a generated sentence of bytes may contain, and its line may not."""
 
 
 @dataclass(frozen=True)
@@ -110,16 +106,6 @@ class Text(InMemoryDomain):
     def write_pairs(self, originals: Sequence[str], results: Sequence[str], path: Path, schema: Schema) -> None:
         """One pair a line, with a tab between the sentences."""
         write_lines(path, [f"{one}\t{other}" for one, other in zip(originals, results, strict=True)])
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write lines of text.
-
-    Raises:
-        CannotWrite: the disk is full, or the like.
-    """
-    with atomic_file(path) as part:
-        part.write_text("".join(f"{LINE_END.sub(' ', line)}\n" for line in lines), "utf-8", newline="\n")
 
 
 SENTENCES = RecordFormat("sentences", (Line, TextRow), TEXT_SUFFIXES, columns=("text", "sentence"))
