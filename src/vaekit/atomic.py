@@ -3,7 +3,6 @@
 import errno
 import filecmp
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Collection, Iterable, Iterator
@@ -11,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vaekit.errors import FULL_DISK, CannotWrite, CannotWriteHere, reason_of
-
-LINE_END = re.compile("[\n\r]+")
 
 
 @contextmanager
@@ -190,10 +187,10 @@ def cannot_write(target: Path, error: Exception, error_type: type[CannotWrite] =
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write lines of text in UTF-8; line ends inside a line, which a generated sentence may contain, become spaces.
+    """Write lines of text in UTF-8.
 
     Raises:
         CannotWrite: the disk is full, or the like.
     """
     with atomic_file(path) as part:
-        part.write_text("".join(f"{LINE_END.sub(' ', line)}\n" for line in lines), "utf-8", newline="\n")
+        part.write_text("".join(f"{line}\n" for line in lines), "utf-8", newline="\n")

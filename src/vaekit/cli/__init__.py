@@ -37,7 +37,6 @@ from vaekit.cli.score import score
 from vaekit.cli.search import search
 from vaekit.cli.train import WithRecipes, train
 from vaekit.cli.traverse import traverse
-from vaekit.cli.verb import Verb
 from vaekit.errors import VaekitError, of_system
 from vaekit.version import __version__
 
@@ -55,8 +54,8 @@ VERBS = (
     *(explain, compare, doctor, evaluate, train, finetune, push, get, inspect, diff, convert, extract, bake),
 )
 for verb in VERBS:
-    app.command(no_args_is_help=True, cls=WithRecipes if verb is train else Verb)(verb)
-app.command("list", cls=Verb)(list_models)
+    app.command(no_args_is_help=True, cls=WithRecipes if verb is train else None)(verb)
+app.command("list")(list_models)
 
 
 def show_version(wanted: bool) -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from vaekit.cli import options
 from vaekit.cli.evaluate import print_results, say_missing
 from vaekit.cli.output import log, print_json
 from vaekit.cli.run_control import stop_on_signal, training_progress
-from vaekit.cli.verb import Verb
 
 
-class WithRecipes(Verb):
+class WithRecipes(TyperCommand):
     """A command whose help page ends with the recipes. They are read only when somebody asks for that page."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:

@@ -10,7 +10,7 @@ from small_text import SENTENCES, save_text_vae
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.find import domain_named
 from vaekit.domains.recipes import recipe
-from vaekit.domains.text.domain import TEXT, write_lines
+from vaekit.domains.text.domain import TEXT
 from vaekit.domains.token_source import Tokens
 from vaekit.errors import BadItem, BadRecipe, NoTrainingData
 from vaekit.tasks.encode import encode
@@ -112,9 +112,11 @@ def test_nothing_but_sentences_that_cannot_be_used(model: OpenModel, tmp_path: P
         model.domain.read(tmp_path / "s.txt", model.schema)
 
 
-def test_generated_line_ends_do_not_end_a_line(tmp_path: Path) -> None:
-    write_lines(tmp_path / "t.txt", ["a\nb", "c\r\nd", "e"])
+def test_generated_line_ends_do_not_end_a_line(model: OpenModel, tmp_path: Path) -> None:
+    model.domain.write(["a\nb", "c\r\nd", "e"], tmp_path / "t.txt", model.schema)
     assert (tmp_path / "t.txt").read_bytes() == b"a b\nc d\ne\n"
+    model.domain.write_pairs(["a\nb"], ["c"], tmp_path / "p.txt", model.schema)
+    assert (tmp_path / "p.txt").read_bytes() == b"a b\tc\n"
 
 
 def test_the_domain_reads_tables_and_lines() -> None:
