@@ -31,7 +31,7 @@ CHUNK = 64
 """Latents that are drawn at once, or fewer large ones. Their generator follows from the seed and the number of the
 first one alone, so that samples depend neither on the requested number nor on the batch size."""
 MOST_ROUNDS, FEWEST_DRAWS = 20, 640
-"""Samples that are drawn at most: so many for each one that is wanted, and no less than so many."""
+"""Sampling ends after this number of draws for each item that is wanted, but not before the second number in all."""
 HOTTEST = 1000
 """Temperature. Above it, latents leave the range of half precision."""
 DIFFUSION = "Train a diffusion model over the latents, and decode its samples."

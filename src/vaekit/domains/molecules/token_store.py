@@ -235,7 +235,7 @@ def write_store(store: TokenStore, folder: Path) -> None:
 
 
 def read_store(folder: Path, count: int) -> TokenStore | None:
-    """A store of so many molecules; None if there is none, or a damaged one."""
+    """The store in a folder; None if there is none, if it is damaged, or if it has another number of molecules."""
     try:
         flat, starts = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in (TOKENS, STARTS))
         plain = read_json(folder / STORE, 2**30)
