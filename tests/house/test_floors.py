@@ -16,6 +16,7 @@ FLOORS = [
         "normalization",
         "optional",
         "pipeline",
+        "shards",
         "reading",
         "records",
         "run_folder",
