@@ -17,11 +17,12 @@ from vaekit.domains.molecules.properties import PROPERTIES
 from vaekit.domains.molecules.similarity import tanimoto
 from vaekit.errors import BadItem, NotFound
 from vaekit.tasks.explain import explain
-from vaekit.tasks.given import given_files
+from vaekit.tasks.given import first_lines, given_files
 from vaekit.tasks.index import index
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.optimise import optimise
 from vaekit.tasks.optimised import OptimiseOptions
+from vaekit.tasks.reconstruct import reconstruct
 from vaekit.tasks.sample import SampleOptions, sample
 from vaekit.tasks.score import ScoreOptions, score
 from vaekit.tasks.search import SearchOptions, search
@@ -64,6 +65,34 @@ def test_the_best_similar_molecule_is_found(
         assert (item.original, item.result) == (canonical(read_smiles(start)), line)
 
 
+def test_drawings_show_the_property_that_was_optimised(
+    model: OpenModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the names of the molecules."""
+    drawn: dict[str, list[str]] = {}
+
+    def svg(smiles: list[str], texts: list[str], columns: int) -> str:
+        drawn[f"{len(smiles)} in {columns}"] = texts
+        return ""
+
+    monkeypatch.setattr("vaekit.domains.molecules.drawings.svg", svg)
+    (tmp_path / "leads.smi").write_text(f"{STARTS[0]} lead one\n{STARTS[1]}\n")
+    options = OptimiseOptions("-logP", within=20.0, density=0.0, steps=4)
+    found = optimise(model, [tmp_path / "leads.smi"], tmp_path / "out", options, side_by_side=True)
+    one, two = found.batch.results[0].items
+    shown = [f"logP {item.after:.2f}, Tanimoto {item.similarity:.2f}" for item in (one, two)]
+    assert drawn["2 in 5"] == [f"lead one, {shown[0]}", shown[1]]
+    assert drawn["4 in 4"][:2] == [
+        f"lead one, logP {one.before:.2f}",
+        f"Tanimoto {one.similarity:.2f}, logP {one.after:.2f}",
+    ]
+    header, row, _ = (tmp_path / "out" / "leads.side-by-side.smi").read_text().splitlines()
+    assert header.split("\t")[-2:] == ["logP", "logP (result)"]
+    assert [float(value) for value in row.split("\t")[-2:]] == pytest.approx([one.before, one.after], rel=1e-5)
+    reconstruct(model, [tmp_path / "leads.smi"], tmp_path / "same")
+    assert drawn["2 in 5"][0].startswith("lead one, QED ")
+
+
 @pytest.mark.parametrize(
     "texts", [["CCN", "C\nN"], ["# C", "CCN"], ["smiles", "CCN"], ["smiles"], ["CCN", "CC\rN"], ["# C"]]
 )
@@ -72,6 +101,11 @@ def test_texts_that_are_not_one_molecule_each_are_refused(model: OpenModel, tmp_
         given_files(model, texts, tmp_path)
     (path,) = given_files(model, ["CCN", "xx yy", "CC |x|"], tmp_path)  # invalid ones are refused when they are read
     assert path.read_text().splitlines() == ["CCN", "xx yy", "CC |x|"]
+
+
+def test_invalid_molecules_are_printed_as_a_word(model: OpenModel, tmp_path: Path) -> None:
+    model.domain.write(["", "CCN"], tmp_path / "x.smi", model.schema)
+    assert first_lines(model, tmp_path / "x.smi") == ["invalid", "CCN"]
 
 
 def test_properties_that_do_not_exist_are_refused(model: OpenModel, leads: Path, tmp_path: Path) -> None:

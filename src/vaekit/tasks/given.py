@@ -94,9 +94,10 @@ def readable(argument: str) -> str:
     return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
 
 
-def first_lines(model: OpenModel, path: Path) -> list[str]:
-    """The first lines of a file of items that was written; none where items are not texts."""
+def first_lines(model: OpenModel, path: Path, most: int = SHOWN) -> list[str]:
+    """The first lines of a file of items that was written, to be printed; none where items are not texts."""
     if not model.domain.is_text:
         return []
     with open_file(path) as file:
-        return [line.decode("utf-8", "replace").rstrip("\r\n") for line in itertools.islice(file, SHOWN)]
+        lines = [line.decode("utf-8", "replace") for line in itertools.islice(file, most)]
+    return [line.replace("\t", " ").strip() for line in lines]

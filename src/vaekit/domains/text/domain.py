@@ -15,6 +15,7 @@ from vaekit.datasets.open import TEXT_SUFFIXES
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.domain import MeasureOptions, Schema
 from vaekit.domains.in_memory import InMemoryDomain
+from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemValues
 from vaekit.domains.text.byte_pairs import BYTES as FEWEST
 from vaekit.domains.text.fit import fit
 from vaekit.domains.text.measures import bleu_of, tokenization, word_counts
@@ -102,11 +103,18 @@ class Text(InMemoryDomain):
         every, missing = sequence_measures(vae, measured, self.item, tokenization(schema), partial(word_counts, schema))
         return Measures(every.items, (*every.pooled, bleu_of(schema))), missing
 
-    def write(self, items: Sequence[str], path: Path, schema: Schema) -> None:
+    def write(self, items: Sequence[str], path: Path, schema: Schema, captions: Captions = NO_CAPTIONS) -> None:
         """One sentence a line."""
         write_lines(path, map(on_one_line, items))
 
-    def write_pairs(self, originals: Sequence[str], results: Sequence[str], path: Path, schema: Schema) -> None:
+    def write_pairs(
+        self,
+        originals: Sequence[str],
+        results: Sequence[str],
+        path: Path,
+        schema: Schema,
+        measured: tuple[ItemValues, ItemValues] | None = None,
+    ) -> None:
         """One pair a line, with a tab between the sentences."""
         pairs = zip(map(on_one_line, originals), map(on_one_line, results), strict=True)
         write_lines(path, ["\t".join(pair) for pair in pairs])
@@ -123,5 +131,5 @@ TEXT = Text(
     samples_vary=True,
     is_text=True,
     similarity=WORDS_KEPT,
-    keeps_unusable=True,
+    placeholder=str,  # the sentence itself
 )
