@@ -12,10 +12,12 @@ from refusals import refuses
 pytest.importorskip("rdkit", reason="molecules need rdkit")
 pytest.importorskip("selfies", reason="molecules need selfies")
 
+from vaekit.checkpoints.direction_files import load_direction
 from vaekit.domains.molecules.chemistry import canonical, read_smiles
 from vaekit.domains.molecules.properties import PROPERTIES
 from vaekit.domains.molecules.similarity import tanimoto
-from vaekit.errors import BadItem, NotFound
+from vaekit.errors import BadItem, BadPlan, NotFound
+from vaekit.tasks.direction import DirectionOptions, direction
 from vaekit.tasks.explain import explain
 from vaekit.tasks.given import first_lines, given_files
 from vaekit.tasks.index import index
@@ -153,3 +155,24 @@ def test_scores_and_their_tokens(model: OpenModel, leads: Path, tmp_path: Path) 
         assert all(float(row["score"]) < 0 for row in csv.DictReader(file))
     found = explain(model, [leads], None)
     assert {reason.value for each in found.explanations for reason in each.reasons} == {"[C]", "[N]", "(end)"}
+
+
+def test_directions_of_a_property(model: OpenModel, tmp_path: Path) -> None:
+    """Nitrogen lowers logP: the direction leads to carbon at every place. Labels are those that a column would have."""
+    chains = ["".join(atoms) for atoms in product("CN", repeat=6)]
+    (tmp_path / "chains.smi").write_text("".join(f"{chain}\n" for chain in chains))
+    values = PROPERTIES["logP"](chains)
+    rows = [f"{chain},{value}\n" for chain, value in zip(chains, values, strict=True)]
+    (tmp_path / "chains.csv").write_text("smiles,logP\n" + "".join(rows))
+    out = tmp_path / "logp.safetensors"
+    found = direction(model, [tmp_path / "chains.smi"], out, DirectionOptions(property="logp"))
+    assert (found.label, found.classes, found.items) == ("logp", None, 64) and not found.notes
+    assert {each.label for each in found.side_effects} >= set(PROPERTIES) - {"logP", "rings"}
+    vector = load_direction(out).direction.vector
+    assert (vector > 0).all()
+    direction(model, [tmp_path / "chains.csv"], out, DirectionOptions("logP"))
+    assert load_direction(out).direction.vector == pytest.approx(vector)
+    with refuses(NotFound, "QDE", "QED"):
+        direction(model, [tmp_path / "chains.smi"], out, DirectionOptions(property="QDE"))
+    with refuses(BadPlan, "--label"):
+        direction(model, [tmp_path / "chains.csv"], out, DirectionOptions("logP", property="QED"))
