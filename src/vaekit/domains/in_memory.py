@@ -37,6 +37,7 @@ from vaekit.domains.record_files import RecordFiles
 from vaekit.domains.record_tensors import kept_records, tensor_of, training_tensors
 from vaekit.domains.sample_quality import CompareSamples
 from vaekit.domains.token_explanation import HasTokens, explain_tokens
+from vaekit.domains.unknown_tokens import UnknownTokens
 from vaekit.errors import (
     BadCheckpoint,
     BadItem,
@@ -247,7 +248,14 @@ class InMemoryDomain(ABC):
         said: list[str] = []
         dataset = self.open(path, SkipLog(say=said.append)).train
         loaded = loaded_items(path, dataset, schema, partial(self.original, schema=schema))
+        said += self._note_on_unknown(loaded.x, schema)
         return replace(loaded, notes={path.name: said} if said else {})
+
+    def _note_on_unknown(self, x: Tensor, schema: Schema) -> tuple[str, ...]:
+        """Whether the VAE knows few tokens of items."""
+        unknown = UnknownTokens(schema, self.items)
+        unknown.add(x)
+        return unknown.note
 
     def read_all(
         self, paths: Sequence[Path], schema: Schema, geometry: Geometry, limit: int | None = None
@@ -265,6 +273,8 @@ class InMemoryDomain(ABC):
             )
         names = [name for file in files for name in file.names]
         originals = [original for file in files for original in file.originals]
+        for path, file in zip(paths, files, strict=True):
+            said[path.name] += self._note_on_unknown(file.x, schema)
         return LoadedItems(names, torch.cat([file.x for file in files]), originals=originals, notes=said)
 
     def batches(
