@@ -2,6 +2,8 @@
 once."""
 
 import csv
+from dataclasses import replace
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
 
@@ -111,8 +113,28 @@ def test_invalid_molecules_are_printed_as_a_word(model: OpenModel, tmp_path: Pat
 
 
 def test_properties_that_do_not_exist_are_refused(model: OpenModel, leads: Path, tmp_path: Path) -> None:
-    with refuses(NotFound, "QED"):
+    with refuses(NotFound, "QED") as error:
         optimise(model, [leads], tmp_path / "out", OptimiseOptions("QDE"))
+    assert error.value.expected.index("QED") < error.value.expected.index("module:function")
+
+
+def test_results_that_are_other_molecules_are_noted(model: OpenModel, leads: Path, tmp_path: Path) -> None:
+    options = OptimiseOptions("QED", within=20.0, density=0.0, steps=24)
+    free = optimise(model, [leads], tmp_path / "free", options)
+    bound = optimise(model, [leads], tmp_path / "bound", replace(options, similarity=0.4))
+    values = [item.similarity for item in free.batch.results[0].items]
+    assert free.median_similarity == pytest.approx(sum(values) / 2) and free.median_similarity < 0.4
+    assert any("--similarity" in note for note in free.notes) and bound.median_similarity >= 0.4
+    assert not any("--similarity" in note for note in bound.notes)
+
+
+def test_a_regression_that_predicts_badly_is_noted(model: OpenModel, leads: Path, tmp_path: Path) -> None:
+    data = tmp_path / "assay.csv"
+    chains = ["".join(atoms) for atoms in product("CN", repeat=6)]
+    data.write_text("smiles,noise\n" + "".join(f"{chain},{sha256(chain.encode()).digest()[0]}\n" for chain in chains))
+    options = OptimiseOptions("noise", within=20.0, density=0.0, steps=2, data=data)
+    found = optimise(model, [leads], tmp_path / "out", options)
+    assert "poor" in found.estimate and any("guesses" in note for note in found.notes)
 
 
 def test_labels_of_a_table_are_estimated(model: OpenModel, leads: Path, tmp_path: Path) -> None:
