@@ -98,6 +98,7 @@ def test_index_and_search_by_a_sentence(run: Run, vae: Path, tmp_path: Path) -> 
         assert SENTENCES[1] in (tmp_path / "s" / "search.html").read_text()
     said = run("search", "A cat runs.", "--index", tmp_path / "i")
     assert said.code == 0 and all(text in said.out for text in SENTENCES)
+    assert said.out.splitlines()[1].split()[:2] == ["item", "sentence"]
     assert found.json["measure"] == "words kept" and found.json["neighbors"][0]["item_similarity"] == 1
     assert run("search", "dog " * 100, "--index", tmp_path / "i").code == 1
 

@@ -9,6 +9,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import Lines, log, print_facts, print_json, print_table, progress_bar, spinner
+from vaekit.errors import counted
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
@@ -193,7 +194,8 @@ def score(
     for item, reason in result.reasons.items():
         log(f"vaekit: not scored: {reason}" if item in reason else f"vaekit: not scored: {item}: {reason}")
     if result.not_scored > len(result.reasons):
-        log(f"vaekit: {result.not_scored - len(result.reasons):,} more were not scored; {out} has the reasons.")
+        more = counted(result.not_scored - len(result.reasons), "more was", "more were")
+        log(f"vaekit: {more} not scored; {out} has the reasons.")
     if as_json:
         print_json({"vae": source.vae, **vars(result), "rate": result.rate})
         return

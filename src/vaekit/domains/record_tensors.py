@@ -61,7 +61,7 @@ def split_data(
     train = source(tensors_of(splits.train, kept, schema, log))
     if not len(train):
         reason = next(iter(log.reasons.values()), "")
-        raise NoTrainingData(f"None of {len(kept):,} {items} can be trained on.", reason, "")
+        raise NoTrainingData(f"Of the {items}, none of {len(kept):,} can be trained on.", reason, "")
     evaluated = tensor_of(splits.train if splits.test is None else splits.test, apart, schema, log)
     log.write()
     return TrainingData(train, evaluated if len(evaluated) else None, describe_data(splits, len(apart)))

@@ -63,8 +63,10 @@ class EvaluateResult:
     """The measured values."""
 
     evaluation: Evaluation
+    item: str
+    """Noun for an item."""
     items: str
-    """Plural noun for the items."""
+    """Its plural."""
     notes: Sequence[str]
     """How the VAE was run, where that was not as planned."""
     latent: LatentSpace | None = None
@@ -149,7 +151,7 @@ def evaluate_data(
             page = out / PAGE
             write_page(evaluation, samples, engine, domain, schema, data_items, page)
             write_record(out / SAMPLES, samples.as_json())
-    return EvaluateResult(evaluation, domain.items, remarks, latent, samples, page)
+    return EvaluateResult(evaluation, domain.item, domain.items, remarks, latent, samples, page)
 
 
 def note_on_tokens(evaluation: Evaluation, domain: Domain) -> tuple[str, ...]:

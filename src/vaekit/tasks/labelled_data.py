@@ -102,7 +102,7 @@ def labelled_latents(
         labels += [own[number] for number in read]
     if len(labels) < LEAST_ITEMS:
         raise BadItem(
-            f"{len(labels)} of {total:,} {model.domain.items} with a label can be read.",
+            f"{len(labels)} of {counted(total, model.domain.item, model.domain.items)} with a label can be read.",
             f"Expected {LEAST_ITEMS} or more.",
             next(iter(log.reasons.values()), "Give more data."),
         )
@@ -116,7 +116,8 @@ def labelled_latents(
         others |= computed_labels(model, computed, data, kept)
         labels = list(others.pop(label))
     missing = sum(label is None for own in (*chosen, labels) for label in own)
-    notes = [f"{missing:,} {model.domain.items} have no label"] if missing else []
+    without = f"{counted(missing, model.domain.item, model.domain.items)} {'has' if missing == 1 else 'have'} no label"
+    notes = [without] if missing else []
     if log.reasons:
         notes.append(f"{len(log.reasons):,} skipped: {printable(next(iter(log.reasons.values())), 300)}")
     return LabelledLatents(

@@ -33,7 +33,7 @@ from vaekit.domains.molecules.token_store import TokenStore, convert_all, token_
 from vaekit.domains.molecules.training_data import fit, source_of
 from vaekit.domains.sample_quality import CompareSamples
 from vaekit.domains.token_measures import sequence_measures
-from vaekit.errors import BadItem, NotFound, NoTrainingData
+from vaekit.errors import BadItem, NotFound, NoTrainingData, counted
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure
 from vaekit.training.data import TrainingData, describe_data
@@ -67,7 +67,7 @@ class Molecules(InMemoryDomain):
         train = source_of(store, splits.train, kept, schema, log)
         if not len(train):
             reason = next(iter(log.reasons.values()), "")
-            raise NoTrainingData(f"None of {len(kept):,} molecules can be trained on.", reason, "")
+            raise NoTrainingData(f"None of {counted(len(kept), 'molecule')} can be trained on.", reason, "")
         others = splits.train if splits.test is None else splits.test
         if splits.test is not None:
             store = self._store(others, settings, log.say)
