@@ -31,6 +31,7 @@ from vaekit.domains.molecules.settings import MoleculeSettings
 from vaekit.domains.molecules.similarity import tanimoto
 from vaekit.domains.molecules.token_store import TokenStore, convert_all, token_store
 from vaekit.domains.molecules.training_data import fit, source_of
+from vaekit.domains.record_tensors import without_columns
 from vaekit.domains.sample_quality import CompareSamples
 from vaekit.domains.token_measures import sequence_measures
 from vaekit.errors import BadItem, NotFound, NoTrainingData, counted
@@ -194,13 +195,15 @@ def parts_of_original(original: str) -> tuple[str, str]:
 
 
 def check_column(dataset: Dataset, column: str) -> None:
-    """Check that a table has the column that a recipe names.
+    """Check that data are a table with the column that a recipe names.
 
     Raises:
-        NoTrainingData: it has not.
+        NoTrainingData: they are not.
     """
     with suppress(BadItem, NotFound):
         record = dataset.read(0)
+        if column and not isinstance(record, Row):
+            raise without_columns(column, "molecules")
         if column and isinstance(record, Row) and column not in record.values:
             error = no_column(replace(record, name=record.name.rpartition(":")[0] or record.name), column)
             raise NoTrainingData(error.found, error.expected, error.remedy)
