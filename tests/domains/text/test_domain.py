@@ -74,6 +74,10 @@ def test_sentences_that_cannot_be_used_stay_in_their_places(model: OpenModel, tm
     assert pairs[0] == f"A cat runs.\t{written[0]}" and pairs[-1].startswith("It is late.\t")
 
 
+def test_the_defaults_of_units_agree() -> None:
+    assert TEXT.settings_from({}).unit == recipe("text").data["unit"]
+
+
 @pytest.mark.parametrize("key", ["vocabulary", "length"])
 def test_a_recipe_cannot_override_what_follows_from_the_data(model: OpenModel, key: str) -> None:
     follows = model.schema.vae_settings()

@@ -21,7 +21,7 @@ from vaekit.domains.text.fit import fit
 from vaekit.domains.text.measures import bleu_of, tokenization, word_counts
 from vaekit.domains.text.schema import KINDS, TextSchema, schema_from, text_of
 from vaekit.domains.text.similarity import WORDS_KEPT
-from vaekit.domains.text.units import BPE, CHARACTERS
+from vaekit.domains.text.units import BPE, WORDS
 from vaekit.domains.token_measures import sequence_measures, token_errors
 from vaekit.domains.token_source import token_training_data
 from vaekit.evaluation.evaluate import Measures
@@ -36,7 +36,7 @@ LINE_END = re.compile("[\n\r]+")
 class TextSettings:
     """The table [data] of a recipe for text."""
 
-    unit: str = CHARACTERS
+    unit: str = WORDS
     """What a token is: "words" (and punctuation marks), "bpe" (frequent byte sequences), "bytes" or "characters"."""
     vocabulary: int = 10_000
     """The maximum number of different tokens; rarer ones are unknown."""
