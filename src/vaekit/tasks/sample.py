@@ -122,7 +122,7 @@ def sample(
     kept, remarks = selection(model, options.unique, options.new_to, options.keep_invalid, progress)
 
     def missing() -> int:
-        return options.count - kept.kept
+        return kept.missing(options.count)
 
     compared: list[object] = []
 
