@@ -17,6 +17,7 @@ from vaekit.anomaly.thresholds import Threshold
 from vaekit.atomic import atomic_file
 from vaekit.domains.domain import ItemBatch, ItemStream
 from vaekit.domains.files import not_found
+from vaekit.domains.unknown_tokens import UnknownTokens
 from vaekit.errors import BadItem, BadPlan, NotFound, NoTrainingData, counted, did_you_mean, printable
 from vaekit.reading import exists
 from vaekit.tasks.batch import Progress, no_progress
@@ -126,11 +127,12 @@ def score(
         check_same_draws(reference, options)
         scorer = replace(scorer, draws=reference.draws, seed=reference.seed)
     threshold = chosen_threshold(reference, options)
-    totals = Totals()
+    totals, unknown = Totals(), UnknownTokens(model.schema, model.domain.items)
     start = time.monotonic()
     with atomic_file(out) as part, part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         items = labelled_stream(model, data, options.labels, required=not statistics.labelled, keep=options.keep)
-        write_scores(file, items, scorer, reference, threshold, options, totals, progress)
+        counted_items = replace(items, batches=unknown.of_batches(items.batches))
+        write_scores(file, counted_items, scorer, reference, threshold, options, totals, progress)
     result = ScoreResult(
         out,
         totals.items,
@@ -144,7 +146,7 @@ def score(
         statistics.path,
         0 if reference is None else reference.items,
         statistics.fitted,
-        (*statistics.notes, *model.notes),
+        (*statistics.notes, *unknown.note, *model.notes),
     )
     write_record(record_beside(out), record_of(result, model, data, options, scorer.draws))
     return result
