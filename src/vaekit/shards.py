@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 Spec = TypeVar("Spec")
 Result = TypeVar("Result")
@@ -22,6 +22,7 @@ class Work(Generic[Spec, Result]):
     """Called once by each worker: loads what all shards need, such as a VAE, and returns the function of a shard."""
 
 
+@runtime_checkable
 class Runner(Protocol):
     """Where shards are processed."""
 
