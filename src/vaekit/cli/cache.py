@@ -220,8 +220,8 @@ def show(result: "CacheResult", items: str) -> None:
     if result.rounding is not None:
         rounding = result.rounding
         facts["loss"] = (
-            f"{round(rounding.loss, 3) + 0.0:.3f} dB by storing as {result.dtype}: PSNR {rounding.stored:.2f} instead of "
-            f"{rounding.exact:.2f} dB, {rounding.items:,} {items} decoded"
+            f"{round(rounding.loss, 3) + 0.0:.3f} dB by storing as {result.dtype}: PSNR {rounding.stored:.2f} instead "
+            f"of {rounding.exact:.2f} dB, {rounding.items:,} {items} decoded"
         )
     if result.statistics is not None:
         facts |= statistics_facts(result.statistics, result.normalization)
@@ -313,6 +313,6 @@ def log_problems(result: "CacheResult") -> None:
     if result.verification is not None:
         for name, difference in list(result.verification.different.items())[:SHOWN]:
             log(
-                f"vaekit: {name}: the stored latents are not those of the item; they differ by {difference:.3g} standard "
-                "deviations."
+                f"vaekit: {name}: the stored latents are not those of the item; they differ by {difference:.3g} "
+                "standard deviations."
             )
