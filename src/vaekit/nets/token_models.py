@@ -144,7 +144,9 @@ class Transformer(nn.Module):
 
     def start(self, context: Tensor) -> tuple[Tensor, State]:
         added = self.context(context)
-        return self._advance(self.inputs.first(len(context)), (added, self.skip(context)), self.blocks.empty_cache(added))
+        return self._advance(
+            self.inputs.first(len(context)), (added, self.skip(context)), self.blocks.empty_cache(added)
+        )
 
     def step(self, token: Codes, state: State) -> tuple[Tensor, State]:
         *contexts, cache = state
