@@ -28,8 +28,9 @@ QUIET = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
 }
 """Settings of Ray: nothing is sent to its makers, and nothing is printed."""
-ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Setting of a Ray that is started here: it listens on the loopback interface, as it does elsewhere than on Linux."""
+HERE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_gcs_rpc_server_reconnect_timeout_s": "15"}
+"""Settings of a Ray that is started here: it listens on the loopback interface, as it does elsewhere than on Linux; and
+all of its processes end soon after this one was killed."""
 GONE_AFTER = 20.0
 """Seconds without an answer from the head of a cluster, after which it counts as lost. Ray would end the process
 without a message after 60."""
@@ -89,7 +90,7 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[tuple[Mo
     """
     address = address or os.environ.get(ADDRESS) or LOCAL
     if address == LOCAL:
-        for name, value in ON_LOOPBACK.items():
+        for name, value in HERE.items():
             os.environ.setdefault(name, value)
         if "RAY_AUTH_MODE" not in os.environ:  # other users of this machine must not start anything
             os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
