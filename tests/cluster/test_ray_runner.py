@@ -27,12 +27,15 @@ LIMIT = 400.0
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Ray on the loopback interface, without the files of a user."""
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(SUPPORT), *filter(None, sys.path)]))
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:  # paths must be short
+        monkeypatch.setenv("TMPDIR", folder)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +43,7 @@ def no_process_is_left() -> Iterator[None]:
     """Every process of Ray that a test starts ends with it."""
     before = processes_of_ray()
     yield
-    until(lambda: not processes_of_ray() - before, 60)
+    until(lambda: not processes_of_ray() - before, 90)
 
 
 def processes_of_ray() -> set[int]:
@@ -154,7 +157,7 @@ def test_here_a_killed_driver_leaves_nothing_running_and_the_same_call_goes_on(t
     until(lambda: len(done(folder)) > 10)
     process.kill()
     finish(process)
-    until(lambda: not processes_of_ray() - before, 60)
+    until(lambda: not processes_of_ray() - before, 90)
     (folder / "kill-190").touch()
     process = driver(folder)
     until(lambda: begun(folder)[190])

@@ -1,5 +1,5 @@
-"""Work that writes a file for each shard, and keeps count of how often each was begun. Run as a script, it is the driver
-of a run on Ray: FOLDER [ADDRESS]."""
+"""Work that writes a file for each shard, and keeps count of how often each was begun. Run as a script, it is the
+driver of a run on Ray: FOLDER [ADDRESS]."""
 
 import os
 import sys
