@@ -63,10 +63,23 @@ def until(condition: Callable[[], Any], limit: float = LIMIT) -> None:
         time.sleep(0.02)
 
 
-def driver(folder: Path, address: str = "") -> "subprocess.Popen[str]":
-    """A run of the shards that are left."""
-    command = [sys.executable, counted_shards.__file__, str(folder), *filter(None, [address])]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+Driver = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    """Starts a run of the shards that are left, in a process that ends with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(folder: Path, address: str = "") -> "subprocess.Popen[str]":
+        command = [sys.executable, counted_shards.__file__, str(folder), *filter(None, [address])]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
@@ -101,31 +114,35 @@ def add_node(cluster: Any) -> None:
     cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=80 << 20)
 
 
-def test_kills_of_workers_nodes_and_drivers_cost_a_shard_each(cluster: Any, tmp_path: Path) -> None:
+def kill_worker(folder: Path) -> None:
+    """Kill a worker that processes a shard."""
+    workers: set[int] = set()
+    until(lambda: workers.update(running(folder).keys() & processes_of_ray()) or workers)
+    with suppress(ProcessLookupError):
+        os.kill(min(workers), signal.SIGKILL)
+
+
+def test_kills_of_workers_nodes_and_drivers_cost_a_shard_each(cluster: Any, driver: Driver, tmp_path: Path) -> None:
     folder = prepare(tmp_path / "run")
     allowed = 0
     process = driver(folder, cluster.address)
-    try:
-        for kill in range(KILLS):
-            wanted = (kill + 1) * (SHARDS - 20) // KILLS
-            until(lambda wanted=wanted: len(done(folder)) >= wanted and running(folder))
-            assert process.poll() is None
-            if kill % 3 == 0:
-                with suppress(ProcessLookupError):
-                    os.kill(next(iter(running(folder))), signal.SIGKILL)
-                allowed += 1
-            elif kill % 3 == 1:
-                cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
-                add_node(cluster)
-                allowed += 1
-            else:
-                process.kill()
-                finish(process)
-                process = driver(folder, cluster.address)
-                allowed += 2  # each of its workers had a shard
-        status, out, err = finish(process)
-    finally:
-        process.kill()
+    for kill in range(KILLS):
+        wanted = (kill + 1) * (SHARDS - 20) // KILLS
+        until(lambda wanted=wanted: len(done(folder)) >= wanted)
+        assert process.poll() is None
+        if kill % 3 == 0:
+            kill_worker(folder)
+            allowed += 1
+        elif kill % 3 == 1:
+            cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+            add_node(cluster)
+            allowed += 1
+        else:
+            process.kill()
+            finish(process)
+            process = driver(folder, cluster.address)
+            allowed += 2  # each of its workers had a shard
+    status, out, err = finish(process)
     assert (status, out) == (0, ""), err
     assert_complete(folder)
     counts = begun(folder)
@@ -134,7 +151,7 @@ def test_kills_of_workers_nodes_and_drivers_cost_a_shard_each(cluster: Any, tmp_
     assert "Traceback" not in err
 
 
-def test_a_lost_head_is_named_and_the_same_call_goes_on(cluster: Any, tmp_path: Path) -> None:
+def test_a_lost_head_is_named_and_the_same_call_goes_on(cluster: Any, driver: Driver, tmp_path: Path) -> None:
     folder = prepare(tmp_path / "run")
     process = driver(folder, cluster.address)
     until(lambda: len(done(folder)) > 10)
@@ -150,7 +167,7 @@ def test_a_lost_head_is_named_and_the_same_call_goes_on(cluster: Any, tmp_path: 
     assert begun(folder).total() - SHARDS <= 2
 
 
-def test_here_a_killed_driver_leaves_nothing_running_and_the_same_call_goes_on(tmp_path: Path) -> None:
+def test_here_a_killed_driver_leaves_nothing_running_and_the_same_call_goes_on(driver: Driver, tmp_path: Path) -> None:
     folder = prepare(tmp_path / "run")
     before = processes_of_ray()
     process = driver(folder)
@@ -170,7 +187,9 @@ def test_here_a_killed_driver_leaves_nothing_running_and_the_same_call_goes_on(t
 
 
 @pytest.mark.parametrize(("name", "error", "times"), [("fail-5", "BadItem", 1), ("kill-5", "ShardFailed", 3)])
-def test_a_shard_that_cannot_be_processed_is_named(tmp_path: Path, name: str, error: str, times: int) -> None:
+def test_a_shard_that_cannot_be_processed_is_named(
+    driver: Driver, tmp_path: Path, name: str, error: str, times: int
+) -> None:
     folder = prepare(tmp_path / "run")
     (folder / name).touch()
     status, out, err = finish(driver(folder))
@@ -179,7 +198,7 @@ def test_a_shard_that_cannot_be_processed_is_named(tmp_path: Path, name: str, er
     assert begun(folder)[5] == times
 
 
-def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_cluster_that_is_not_there_is_named(driver: Driver, tmp_path: Path) -> None:
     status, out, err = finish(driver(prepare(tmp_path / "run"), "127.0.0.1:9"))
     assert (status, out) == (1, "")
     assert "ClusterFailed" in err and "127.0.0.1:9" in err and "Traceback" not in err

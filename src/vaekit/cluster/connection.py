@@ -35,6 +35,9 @@ GONE_AFTER = 20.0
 """Seconds without an answer from the head of a cluster, after which it counts as lost. Ray would end the process
 without a message after 60."""
 
+CONNECTING = 10.0
+"""Seconds to wait for a connection to the head."""
+
 
 @dataclass
 class Head:
@@ -100,6 +103,7 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[tuple[Mo
         return
     with session_folder() if address == LOCAL else nullcontext() as folder:
         try:
+            check_listening(address)
             start(ray, address, folder, cpus)
             head = head_of(ray)
         except Exception as error:  # of many kinds, most of them without a class of their own
@@ -124,6 +128,18 @@ def silent(ray: ModuleType) -> Iterator[None]:
     finally:
         if before is not None:
             setattr(module, name, before)
+
+
+def check_listening(address: str) -> None:
+    """Check that something listens at the address of a cluster, if it is one of a host and a port: Ray would try for
+    minutes.
+
+    Raises:
+        OSError: nothing does.
+    """
+    host, separator, port = address.rpartition(":")
+    if separator and "/" not in address and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECTING).close()
 
 
 def start(ray: ModuleType, address: str, folder: Path | None, cpus: int | None) -> None:
