@@ -1,11 +1,11 @@
 """Files of ai-toolkit: a safetensors file for each image, in a folder `_latent_cache` beside it.
 
 `<stem>_<hash>.safetensors`, where the hash is that of a JSON object with the image's file name, how it is scaled and
-cropped, whether it is mirrored, and the name of the latent space. The metadata holds the same values. The key is `latent`.
-All models store normalized latents.
+cropped, whether it is mirrored, and the name of the latent space. The metadata holds the same values. The key is
+`latent`. All models store normalized latents.
 
-Source: `toolkit/dataloader_mixins.py`, `toolkit/metadata.py`, `toolkit/data_loader.py` and `encode_images` of the models in
-ostris/ai-toolkit, commit 27a03a9.
+Source: `toolkit/dataloader_mixins.py`, `toolkit/metadata.py`, `toolkit/data_loader.py` and `encode_images` of the
+models in ostris/ai-toolkit, commit 27a03a9.
 """
 
 import base64

@@ -122,8 +122,9 @@ def audit_files(
             audit.stored[family] = entry.variant.stored
             if entry.mark is not None:
                 makers[family].setdefault(entry.mark.fingerprint, name)
-            audit.findings += (Finding(kind, name, message) for kind, message in faults(entry))
-            if entry.latents.isfinite().all():
+            wrong = list(faults(entry))
+            audit.findings += (Finding(kind, name, message) for kind, message in wrong)
+            if not {NON_FINITE, ZEROS} & {kind for kind, _ in wrong}:
                 sums[family].add(entry.latents)
                 examples.setdefault(family, entry)
                 message = unlike(entry, given)
@@ -138,6 +139,11 @@ def audit_files(
     audit.findings += normalization_findings(audit, examples, suspects, given)
     audit.findings += duplicates(folder, owners)
     audit.findings += mixtures(audit.contents, makers)
+    return in_order(audit)
+
+
+def in_order(audit: Audit) -> Audit:
+    """An audit with its findings in the order of `KINDS`."""
     order = list(KINDS)
     audit.findings.sort(key=lambda each: (order.index(each.kind), each.file))
     return audit

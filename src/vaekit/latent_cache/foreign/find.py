@@ -18,8 +18,12 @@ PICKLES = (".pt", ".pth", ".pkl")
 """Endings of caches that are pickles, such as SimpleTuner's, OneTrainer's and diffusion-pipe's; never opened."""
 
 
-def format_named(name: str) -> tuple[CacheFormat, Variant | None]:
+def format_named(name: str, reading: bool = False) -> tuple[CacheFormat, Variant | None]:
     """A format on the command line, such as "kohya" or "kohya:flux", with its variant if one is given.
+
+    Args:
+        name: as given.
+        reading: whether files are read; not all variants are written.
 
     Raises:
         BadPlan: there is no such format, or it has no such variant.
@@ -34,11 +38,11 @@ def format_named(name: str) -> tuple[CacheFormat, Variant | None]:
     if not second:
         return found, None
     variant = next((each for each in found.variants if each.name == second), None)
-    if variant is None or variant.no_export:
-        usable = [each.name for each in found.variants if not each.no_export]
+    if variant is None or (variant.no_export and not reading):
+        usable = [each.name for each in found.variants if reading or not each.no_export]
         why = f", since {variant.no_export}" if variant else ""
         raise BadPlan(
-            f"{found.title} has no latents {second!r} that can be written{why}.",
+            f"{found.title} has no latents {second!r} that can be {'read' if reading else 'written'}{why}.",
             f"Expected {first} alone, or with one of: {', '.join(usable)}.",
             did_you_mean(second, usable),
         )

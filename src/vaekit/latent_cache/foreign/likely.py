@@ -15,10 +15,12 @@ from vaekit.normalization import LatentNormalization
 
 CLOSE, FAR, RATIO = 1.0, 0.5, 4.0
 """Another hypothesis is reported if latents are within CLOSE of it, and RATIO times as far from the expected one, and
-farther by FAR; see `distance`. Means and standard deviations of single photographs vary by a factor of about 2, which is a
+farther by FAR; see `distance`. Standard deviations of single photographs vary by a factor of about 2, which is a
 distance of 0.5; raw and normalized latents of SD1 are 2.9 apart, of FLUX.1 1.0, of SD3 0.2."""
 APART = 0.5
 """Hypotheses that are closer cannot be distinguished."""
+NEAR = 2.0
+"""Latents that are farther from what is expected are probably of another VAE."""
 FARTHEST_MEAN = 4.0
 LEAST_POSITIONS = 64
 """Fewer latent positions are not judged by their statistics."""
@@ -89,6 +91,11 @@ class Expectation:
             all(distance(other.statistics, each.statistics) >= APART for each in self.expected) for other in self.others
         )
 
+    def near(self, found: ChannelStatistics) -> bool:
+        """Whether latents are distributed as expected, as far as that is known."""
+        known = [each.statistics for each in self.expected if len(each.statistics.mean) == len(found.mean)]
+        return not known or min(distance(found, each) for each in known) <= NEAR
+
     def unlike(self, found: ChannelStatistics) -> str | None:
         """What the latents are instead, as a phrase; None unless that is clear."""
         channels = len(found.mean)
@@ -102,16 +109,19 @@ class Expectation:
         far = min(expected)
         if nearest > CLOSE or far - nearest < FAR or far < RATIO * nearest:
             return None
+        names = " or ".join(dict.fromkeys(each.name for each in self.expected))
         return (
             f"the standard deviation of channels is {fmean(found.std):.3g}: that of latents that are {other.name} "
-            f"({fmean(other.statistics.std):.3g}), not {' or '.join(dict.fromkeys(each.name for each in self.expected))} "
-            f"({fmean(self.expected[0].statistics.std):.3g})"
+            f"({fmean(other.statistics.std):.3g}), not {names} ({fmean(self.expected[0].statistics.std):.3g})"
         )
 
 
 def distance(found: ChannelStatistics, wanted: ChannelStatistics) -> float:
-    """How far two distributions are apart: the mean over channels of the squared logarithm of the ratio of their standard
-    deviations, and the squared difference of means in units of the wanted deviation, up to a limit."""
+    """How far two distributions are apart.
+
+    The mean over channels of the squared logarithm of the ratio of their standard deviations, and of the squared
+    difference of means in units of the wanted standard deviation, up to a limit.
+    """
     return fmean(
         math.log(max(s, SMALLEST) / max(wanted_s, SMALLEST)) ** 2
         + min(((m - wanted_m) / max(wanted_s, SMALLEST)) ** 2, FARTHEST_MEAN)
@@ -222,3 +232,18 @@ def applied(
 def repeated(values: Sequence[float], normalization: LatentNormalization) -> tuple[float, ...]:
     """A value for each channel after rearrangement, which puts those of one channel side by side."""
     return tuple(value for value in values for _ in range(normalization.patch**2))
+
+
+def measured(
+    raw: ChannelStatistics, variant: Variant, normalization: LatentNormalization, channels: int
+) -> Expectation:
+    """What latents of a variant should be if a VAE makes raw latents with these statistics."""
+    if len(raw.mean) * normalization.patch**2 == channels:
+        mean, std = repeated(raw.mean, normalization), repeated(raw.std, normalization)
+        all_of_them = as_stored(mean, std, normalization, channels)
+    else:  # raw latents are not rearranged
+        all_of_them = [(Hypothesis(Stored.RAW, raw), Stored.RAW)]
+    return Expectation(
+        tuple(each for each, stored in all_of_them if stored is variant.stored),
+        tuple(each for each, stored in all_of_them if stored is not variant.stored),
+    )

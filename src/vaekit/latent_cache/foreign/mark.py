@@ -1,7 +1,7 @@
 """The mark that vaekit adds to files of other programs: which VAE made the latents, and how they are distributed.
 
-Loaders of those programs ignore it. An audit of such a file compares with the statistics of the whole cache that it came
-from, instead of those of the latent space that the program expects.
+Loaders of those programs ignore it. An audit of such a file compares with the statistics of the whole cache that it
+came from, instead of those of the latent space that the program expects.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Shards of MosaicML's streaming (MDS), with columns as in mosaicml/diffusion; written, not read.
 
 A folder for each size of latents holds `index.json` and `shard.NNNNN.mds`. A shard is the number of samples and their
-offsets (uint32), the configuration as JSON, and the samples: the sizes of the columns without a fixed size, then the values
-of the columns in alphabetical order. Latents are normalized, in fp16, as bytes without a shape, in the column
+offsets (uint32), the configuration as JSON, and the samples: the sizes of the columns without a fixed size, then the
+values of the columns in alphabetical order. Latents are normalized, in fp16, as bytes without a shape, in the column
 `latents_<side>`, or `latents_<W>x<H>` if the encoded image is not square.
 
 Source: `streaming/base/format/mds/writer.py` and `reader.py` of mosaicml/streaming, commits 0205a30 and 02917cc;
@@ -45,7 +45,7 @@ class MDS:
     variants: tuple[Variant, ...] = (Variant("mds", (), Stored.NORMALIZED),)
 
     def claims(self, path: Path) -> bool:
-        return path.suffix == ".mds"
+        return False
 
     def read(self, path: Path) -> Sequence[StoredLatents]:
         raise bad_file(path, "shards of MDS are written but not read", "Expected files of another format.")

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -71,6 +71,7 @@ class StoredLatents:
     """Contradictions between the file's name, its keys and its tensors, as phrases."""
 
 
+@runtime_checkable
 class Writer(Protocol):
     """Writes latents of images into a folder."""
 
@@ -83,6 +84,7 @@ class Writer(Protocol):
         """
 
 
+@runtime_checkable
 class CacheFormat(Protocol):
     """A program's format of cached latents."""
 
