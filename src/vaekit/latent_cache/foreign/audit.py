@@ -175,8 +175,9 @@ def faults(entry: StoredLatents) -> Iterator[tuple[str, str]]:
 def misfits(entry: StoredLatents) -> Iterator[str]:
     """Contradictions between the shape of latents, their family, and the image."""
     latents, variant = entry.latents, entry.variant
-    if variant.channels and latents.shape[0] != variant.channels:
-        yield f"{counted(latents.shape[0], 'channel')} instead of {variant.channels} of {variant.name}"
+    channels = variant.channels if entry.mark is None else len(entry.mark.mean)
+    if channels and latents.shape[0] != channels:
+        yield f"{counted(latents.shape[0], 'channel')} instead of {channels} of {variant.name}"
     if entry.flipped is not None and entry.flipped.shape != latents.shape:
         yield f"mirrored latents of shape {list(entry.flipped.shape)} beside {list(latents.shape)}"
     height, width = latents.shape[-2:]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaekit.catalog.entries import latent_space_named, latent_spaces_with
+from vaekit.catalog.entries import latent_spaces_with
 from vaekit.checkpoints.latent_files import LatentOrigin
 from vaekit.errors import BadLatent, LatentMismatch, UnknownNormalization
 from vaekit.latent_cache.foreign.likely import applied, repeated
@@ -59,7 +59,7 @@ def choose(found: CacheFormat, wanted: Variant | None, origin: LatentOrigin) -> 
         origin: the VAE.
 
     Raises:
-        LatentMismatch: the program has no variant for this VAE, or the wanted one is for others.
+        LatentMismatch: the wanted variant is for VAEs with other latents.
         BadLatent: the latents are not those of images.
         UnknownNormalization: normalized latents are needed, and the VAE's normalization is unknown.
     """
@@ -76,8 +76,7 @@ def choose(found: CacheFormat, wanted: Variant | None, origin: LatentOrigin) -> 
     ]
     alike = [each for each in usable if fits_shape(origin, each)]
     variant = wanted or next(iter([*(each for each in exact if each.spaces), *exact, *alike, usable[0]]))
-    known = spaces and any(latent_space_named(each) for each in spaces)
-    if variant not in exact and known and (wanted is not None or not alike):
+    if variant not in exact and spaces and wanted is not None:
         names = ", ".join(f"{found.name}:{each.name}" for each in exact)
         raise LatentMismatch(
             f"The latents of {' or '.join(spaces)} are not those that {found.name}:{variant.name} holds, which are of "

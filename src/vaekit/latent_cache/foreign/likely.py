@@ -86,9 +86,10 @@ class Expectation:
 
     @property
     def decidable(self) -> bool:
-        """Whether statistics distinguish what is expected from something else."""
+        """Whether statistics distinguish raw latents from normalized ones."""
+        others = [other for other in self.others if other.name in tuple(Stored)]
         return any(
-            all(distance(other.statistics, each.statistics) >= APART for each in self.expected) for other in self.others
+            all(distance(other.statistics, each.statistics) >= APART for each in self.expected) for other in others
         )
 
     def near(self, found: ChannelStatistics) -> bool:
