@@ -192,7 +192,7 @@ def unlike(entry: StoredLatents, given: LatentNormalization | None) -> str | Non
     if entry.latents[0].numel() < LEAST_POSITIONS:
         return None
     expected = expectation(entry.variant, entry, given)
-    return None if expected is None else expected.unlike(statistics_of(entry.latents))
+    return None if expected is None else expected.unlike(statistics_of(entry.latents), images=1)
 
 
 def normalization_findings(
@@ -210,7 +210,7 @@ def normalization_findings(
         if not expected.decidable:
             audit.not_judged.append(f"{family}: raw and normalized latents have similar statistics")
             continue
-        message = expected.unlike(audit.statistics[family])
+        message = expected.unlike(audit.statistics[family], audit.contents[family])
         of_files = suspects[family]
         if message and len(of_files) < audit.contents[family]:
             others = f"all files of {family} together"

@@ -73,9 +73,13 @@ class Importer:
     origin: LatentOrigin
     format: CacheFormat
     image_size: ImageSize
+    wanted: Variant | None = None
+    """The family that the user chose; files of others are left alone."""
     variant: Variant | None = None
-    """The family: the given one, or that of the first file."""
+    """The family of the files."""
     sums: ChannelSums = field(default_factory=ChannelSums)
+    read: int = 0
+    """Entries that can be used."""
     rejected: list[Rejected] = field(default_factory=list)
     digests: dict[Path, str] = field(default_factory=dict)
 
@@ -92,6 +96,8 @@ class Importer:
             self.rejected.append(Rejected("", label, error.found))
             return
         for number, entry in enumerate(entries):
+            if self.wanted is not None and entry.variant.name != self.wanted.name:
+                continue
             self.check_family(path, entry)
             reason = next((phrase for _, phrase in faults(entry)), None)
             try:
@@ -102,6 +108,7 @@ class Importer:
                 self.rejected.append(Rejected("", label, str(reason)))
                 continue
             self.sums.add(entry.latents)
+            self.read += 1
             yield entry, self.item(path, entry, number, raw)
 
     def check_family(self, path: Path, entry: StoredLatents) -> None:
@@ -272,7 +279,7 @@ def check_statistics(importer: Importer, variant: Variant, reference: ChannelSta
         report.notes.append("the statistics of the latents were not compared with those of the VAE")
         return
     expected = measured(reference, variant, normalization, len(importer.sums.total))
-    phrase = expected.unlike(importer.sums.statistics())
+    phrase = expected.unlike(importer.sums.statistics(), importer.read)
     if phrase:
         raise LatentMismatch(
             f"The files in {importer.root} do not hold what those of {report.format.name}:{variant.name} do: {phrase}.",

@@ -1,8 +1,8 @@
 """Files of kohya's sd-scripts: an npz file beside each image, with latents in fp32.
 
 `<stem>_<W>x<H>_<family>.npz`, where W and H are those of the image before it is resized, or `<stem>.npz` in old
-versions. SD1 and SDXL have the keys `latents`, `original_size` (w, h), `crop_ltrb` and `latents_flipped`; newer families
-add `_<h>x<w>`, the size of the latents, and keep several sizes in one file.
+versions. SD1 and SDXL have the keys `latents`, `original_size` (w, h), `crop_ltrb` and `latents_flipped`; newer
+families add `_<h>x<w>`, the size of the latents, and keep several sizes in one file.
 
 Source: `library/strategy_base.py` and `strategy_*.py` of kohya-ss/sd-scripts, commit 48d368f.
 """

@@ -15,10 +15,13 @@ from vaekit.normalization import LatentNormalization
 
 CLOSE, FAR, RATIO = 1.0, 0.5, 4.0
 """Another hypothesis is reported if latents are within CLOSE of it, and RATIO times as far from the expected one, and
-farther by FAR; see `distance`. Standard deviations of single photographs vary by a factor of about 2, which is a
-distance of 0.5; raw and normalized latents of SD1 are 2.9 apart, of FLUX.1 1.0, of SD3 0.2."""
-APART = 0.5
-"""Hypotheses that are closer cannot be distinguished."""
+farther by FAR; see `distance`."""
+APART, APART_IN_FEW = 0.5, 2.0
+"""Hypotheses that are closer to what is expected are not considered, for many images and for few. Raw and normalized
+latents are 0.0 (HunyuanVideo 1.5), 0.1 (HunyuanImage), 0.4 to 0.6 (SD3), 1 (FLUX.1, Wan), 3 (SD1) and 4 (SDXL) apart.
+The standard deviation of a single image may be half of what is usual, which is a distance of 0.5."""
+MANY = 8
+"""Images whose statistics together are those of a set."""
 NEAR = 2.0
 """Latents that are farther from what is expected are probably of another VAE."""
 FARTHEST_MEAN = 4.0
@@ -97,17 +100,25 @@ class Expectation:
         known = [each.statistics for each in self.expected if len(each.statistics.mean) == len(found.mean)]
         return not known or min(distance(found, each) for each in known) <= NEAR
 
-    def unlike(self, found: ChannelStatistics) -> str | None:
-        """What the latents are instead, as a phrase; None unless that is clear."""
-        channels = len(found.mean)
-        expected = [distance(found, each.statistics) for each in self.expected if len(each.statistics.mean) == channels]
+    def unlike(self, found: ChannelStatistics, images: int) -> str | None:
+        """What the latents are instead, as a phrase; None unless that is clear.
+
+        Args:
+            found: of the latents.
+            images: how many they are of.
+        """
+        channels, apart = len(found.mean), APART if images >= MANY else APART_IN_FEW
+        expected = [each.statistics for each in self.expected if len(each.statistics.mean) == channels]
+        candidates = [each for each in self.others if len(each.statistics.mean) == channels]
         others = [
-            (distance(found, each.statistics), each) for each in self.others if len(each.statistics.mean) == channels
+            (distance(found, each.statistics), each)
+            for each in candidates
+            if all(distance(each.statistics, wanted) >= apart for wanted in expected)
         ]
         if not expected or not others:
             return None
         nearest, other = min(others, key=lambda each: each[0])
-        far = min(expected)
+        far = min(distance(found, each) for each in expected)
         if nearest > CLOSE or far - nearest < FAR or far < RATIO * nearest:
             return None
         names = " or ".join(dict.fromkeys(each.name for each in self.expected))
