@@ -1,5 +1,6 @@
 """Exchange cached latents with other programs: export, import, and an audit of a folder."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -72,13 +73,17 @@ def import_latents(
     return import_files(folder, out, origin_of(vae), image_size, reference_of(vae), wanted, model.vae, progress)
 
 
-def reference_of(vae: VAE) -> ChannelStatistics | None:
-    """Mean and standard deviation of the raw latents that a VAE makes of test images; None if it cannot encode them."""
+def reference_of(vae: VAE) -> tuple[ChannelStatistics, ...]:
+    """Statistics of the raw latents that a VAE makes of test images: of samples of posteriors, and of their means, of
+    which programs store one or the other. Empty if it cannot encode them."""
     try:
         probe = probe_latents(vae)
     except (HalfMissing, BadItem):
-        return None
-    return ChannelStatistics(probe.mean, probe.std)
+        return ()
+    stds = [probe.std]
+    if probe.covariance:
+        stds.append(tuple(math.sqrt(max(0.0, probe.covariance[i][i])) for i in range(len(probe.std))))
+    return tuple(ChannelStatistics(probe.mean, std) for std in stds)
 
 
 def image_size(path: Path) -> tuple[int, int] | None:

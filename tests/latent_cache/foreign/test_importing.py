@@ -45,7 +45,7 @@ def imported(
 ) -> tuple[LatentCache, Import]:
     wanted = None if name is None else format_named(name, reading=True)
     z = origin.geometry.latent_channels
-    reference = None if std is None else ChannelStatistics((0.0,) * z, (std,) * z)
+    reference = () if std is None else (ChannelStatistics((0.0,) * z, (std,) * z),)
     result = import_files(folder, out, origin, no_size, reference, wanted)
     return open_cache(out), result
 

@@ -201,7 +201,7 @@ def import_files(
     out: Path,
     origin: LatentOrigin,
     image_size: ImageSize,
-    reference: ChannelStatistics | None = None,
+    reference: Sequence[ChannelStatistics] = (),
     wanted: tuple[CacheFormat, Variant | None] | None = None,
     vae: str = "",
     progress: Callable[[int, int], None] = lambda _done, _all: None,
@@ -213,7 +213,7 @@ def import_files(
         out: the cache, which must not exist.
         origin: the VAE that made the latents.
         image_size: reads the size of an image file.
-        reference: mean and standard deviation of raw latents that this VAE makes; None if they are not checked.
+        reference: statistics of raw latents that this VAE makes, in one or several ways; empty if they are not checked.
         wanted: the format, and the family, of the files to be imported, if the folder holds several.
         vae: its name, for messages.
         progress: called with the number of files that were read and of all.
@@ -268,14 +268,16 @@ def files_of(folder: Path, wanted: tuple[CacheFormat, Variant | None] | None) ->
     return files, found_format
 
 
-def check_statistics(importer: Importer, variant: Variant, reference: ChannelStatistics | None, report: Import) -> None:
+def check_statistics(
+    importer: Importer, variant: Variant, reference: Sequence[ChannelStatistics], report: Import
+) -> None:
     """Check that latents are distributed as the VAE's, raw or normalized as the format holds them.
 
     Raises:
         LatentMismatch: they are the other ones.
     """
     normalization = importer.origin.normalization
-    if reference is None or normalization is None:
+    if not reference or normalization is None:
         report.notes.append("the statistics of the latents were not compared with those of the VAE")
         return
     expected = measured(reference, variant, normalization, len(importer.sums.total))

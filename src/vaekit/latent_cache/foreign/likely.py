@@ -247,15 +247,18 @@ def repeated(values: Sequence[float], normalization: LatentNormalization) -> tup
 
 
 def measured(
-    raw: ChannelStatistics, variant: Variant, normalization: LatentNormalization, channels: int
+    raw: Sequence[ChannelStatistics], variant: Variant, normalization: LatentNormalization, channels: int
 ) -> Expectation:
-    """What latents of a variant should be if a VAE makes raw latents with these statistics."""
-    if len(raw.mean) * normalization.patch**2 == channels:
-        mean, std = repeated(raw.mean, normalization), repeated(raw.std, normalization)
-        all_of_them = as_stored(mean, std, normalization, channels)
-    else:  # raw latents are not rearranged
-        all_of_them = [(Hypothesis(Stored.RAW, raw), Stored.RAW)]
+    """What latents of a variant should be if a VAE makes raw latents with one of these statistics."""
+    rearranged = [each for each in raw if len(each.mean) * normalization.patch**2 == channels]
+    candidates = [
+        each
+        for found in rearranged
+        for each in as_stored(
+            repeated(found.mean, normalization), repeated(found.std, normalization), normalization, channels
+        )
+    ]
     return Expectation(
-        tuple(each for each, stored in all_of_them if stored is variant.stored),
-        tuple(each for each, stored in all_of_them if stored is not variant.stored),
+        tuple(each for each, stored in candidates if stored is variant.stored),
+        tuple(each for each, stored in candidates if stored is not variant.stored),
     )
