@@ -34,6 +34,7 @@ FLOORS = [
     {"comparison"},
     {"report"},
     {"tasks"},
+    {"cluster"},
     {"cli", "estimators"},
     {"__init__", "__main__"},
 ]
