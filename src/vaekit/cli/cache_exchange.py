@@ -1,11 +1,10 @@
 """Modes of `vaekit cache` for the files of other programs: options and output of export, import and audit."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
-from click.core import ParameterSource
 
 from vaekit.cli.output import Lines, log, print_facts, print_json, print_table, progress_bar, spinner
 from vaekit.errors import counted
@@ -54,30 +53,53 @@ Format = Annotated[
 ]
 
 
-def check_modes(export: str | None, importing: bool, audit: bool, out: Path | None, of_format: str | None) -> bool:
-    """Whether one of the modes is wanted, and a check of its arguments.
-
-    Raises:
-        typer.BadParameter: modes exclude each other, or an argument is missing or meaningless.
-    """
-    modes = {"--export": export is not None, "--import": importing, "--audit": audit}
-    wanted = [name for name, given in modes.items() if given]
-    if len(wanted) > 1:
-        raise typer.BadParameter(f"it excludes {wanted[1]}.", param_hint=wanted[0])
-    if of_format is not None and not importing:
-        raise typer.BadParameter("it is for --import.", param_hint="--format")
-    if wanted and (out is None) != audit:
-        problem = "--audit writes nothing." if audit else f"{wanted[0]} needs the folder to be written."
-        raise typer.BadParameter(problem, param_hint="OUT")
-    if importing and not is_given("vae"):
-        raise typer.BadParameter("--import needs the VAE that made the files.", param_hint="--vae")
-    return bool(wanted)
+Sample = Annotated[
+    bool, typer.Option("--sample", help="With --export: a sample of each posterior instead of its mean.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Random seed of these samples.")]
 
 
-def is_given(name: str) -> bool:
-    """Whether the user gave an option of the running command, by the name of its parameter."""
-    context = click.get_current_context(silent=True)
-    return context is None or context.get_parameter_source(name) is not ParameterSource.DEFAULT
+@dataclass(frozen=True)
+class Exchange:
+    """The modes of the command and their options, as given."""
+
+    export: str | None
+    importing: bool
+    audit: bool
+    of_format: str | None
+    latents: LatentOptions
+    vae: ModelOptions | None
+    """The VAE; None if the user gave none."""
+
+    def is_wanted(self, out: Path | None) -> bool:
+        """Whether one of the modes is wanted.
+
+        Raises:
+            typer.BadParameter: modes exclude each other, or an argument is missing or meaningless.
+        """
+        modes = {"--export": self.export is not None, "--import": self.importing, "--audit": self.audit}
+        wanted = [name for name, given in modes.items() if given]
+        if len(wanted) > 1:
+            raise typer.BadParameter(f"it excludes {wanted[1]}.", param_hint=wanted[0])
+        if self.of_format is not None and not self.importing:
+            raise typer.BadParameter("it is for --import.", param_hint="--format")
+        if self.latents != LatentOptions() and self.export is None:
+            raise typer.BadParameter("they are for --export.", param_hint="--sample and --seed")
+        if wanted and (out is None) != self.audit:
+            problem = "--audit writes nothing." if self.audit else f"{wanted[0]} needs the folder that is written."
+            raise typer.BadParameter(problem, param_hint="OUT")
+        if self.importing and self.vae is None:
+            raise typer.BadParameter("--import needs the VAE that made the files.", param_hint="--vae")
+        return bool(wanted)
+
+    def run(self, data: Path, out: Path | None, as_json: bool) -> None:
+        """Run the mode that is wanted."""
+        if self.audit:
+            run_audit(data, self.vae, as_json)
+        elif out is not None and self.export is not None:
+            run_export(data, out, self.export, self.latents, as_json)
+        elif out is not None and self.vae is not None:
+            run_import(data, out, self.vae, self.of_format, as_json)
 
 
 def run_export(cache: Path, out: Path, name: str, latents: LatentOptions, as_json: bool) -> None:
@@ -143,13 +165,12 @@ def show_import(result: "Import") -> None:
     print_facts(f"{result.folder}: imported latents", facts)
 
 
-def run_audit(folder: Path, source: ModelOptions, as_json: bool) -> None:
+def run_audit(folder: Path, vae: ModelOptions | None, as_json: bool) -> None:
     """Audit a folder, and print what was found."""
     from vaekit.tasks.cache_exchange import audit, audit_json
 
-    given = source if is_given("vae") else None
     with spinner("examining the files"):
-        result = audit(folder, given)
+        result = audit(folder, vae)
     if as_json:
         print_json(audit_json(result))
     else:
