@@ -227,6 +227,12 @@ def with_records(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether the user gave an option, by the name of its parameter, rather than leaving its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
 def weights_of_each(weights: list[WeightsKind] | None, vaes: int) -> list[str | None]:
     """The kind of weights of each of several VAEs.
 
