@@ -37,6 +37,10 @@ class GenerateOptions:
     """Item n is generated from the seed and n only, whatever the number of items."""
     previews: bool = False
     """Whether previews are written while the model runs."""
+    device: str | None = None
+    """None for CUDA if available, else the CPU."""
+    models: Sequence[Path] | None = None
+    """The folders in which names of VAEs are looked up; None for the user's own."""
 
 
 @dataclass(frozen=True)
