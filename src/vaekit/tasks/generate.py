@@ -20,10 +20,10 @@ from vaekit.geometry import Geometry, size_text
 from vaekit.reading import exists
 from vaekit.run_folder import RESULT as VAE_FILE
 from vaekit.runtime.plan import Plan
-from vaekit.tasks.diffusion_conditions import Prompt, prompt_of
 from vaekit.tasks.generation import GenerateCallbacks, GenerateOptions, Generation
 from vaekit.tasks.latent_space import EncodedSpace, ItemSpace, LatentSpace, encoded_space
 from vaekit.tasks.options import ModelOptions
+from vaekit.tasks.prompts import Prompt, prompt_of
 from vaekit.tasks.record import write_record
 from vaekit.tasks.swap_vae import check_swap
 from vaekit.training.seeds import generator_for
