@@ -13,7 +13,7 @@ from vaekit.checkpoints.latent_files import LatentOrigin
 from vaekit.checkpoints.save import save
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.diffusion.batches import LatentBatch
-from vaekit.diffusion.files import RESULT, DiffusionFacts, DiffusionFile, notes_of, save_diffusion
+from vaekit.diffusion.files import DiffusionFacts, DiffusionFile, notes_of, save_diffusion
 from vaekit.diffusion.model import DiffusionModel
 from vaekit.diffusion.objective import validate_flow
 from vaekit.diffusion.recipe import diffusion_settings, flow_matching, model_config, net_config
@@ -21,8 +21,8 @@ from vaekit.domains.find import domain_named
 from vaekit.errors import BadRecipe, LatentMismatch, VaekitError, printable
 from vaekit.identification.metadata import domain_notes
 from vaekit.latent_cache.open import LatentCache, open_cache
+from vaekit.run_folder import DIFFUSION, SKIPPED
 from vaekit.run_folder import RESULT as VAE_FILE
-from vaekit.run_folder import SKIPPED
 from vaekit.tasks.latent_data import LatentData, Reporting, cached_data, encoded_data, is_cache
 from vaekit.tasks.latent_space import EncodedSpace, LatentSpace, encoded_space, item_space
 from vaekit.tasks.options import ModelOptions
@@ -229,7 +229,7 @@ def write_result(
     """
     if isinstance(space, EncodedSpace):
         save(space.model.engine.vae, folder / VAE_FILE, notes=domain_notes(facts.domain, facts.schema))
-    save_average(facts, latents.examples, model, folder / RESULT, notes=notes_of(facts))
+    save_average(facts, latents.examples, model, folder / DIFFUSION, notes=notes_of(facts))
 
 
 def save_average(
