@@ -46,7 +46,7 @@ def test_estimates_of_the_data_become_the_result() -> None:
     """On a straight path every estimate is the result."""
     data, noise = torch.tensor([[1.0, -2.0]]), torch.tensor([[0.5, 0.25]])
     seen: list[Tensor] = []
-    end = follow(lambda *_: noise - data, noise, time_grid(5), "euler", lambda x, step: seen.append(x))
+    end = follow(lambda *_: noise - data, noise, time_grid(5), "euler", lambda x, _: seen.append(x))
     assert len(seen) == 5
     for each in seen:
         torch.testing.assert_close(each, data)

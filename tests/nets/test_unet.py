@@ -19,5 +19,5 @@ def test_any_size_works_and_velocities_are_zero_at_first(size: tuple[int, int], 
 
 @pytest.mark.parametrize("wrong", [{"widths": ()}, {"widths": (12,)}, {"size": (4,)}, {"heads": 3}, {"blocks": 0}])
 def test_sizes_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="maps|multiples|at least"):
+    with pytest.raises(ValueError, match=r"maps|multiples|at least"):
         UNetConfig(**{"channels": 3, "size": (4, 4), "widths": (8, 16), **wrong})  # type: ignore[arg-type]

@@ -33,6 +33,9 @@ from vaekit.tasks.train import TrainCallbacks, TrainOptions, train
 from vaekit.training.log import LogEvent
 
 
+SILENT = TrainCallbacks()
+
+
 class Cut(Exception):
     """Stands for a kill."""
 
@@ -49,7 +52,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
     return dict(load_diffusion(folder).model.state_dict())
 
 
-def trained(options: TrainOptions, callbacks: TrainCallbacks = TrainCallbacks()) -> DiffusionFile:
+def trained(options: TrainOptions, callbacks: TrainCallbacks = SILENT) -> DiffusionFile:
     train(options, callbacks)
     return load_diffusion(options.out)
 
