@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from vaekit.tasks.options import EngineOptions
+
 
 @dataclass(frozen=True)
 class GenerateOptions:
@@ -37,6 +39,12 @@ class GenerateOptions:
     """Item n is generated from the seed and n only, whatever the number of items."""
     previews: bool = False
     """Whether previews are written while the model runs."""
+    scheduler: str | None = None
+    """Another scheduler than the model's, for those that take several."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    """How model and VAE are run; the memory limit is that of the VAE."""
+    models: Sequence[Path] | None = None
+    """The models folders in which `vae` is looked up; None for the user's own."""
 
 
 @dataclass(frozen=True)
