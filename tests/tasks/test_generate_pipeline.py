@@ -24,7 +24,6 @@ from vaekit.domains.images.read import read_image
 from vaekit.errors import BadCheckpoint, BadItem, BadPlan, LatentMismatch, TooLittleMemory, WrongTensors
 from vaekit.tasks.generate_pipeline import PREVIEW, generate_with_pipeline
 from vaekit.tasks.generation import GenerateCallbacks, GenerateOptions, Generation
-from vaekit.tasks.options import EngineOptions
 
 ROUNDING = 0.51 / 255
 """Half a level of an image file, and rounding of fp32."""
@@ -194,13 +193,12 @@ def test_metadata_repeat_an_image(pipelines: Callable[[str], Path], tmp_path: Pa
 
 
 def test_half_precision_and_little_memory(pipelines: Callable[[str], Path], tmp_path: Path) -> None:
-    small = EngineOptions(dtype="bf16", device="cpu", memory="40MiB")
-    coarse = generate_with_pipeline(options(pipelines("flux"), tmp_path / "bf16", engine=small)).paths[0]
+    wanted = options(pipelines("flux"), tmp_path / "bf16", dtype="bf16", device="cpu", memory="40MiB")
+    coarse = generate_with_pipeline(wanted).paths[0]
     calls: list[int] = []
     callbacks = GenerateCallbacks(preview=lambda _, done: calls.append(done))
     with refuses(TooLittleMemory, "2 MiB"):
-        tiny = EngineOptions(dtype="bf16", device="cpu", memory="2MiB")
-        generate_with_pipeline(options(pipelines("flux"), tmp_path / "none", engine=tiny), callbacks)
+        generate_with_pipeline(replace(wanted, out=tmp_path / "none", memory="2MiB"), callbacks)
     assert not calls
     exact = generate_with_pipeline(options(pipelines("flux"), tmp_path / "fp32")).paths[0]
     assert 0 < (ours(coarse) - ours(exact)).abs().max() < 0.1

@@ -23,6 +23,7 @@ from vaekit.cli.evaluate import evaluate
 from vaekit.cli.explain import explain
 from vaekit.cli.extract import extract
 from vaekit.cli.finetune import finetune
+from vaekit.cli.generate import generate
 from vaekit.cli.get import get
 from vaekit.cli.index import index
 from vaekit.cli.inspect import inspect
@@ -50,7 +51,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    *(reconstruct, encode, decode, sample, interpolate, traverse, direction, edit, optimise, index, search, score),
+    *(
+        reconstruct,
+        encode,
+        decode,
+        sample,
+        generate,
+        interpolate,
+        traverse,
+        direction,
+        edit,
+        optimise,
+        index,
+        search,
+        score,
+    ),
     *(explain, compare, doctor, evaluate, train, finetune, push, get, inspect, diff, convert, extract, bake),
 )
 for verb in VERBS:

@@ -22,6 +22,7 @@ from vaekit.domains.images.write import to_bytes, write_8_bit
 from vaekit.errors import BadItem, BadPlan, VaekitError
 from vaekit.identification.file_hashes import sha256_of
 from vaekit.interop.diffusers_engine import EngineVAE
+from vaekit.latents.preview import calmed
 from vaekit.metrics.image.color import over_white
 from vaekit.tasks.generation import GenerateCallbacks, GenerateOptions, Generation
 from vaekit.tasks.pipeline_call import (
@@ -43,7 +44,7 @@ from vaekit.tasks.pipeline_loading import in_dtype, load_pipeline, quiet, transl
 from vaekit.tasks.pipeline_vae import PipelineVAE, open_pipeline_vae
 from vaekit.tasks.previews import Previews, previews_of
 from vaekit.training.seeds import derive_seed
-from vaekit.vae import half_missing
+from vaekit.vae import denormalize, half_missing
 from vaekit.version import __version__
 
 NAME = "generated"
@@ -272,9 +273,10 @@ class PipelineRun:
             callbacks.progress(finished, self.options.count * self.steps)
             maps = self.maps(latents.detach())
             if maps is not None:
-                callbacks.preview(maps, finished)
+                raw = denormalize(calmed(maps), self.pipeline.vae.normalization)
+                callbacks.preview(raw, finished)
                 if previews is not None:
-                    previews.write(maps)
+                    previews.write(raw)
 
         return report
 
@@ -358,7 +360,7 @@ class PipelineRun:
             "weights": hashes,
             "vae_name": self.vae.name,
             "vae_hash": origin.fingerprint,
-            "dtype": options.engine.dtype,
+            "dtype": options.dtype,
             "vaekit": __version__,
             "diffusers": diffusers.__version__,
         }

@@ -17,7 +17,7 @@ from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import family_and_config
 from vaekit.domains.images.write import write_image
 from vaekit.errors import VaekitError
-from vaekit.latents.preview import LatentColors, calmed
+from vaekit.latents.preview import LatentColors
 from vaekit.library.folders import models_folders, scan_all
 from vaekit.metrics.image.color import as_rgb
 from vaekit.normalization import LatentNormalization
@@ -26,7 +26,7 @@ from vaekit.runtime.plan import Plan
 from vaekit.tasks.latent_agreement import AGREES, latent_agreement
 from vaekit.testcards.channels import in_channels
 from vaekit.testcards.dead_leaves import dead_leaves
-from vaekit.vae import denormalize
+from vaekit.vae import denormalize, normalize
 
 LARGEST_FILE = 64 * 2**20
 """Bytes of a file in which a tiny VAE is looked for."""
@@ -47,15 +47,15 @@ class Previews:
 
     path: Path
     decode: Callable[[Tensor], Tensor]
-    """Latents (b, z, i, j) of a diffusion model -> images (b, 3, h, w) in [-1, 1]."""
+    """Raw latents (b, z, i, j) -> images (b, 3, h, w) in [-1, 1]."""
 
-    def write(self, latents: Tensor) -> None:
-        """Replace the file by a preview of the first item.
+    def write(self, raw: Tensor) -> None:
+        """Replace the file by a preview of the first item, for raw latents (b, z, i, j).
 
         Raises:
             CannotWrite: the disk is full, or the like.
         """
-        image = self.decode(latents[:1]).nan_to_num(0.0)
+        image = self.decode(raw[:1].float().cpu()).nan_to_num(0.0)
         factor = max(1, SMALLEST // max(image.shape[2:]))
         write_image(self.path, F.interpolate(image, scale_factor=factor, mode="nearest"))
 
@@ -64,7 +64,7 @@ def previews_of(engine: Engine, path: Path, models: Sequence[Path] | None = None
     """Previews of the latents of a VAE of images.
 
     Args:
-        engine: runs the VAE, whose normalization is known.
+        engine: runs the VAE.
         path: of the file.
         models: the models folders in which a tiny VAE may be; None for the user's own.
 
@@ -74,13 +74,8 @@ def previews_of(engine: Engine, path: Path, models: Sequence[Path] | None = None
     normalization = engine.vae.normalization or LatentNormalization()
     tiny = tiny_vae(engine, models)
     if tiny is not None:
-        return Previews(path, lambda latents: tiny.decode(tiny.vae.denormalize(calmed(latents.cpu()))))
-    colors = known_colors(engine, normalization) or fitted_colors(engine, normalization)
-
-    def decode(latents: Tensor) -> Tensor:
-        return colors(denormalize(calmed(latents.cpu()), normalization))
-
-    return Previews(path, decode)
+        return Previews(path, lambda raw: as_rgb(tiny.decode(tiny.vae.denormalize(normalize(raw, normalization)))))
+    return Previews(path, known_colors(engine, normalization) or fitted_colors(engine, normalization))
 
 
 def tiny_vae(engine: Engine, models: Sequence[Path] | None) -> Engine | None:
