@@ -22,8 +22,9 @@ import tiny_pipelines
 from vaekit.domains.images.png_metadata import read_settings
 from vaekit.domains.images.read import read_image
 from vaekit.errors import BadCheckpoint, BadItem, BadPlan, LatentMismatch, TooLittleMemory, WrongTensors
-from vaekit.tasks.generate_pipeline import PREVIEW, generate_with_pipeline
+from vaekit.tasks.generate_pipeline import generate_with_pipeline
 from vaekit.tasks.generation import GenerateCallbacks, GenerateOptions, Generation
+from vaekit.tasks.previews import PREVIEW
 
 ROUNDING = 0.51 / 255
 """Half a level of an image file, and rounding of fp32."""

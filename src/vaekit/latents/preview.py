@@ -16,6 +16,8 @@ from vaekit.shapes import Images
 
 RIDGE = 1e-3
 """Added to the diagonal of the normal equations, relative to its mean: channels may be constant or repeat others."""
+TINY = 1e-12
+"""The same in absolute terms, for latents that are all equal."""
 
 Maps = Float[Tensor, "b z i j"]
 """Latents of images."""
@@ -37,8 +39,7 @@ class LatentColors:
         mean, offset = positions.mean(dim=0), colors.mean(dim=0)
         centered = positions - mean
         products = centered.T @ centered
-        ridge = RIDGE * products.diagonal().mean().clamp_min(torch.finfo(products.dtype).tiny)
-        products.diagonal().add_(ridge)
+        products.diagonal().add_(RIDGE * products.diagonal().mean() + TINY)
         weights = torch.linalg.solve(products, centered.T @ (colors - offset))
         return cls(weights.float(), (offset - mean @ weights).float())
 

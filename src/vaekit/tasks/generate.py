@@ -15,6 +15,7 @@ from vaekit.diffusion.model import DiffusionModel, guided_velocity
 from vaekit.diffusion.samplers import Sampling, follow, noised, start_of, time_grid
 from vaekit.domains.domain import Schema
 from vaekit.domains.find import domain_named
+from vaekit.domains.images.png_metadata import PNG, embed_settings
 from vaekit.errors import BadItem, BadPlan, LatentMismatch, NotFound
 from vaekit.geometry import Geometry, size_text
 from vaekit.reading import exists
@@ -25,9 +26,11 @@ from vaekit.tasks.generation import GenerateCallbacks, GenerateOptions, Generati
 from vaekit.tasks.latent_space import EncodedSpace, ItemSpace, LatentSpace, encoded_space
 from vaekit.tasks.options import ModelOptions
 from vaekit.tasks.pipeline_folder import is_pipeline
+from vaekit.tasks.previews import PREVIEW, write_preview
 from vaekit.tasks.record import write_record
 from vaekit.tasks.swap_vae import check_swap
 from vaekit.training.seeds import generator_for
+from vaekit.version import __version__
 
 NAME = "generated"
 """The start of the names of files."""
@@ -97,14 +100,42 @@ def generate(options: GenerateOptions, callbacks: GenerateCallbacks = SILENT) ->
             def after(latents: Tensor, step: int, start: int = start, wanted: int = wanted) -> None:
                 callbacks.progress(start * (sampling.steps - first) + wanted * step, total)
                 callbacks.preview(latents[:wanted], step)
+                if options.previews:
+                    show(generator, latents[:wanted], options.out)
 
             z = latents_of(generator, prompt, sampling, options.seed, start, init, first, after)[:wanted]
             yield from generator.schema.to_items(generator.space.decode(z, facts.item_size))
 
     paths = generator.space.domain.write_many(items(), options.out, NAME, generator.schema)
     settings = settings_of(options, sampling, generator)
+    for path in paths:
+        if path.suffix == PNG:
+            embed_settings(path, {"vaekit": __version__, **settings, "item": number_of(path)})
     write_record(options.out / f"{NAME}.json", settings)
     return Generation(paths, settings, (*generator.notes, *prompt.notes))
+
+
+def number_of(path: Path) -> int | None:
+    """The number of an item in the name of its file; None for files of several items.
+
+    >>> number_of(Path("generated-0003.png")), number_of(Path("generated.png"))
+    (3, None)
+    """
+    number = path.stem.rpartition("-")[2]
+    return int(number) if number.isdecimal() else None
+
+
+def show(generator: OpenGenerator, latents: Tensor, folder: Path) -> None:
+    """Write a preview of items for raw latents (b, z, ...), where the domain has images of its items.
+
+    Raises:
+        CannotWrite: the disk is full, or the like.
+    """
+    space = generator.space
+    items = generator.schema.to_items(space.decode(latents, generator.file.facts.item_size))
+    image = space.domain.preview(list(items))
+    if image is not None:
+        write_preview(folder / PREVIEW, image[None])
 
 
 def open_generator(options: GenerateOptions) -> OpenGenerator:

@@ -42,14 +42,14 @@ from vaekit.tasks.pipeline_call import (
 from vaekit.tasks.pipeline_folder import PipelineFolder, check_text, read_pipeline
 from vaekit.tasks.pipeline_loading import in_dtype, load_pipeline, quiet, translated
 from vaekit.tasks.pipeline_vae import PipelineVAE, open_pipeline_vae
-from vaekit.tasks.previews import Previews, previews_of
+from vaekit.tasks.previews import PREVIEW, Previews, previews_of
+from vaekit.tasks.record import write_record
 from vaekit.training.seeds import derive_seed
 from vaekit.vae import denormalize, half_missing
 from vaekit.version import __version__
 
 NAME = "generated"
 """The start of the names of files."""
-PREVIEW = "PREVIEW.png"
 MODELS = ("transformer", "unet", "prior")
 """The components that are diffusion models."""
 HALF = torch.float16
@@ -83,6 +83,7 @@ def generate_with_pipeline(
     check_options(options)
     run = open_run(options)
     paths = run.generate(callbacks)
+    write_record(options.out / f"{NAME}.json", run.settings | {"count": options.count})
     return Generation(
         tuple(paths), run.settings, tuple(dict.fromkeys((*run.vae.notes, *run.notes, *run.vae.engine.notes)))
     )

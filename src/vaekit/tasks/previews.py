@@ -28,6 +28,8 @@ from vaekit.testcards.channels import in_channels
 from vaekit.testcards.dead_leaves import dead_leaves
 from vaekit.vae import denormalize, normalize
 
+PREVIEW = "PREVIEW.png"
+"""The name of the file."""
 LARGEST_FILE = 64 * 2**20
 """Bytes of a file in which a tiny VAE is looked for."""
 MUCH_SMALLER = 4
@@ -55,9 +57,17 @@ class Previews:
         Raises:
             CannotWrite: the disk is full, or the like.
         """
-        image = self.decode(raw[:1].float().cpu()).nan_to_num(0.0)
-        factor = max(1, SMALLEST // max(image.shape[2:]))
-        write_image(self.path, F.interpolate(image, scale_factor=factor, mode="nearest"))
+        write_preview(self.path, self.decode(raw[:1].float().cpu()))
+
+
+def write_preview(path: Path, image: Tensor) -> None:
+    """Write an image (1, 3, h, w) in [-1, 1], which may have non-finite values; small ones are enlarged.
+
+    Raises:
+        CannotWrite: the disk is full, or the like.
+    """
+    factor = max(1, SMALLEST // max(image.shape[2:]))
+    write_image(path, F.interpolate(image.float().nan_to_num(0.0), scale_factor=factor, mode="nearest"))
 
 
 def previews_of(engine: Engine, path: Path, models: Sequence[Path] | None = None) -> Previews:

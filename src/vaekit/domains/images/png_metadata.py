@@ -1,17 +1,20 @@
 """Settings of a generated image in its PNG file: as JSON under `vaekit`, and as the `parameters` that web UIs read."""
 
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL.PngImagePlugin import PngInfo
 
+from vaekit.atomic import atomic_file
 from vaekit.domains.images.read import opened, refuse_non_files, unreadable
 from vaekit.errors import BadItem, VaekitError
 from vaekit.json import dumps, encodable, json_object
 from vaekit.reading import open_file
 
+PNG = ".png"
 SETTINGS = "vaekit"
 """The keyword of the JSON."""
 PARAMETERS = "parameters"
@@ -19,6 +22,7 @@ PARAMETERS = "parameters"
 NAMES = {
     "steps": "Steps",
     "scheduler": "Sampler",
+    "sampler": "Sampler",
     "guidance": "CFG scale",
     "generator_seed": "Seed",
     "size": "Size",
@@ -31,6 +35,8 @@ NAMES = {
 """Settings and their names in that text, in its order."""
 HASH_DIGITS = 10
 """The digits of a hash that web UIs show."""
+SIGNATURE, HEADER = b"\x89PNG\r\n\x1a\n", 8 + 4 + 4 + 13 + 4
+"""The start of a PNG file, and the bytes up to the end of its first chunk, IHDR, after which texts may be."""
 CONTROL = re.compile("[\0-\x09\x0b-\x1f\x7f]")
 
 
@@ -45,6 +51,25 @@ def png_text(settings: Mapping[str, Any]) -> PngInfo:
     chunks.add_text(PARAMETERS, _for_png(parameters_text(settings)))
     chunks.add_text(SETTINGS, dumps(settings, indent=None))
     return chunks
+
+
+def embed_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Add settings to a PNG file, whose pixels are not encoded again.
+
+    Raises:
+        BadItem: it is no PNG file.
+        CannotWrite: the disk is full, or the like.
+    """
+    with open_file(path) as file:
+        content = file.read()
+    if not content.startswith(SIGNATURE):
+        raise BadItem(f"{path} is not a PNG file.", "Only those have texts in their metadata.", "")
+    texts = b"".join(
+        len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+        for kind, data, *_ in png_text(settings).chunks
+    )
+    with atomic_file(path) as part:
+        part.write_bytes(content[:HEADER] + texts + content[HEADER:])
 
 
 def parameters_text(settings: Mapping[str, Any]) -> str:
