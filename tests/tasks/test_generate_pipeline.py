@@ -296,6 +296,22 @@ def test_missing_weights_are_refused(sd1: Path, tmp_path: Path) -> None:
         generate_with_pipeline(options(sd1, tmp_path / "out"))
 
 
+def test_missing_weights_of_a_text_encoder_are_refused(sd1: Path, tmp_path: Path) -> None:
+    """transformers would fill them with random numbers."""
+    file = sd1 / "text_encoder" / "model.safetensors"
+    tensors = load_file(file)
+    name = next(name for name in tensors if name.endswith("final_layer_norm.bias"))
+    del tensors[name]
+    save_file(tensors, file, {"format": "pt"})
+    with refuses(WrongTensors, name):
+        generate_with_pipeline(options(sd1, tmp_path / "out"))
+
+
+def test_long_prompts_are_noted(pipelines: Callable[[str], Path], tmp_path: Path) -> None:
+    done = generate_with_pipeline(options(pipelines("sd1"), tmp_path, prompt="rain " * 20))
+    assert any("truncated" in note for note in done.notes)
+
+
 def test_damaged_components(sd1: Path, tmp_path: Path) -> None:
     file = sd1 / "unet" / "diffusion_pytorch_model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])

@@ -34,6 +34,7 @@ from vaekit.version import __version__
 
 NAME = "generated"
 """The start of the names of files."""
+DTYPE = "fp32"
 SMALL, TOGETHER = 2**14, 8
 """Latents of at most so many values are generated so many at a time; always, as results depend on the size of a batch
 in their last digits, and an item must not depend on the number of items."""
@@ -84,6 +85,7 @@ def generate(options: GenerateOptions, callbacks: GenerateCallbacks = SILENT) ->
         from vaekit.tasks.generate_pipeline import generate_with_pipeline
 
         return generate_with_pipeline(options, callbacks)
+    check_is_no_pipeline(options)
     generator = open_generator(options)
     facts = generator.file.facts
     sampling = sampling_of(facts.sampling, options)
@@ -220,6 +222,22 @@ def sampling_of(defaults: Sampling, options: GenerateOptions) -> Sampling:
         return replace(defaults, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValueError as error:
         raise BadPlan(f"{str(error).capitalize()}.", "", "Leave out the option for the model's default.") from error
+
+
+def check_is_no_pipeline(options: GenerateOptions) -> None:
+    """Refuse options that only pipelines of diffusers have.
+
+    Raises:
+        BadPlan: one is given.
+    """
+    given = {"--scheduler": options.scheduler, "--memory": options.memory, "--dtype": options.dtype != DTYPE}
+    extra = [option for option, value in given.items() if value]
+    if extra:
+        raise BadPlan(
+            f"{', '.join(extra)}: only pipelines of diffusers take this, and {options.model} is none.",
+            "Expected the folder of a pipeline, or only options of all models.",
+            "Leave it out.",
+        )
 
 
 def check_size(own: tuple[int, ...], size: tuple[int, int] | None) -> None:

@@ -201,11 +201,10 @@ class PipelineRun:
         given = {name: value for name, value in given.items() if name in parameters_of(self.pipeline)}
         failure = f"{type(self.pipeline).__name__} failed"
         remedy = "Check that the components of the pipeline belong together, and the options."
-        with (
-            translated(failure, BadPlan, remedy),
-            global_seed(self.generator_seed(number), self.vae.engine.plan.torch_device),
-        ):
+        device = self.vae.engine.plan.torch_device
+        with translated(failure, BadPlan, remedy), quiet() as remarks, global_seed(self.generator_seed(number), device):
             result = self.pipeline(**arguments, **given)
+        self.notes += [remark for remark in remarks if "truncated" in remark]  # of a prompt
         if any(getattr(result, "nsfw_content_detected", None) or ()):
             self.notes.append(f"The pipeline's safety checker replaced item {number} by a black image.")
         images = result.images

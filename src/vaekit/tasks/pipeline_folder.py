@@ -55,7 +55,10 @@ class PipelineFolder:
 
 def is_pipeline(folder: Path) -> bool:
     """Whether this is the folder of a diffusers pipeline."""
-    return (folder / INDEX).is_file()
+    try:
+        return (folder / INDEX).is_file()
+    except OSError:  # a folder that may not be read
+        return False
 
 
 def read_pipeline(folder: Path) -> PipelineFolder:

@@ -1,7 +1,8 @@
 """Load a diffusers pipeline from a folder. Nothing is downloaded, and no code in the folder is run."""
 
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -25,6 +26,9 @@ from vaekit.tasks.pipeline_folder import LIBRARIES, PipelineFolder, check_files
 
 VAE_COMPONENT = "vae"
 PURPOSE, EXTRA = "run a diffusers pipeline", "diffusers"
+NEW = "newly initialized"
+MISSING = re.compile(r"^(\S+) *\| *MISSING", re.MULTILINE)
+"""What transformers remarks about weights that are not in a file, and its list of them."""
 LONGEST_REASON = 300
 """Characters of the message of another library."""
 
@@ -40,7 +44,7 @@ def load_pipeline(folder: PipelineFolder, dtype: torch.dtype, device: torch.devi
     """
     diffusers = require("diffusers", PURPOSE, EXTRA)
     check_files(folder, without=(VAE_COMPONENT,))
-    with translated(f"The pipeline in {folder.path} cannot be loaded"), quiet():
+    with translated(f"The pipeline in {folder.path} cannot be loaded"), quiet() as remarks:
         pipeline_class = class_of_pipeline(folder, diffusers)
         for name in folder.components:
             if name != VAE_COMPONENT:
@@ -57,6 +61,7 @@ def load_pipeline(folder: PipelineFolder, dtype: torch.dtype, device: torch.devi
         )
         for name in folder.components:
             check_weights(folder, name, getattr(pipeline, name, None), diffusers)
+        check_initialized(remarks)
         return pipeline.to(device)
 
 
@@ -169,23 +174,58 @@ def reason(error: Exception) -> str:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Load without the progress bars and remarks of diffusers and transformers."""
+def quiet() -> Iterator[list[str]]:
+    """Do without the progress bars and remarks of diffusers and transformers, and yield the list of these remarks."""
     modules = [require(name, PURPOSE, EXTRA) for name in LIBRARIES]
+    bars = [module.utils.logging for module in modules if module.utils.logging.is_progress_bar_enabled()]
+    remarks: list[str] = []
+    collector = Collector(remarks)
     logs = [logging.getLogger(name) for name in LIBRARIES]
-    levels = [log.level for log in logs]
-    shown = [module.utils.logging for module in modules if module.utils.logging.is_progress_bar_enabled()]
+    before = [(log.handlers, log.propagate) for log in logs]
     for log in logs:
-        log.setLevel(logging.ERROR)
-    for bars in shown:
-        bars.disable_progress_bar()
+        log.handlers, log.propagate = [collector], False
+    for bar in bars:
+        bar.disable_progress_bar()
     try:
-        yield
+        yield remarks
     finally:
-        for log, level in zip(logs, levels, strict=True):
-            log.setLevel(level)
-        for bars in shown:
-            bars.enable_progress_bar()
+        for log, (handlers, propagate) in zip(logs, before, strict=True):
+            log.handlers, log.propagate = handlers, propagate
+        for bar in bars:
+            bar.enable_progress_bar()
+
+
+class Collector(logging.Handler):
+    """Collects the texts of records.
+
+    Args:
+        texts: to which they are added.
+    """
+
+    def __init__(self, texts: list[str]) -> None:
+        super().__init__()
+        self.texts = texts
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Add a text."""
+        self.texts.append(record.getMessage())
+
+
+def check_initialized(remarks: Iterable[str]) -> None:
+    """Check that transformers did not fill missing weights with random numbers, which it remarks only.
+
+    Raises:
+        WrongTensors: it did.
+    """
+    for remark in remarks:
+        if NEW not in remark:
+            continue
+        names = MISSING.findall(remark) or [reason(ValueError(remark))]
+        raise WrongTensors(
+            f"Tensors of a text encoder are not in its file: {shorten(names)}.",
+            "Expected all tensors of the network.",
+            "Download the component again, with all its files.",
+        )
 
 
 def _attribute(module: ModuleType, name: str) -> Any:
