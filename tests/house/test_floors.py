@@ -29,11 +29,12 @@ FLOORS = [
     {"identification"},
     {"datasets", "library"},
     {"checkpoints", "pretrained", "runtime"},
-    {"anomaly", "doctor", "evaluation", "interop", "retrieval", "training"},
+    {"anomaly", "doctor", "evaluation", "interop", "latent_cache", "retrieval", "training"},
     {"diffusion", "domains"},
     {"comparison"},
     {"report"},
     {"tasks"},
+    {"cluster"},
     {"cli", "estimators"},
     {"__init__", "__main__"},
 ]

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vaekit.cli.runner_options import PART_FLAGS, RUNNER_FLAGS, PartOptions, RunnerOptions
 from vaekit.errors import counted
 from vaekit.tasks.options import DecodingOptions, EngineOptions, ModelOptions
 
@@ -193,6 +194,8 @@ FLAGS: dict[type, dict[str, tuple[Any, Any]]] = {
         "backend": (Backend, "auto"),
     },
     DecodingOptions: {"beam": (Beam, 1)},
+    RunnerOptions: RUNNER_FLAGS,
+    PartOptions: PART_FLAGS,
 }
 """The option and the default of each field of a record; fields without an option keep the default of the record."""
 

@@ -9,6 +9,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import Lines, log, print_facts, print_json, progress_bar, spinner
+from vaekit.cli.runner_options import RunnerOptions
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ def score(
         ),
     ] = None,
     engine: EngineOptions,
+    running: RunnerOptions,
     as_json: options.Json = False,
 ) -> None:
     """Score how normal items are, and flag anomalies.
@@ -162,6 +164,7 @@ def score(
         raise typer.BadParameter("it excludes --false-positive-rate.", param_hint="--contamination")
     if page is not None:
         check_page(page, [data, out, *([] if reference is None else [reference])])
+    runner = running.make(engine.device)
     with spinner("loading the VAE"):
         model = open_model(source, replace(engine, batch=BATCH))
     threshold = ThresholdOptions(contamination, false_positive_rate)
@@ -178,7 +181,7 @@ def score(
         tuple(dict.fromkeys(keep or ())),
     )
     with progress_bar(model.domain.items, "opening the data") as progress:
-        result = run(model, data, out, wanted, progress, log)
+        result = run(model, data, out, wanted, progress, log, runner)
     if page is not None:
         write_score_page(model, data, result, wanted, page, log)
     for note in result.notes:

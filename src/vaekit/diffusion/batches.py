@@ -1,10 +1,13 @@
 """Encoded items as training data: posteriors over raw latents, and conditions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
+
+from vaekit.latent_cache.statistics import LatentStatistics
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +54,31 @@ class LatentBatch:
         return self.mean + torch.exp(0.5 * self.log_variance) * noise.to(self.mean.device)
 
 
+class HasMoments(Protocol):
+    """A batch of posteriors, such as one of a cache of latents."""
+
+    @property
+    def mean(self) -> Tensor:
+        """(b, z, ...)."""
+
+    @property
+    def log_variance(self) -> Tensor | None:
+        """Of the same shape, or None."""
+
+
+class MomentSource(Protocol):
+    """Encoded items; see `vaekit.training.data.Source`."""
+
+    def __len__(self) -> int:
+        """The number of items."""
+
+    def batch(self, items: Tensor, seed: int) -> HasMoments:
+        """The posteriors of the items with these indices (b,)."""
+
+
 @dataclass(frozen=True, eq=False)
 class LatentsInMemory:
-    """Encoded items in memory: a `Source` of training data."""
+    """Encoded items in memory."""
 
     items: LatentBatch
     mirrored: LatentBatch | None = None
@@ -69,13 +94,34 @@ class LatentsInMemory:
             return plain
         chosen = torch.rand(len(items), generator=Generator().manual_seed(seed)) < 0.5
         other = self.mirrored.at(items)
-        return LatentBatch(
-            taken(chosen, other.mean, plain.mean),
-            None
-            if plain.log_variance is None or other.log_variance is None
-            else taken(chosen, other.log_variance, plain.log_variance),
-            plain.condition,
-        )
+        variances = plain.log_variance, other.log_variance
+        noise = None if variances[0] is None or variances[1] is None else taken(chosen, variances[1], variances[0])
+        return LatentBatch(taken(chosen, other.mean, plain.mean), noise)
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioned:
+    """Encoded items with their conditions: a `Source` of training data."""
+
+    source: MomentSource
+    condition: Tensor | None
+    """Of each item, (n, ...)."""
+    table: Tensor | None = None
+    """If conditions are rows of a table, the table (rows, ...)."""
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def batch(self, items: Tensor, seed: int) -> LatentBatch:
+        """The items with these indices; see `Source`."""
+        latents = self.source.batch(items, seed)
+        condition = None if self.condition is None else self.condition.index_select(0, items)
+        return LatentBatch(latents.mean, latents.log_variance, looked_up(condition, self.table))
+
+
+def looked_up(condition: Tensor | None, table: Tensor | None) -> Tensor | None:
+    """Conditions themselves, or the rows of a table that they number, in fp32."""
+    return condition if condition is None or table is None else table.index_select(0, condition).float()
 
 
 def taken(chosen: Tensor, one: Tensor, other: Tensor) -> Tensor:
@@ -91,26 +137,13 @@ class ChannelStatistics:
     std: tuple[float, ...]
 
 
-def channel_statistics(batches: Sequence[LatentBatch]) -> ChannelStatistics:
-    """The statistics of samples of the posteriors, without drawing any. A channel that is constant has a standard
-    deviation of 1, so that it stays as it is."""
-    count, total, squares = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-    for batch in batches:
-        mean = by_channel(batch.mean)
-        noise = 0.0 if batch.log_variance is None else by_channel(batch.log_variance).exp().sum(dim=1)
-        count += mean.shape[1]
-        total = total + mean.sum(dim=1)
-        squares = squares + mean.square().sum(dim=1) + noise
-    mean = total / count
-    variance = (squares / count - mean.square()).clamp(min=0)
-    std = torch.where(variance > LEAST_VARIANCE * (1 + mean.square()), variance.sqrt(), 1.0)
-    return ChannelStatistics(tuple(mean.tolist()), tuple(std.tolist()))
+def channel_statistics(statistics: LatentStatistics) -> ChannelStatistics:
+    """The statistics by which latents are normalized: a channel that is constant keeps its scale."""
+    pairs = zip(statistics.mean, statistics.std, strict=True)
+    return ChannelStatistics(
+        statistics.mean, tuple(std if std > LEAST * (1 + abs(mean)) else 1.0 for mean, std in pairs)
+    )
 
 
-LEAST_VARIANCE = 1e-12
-"""Below this, relative to the square of the mean, a variance is rounding."""
-
-
-def by_channel(latents: Tensor) -> Tensor:
-    """Latents (b, z, ...) -> (z, n)."""
-    return latents.double().transpose(0, 1).flatten(1)
+LEAST = 1e-6
+"""Below this, relative to the mean, a standard deviation is rounding."""

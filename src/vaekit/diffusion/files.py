@@ -18,17 +18,16 @@ import torch
 from torch import Tensor
 
 from vaekit.atomic import atomic_file
-from vaekit.checkpoints.latent_files import FINGERPRINT, LatentOrigin
+from vaekit.checkpoints.latent_files import LatentOrigin
 from vaekit.checkpoints.save import write_tensors
 from vaekit.diffusion.conditions import CONDITIONS
 from vaekit.diffusion.model import NETS, DiffusionModel, ModelConfig
 from vaekit.diffusion.samplers import Sampling
 from vaekit.errors import BadCheckpoint, NotFound, printable
 from vaekit.formats.open import open_tensors
-from vaekit.geometry import Geometry
 from vaekit.identification.metadata import domain_notes, read_domain
 from vaekit.json import json_object
-from vaekit.normalization import LatentNormalization
+from vaekit.latent_cache.description import origin_from, origin_json
 from vaekit.reading import exists
 from vaekit.records import from_dict
 
@@ -91,14 +90,7 @@ def facts_as_json(file: DiffusionFile) -> dict[str, Any]:
     return {
         "net": dataclasses.asdict(config.net),
         "condition": dataclasses.asdict(config.condition),
-        "vae": None
-        if origin is None
-        else {
-            "fingerprint": origin.fingerprint,
-            "family": origin.family,
-            "geometry": origin.geometry.as_json(),
-            "normalization": None if origin.normalization is None else origin.normalization.as_json(),
-        },
+        "vae": None if origin is None else origin_json(origin),
         "item_size": list(facts.item_size),
         "shift": facts.shift,
         "sampling": dataclasses.asdict(facts.sampling),
@@ -170,24 +162,11 @@ def read_facts(plain: Mapping[str, Any], metadata: Mapping[str, str]) -> Diffusi
     shift, size = plain["shift"], [int(each) for each in plain["item_size"]]
     if type(shift) not in (int, float) or not 0 < shift < 1e6 or min(size, default=1) < 1:
         raise ValueError(f"its shift or size makes no sense: {printable(repr((shift, size)), 60)}")
-    origin = None if plain["vae"] is None else read_origin(plain["vae"])
+    origin = None if plain["vae"] is None else origin_from(plain["vae"])
     sampling = from_dict(Sampling, plain["sampling"])
     return DiffusionFacts(
         origin, domain, schema, tuple(size), float(shift), sampling, dict(plain["captions"]), str(plain["recipe"])
     )
-
-
-def read_origin(plain: Mapping[str, Any]) -> LatentOrigin:
-    """The identity of the VAE.
-
-    Raises:
-        ValueError, LookupError, TypeError: it is invalid.
-    """
-    geometry = Geometry.from_json(plain["geometry"])
-    if geometry is None or not FINGERPRINT.fullmatch(plain["fingerprint"]):
-        raise ValueError("its VAE has no valid geometry or fingerprint")
-    normalization = LatentNormalization.from_json(plain["normalization"])
-    return LatentOrigin(plain["fingerprint"], printable(str(plain["family"])), geometry, normalization)
 
 
 def notes_of(facts: DiffusionFacts) -> dict[str, str]:

@@ -21,12 +21,12 @@ from vaekit.geometry import Geometry, size_text
 from vaekit.reading import exists
 from vaekit.run_folder import RESULT as VAE_FILE
 from vaekit.runtime.plan import Plan
-from vaekit.tasks.diffusion_conditions import Prompt, prompt_of
 from vaekit.tasks.generation import GenerateCallbacks, GenerateOptions, Generation
 from vaekit.tasks.latent_space import EncodedSpace, ItemSpace, LatentSpace, encoded_space
 from vaekit.tasks.options import ModelOptions
 from vaekit.tasks.pipeline_folder import is_pipeline
 from vaekit.tasks.previews import PREVIEW, write_preview
+from vaekit.tasks.prompts import Prompt, prompt_of
 from vaekit.tasks.record import write_record
 from vaekit.tasks.swap_vae import check_swap
 from vaekit.training.seeds import generator_for

@@ -19,8 +19,9 @@ from vaekit.identification.fingerprint import fingerprint
 from vaekit.identification.metadata import domain_notes
 from vaekit.run_folder import EVALUATION, SKIPPED
 from vaekit.runtime.plan import Plan
+from vaekit.tasks.latent_data import Reporting
 from vaekit.tasks.options import ModelOptions
-from vaekit.tasks.train_diffusion import prepare_diffusion, rebuilt
+from vaekit.tasks.train_diffusion import prepare_diffusion, with_schedule
 from vaekit.training.adversarial.from_recipe import adversarial_setup
 from vaekit.training.data import Stream
 from vaekit.training.initialize import initializer_for
@@ -157,15 +158,14 @@ def train_diffusion(
         options.vae,
         device,
         processes,
-        say,
-        callbacks.measuring,
-        callbacks.stop,
+        SkipLog(options.out / SKIPPED, say),
+        Reporting(callbacks.measuring, callbacks.stop),
     )
     if options.minutes:
         samples = samples_for_duration(prepared.run, 60 * options.minutes, say)
-        prepared = rebuilt(prepared, recipe_for(samples))
+        prepared = with_schedule(prepared, recipe_for(samples))
     run_training(prepared.run, callbacks.log, say, callbacks.stop)
-    return TrainResult(options.out, prepared.space.domain.items, first=processes.first)
+    return TrainResult(options.out, prepared.items, first=processes.first)
 
 
 def prepare_run(
