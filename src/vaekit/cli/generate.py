@@ -61,12 +61,29 @@ def generate(
             show_default="the model's",
         ),
     ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            "--size", metavar="WIDTHxHEIGHT", help="Size of the images, for pipelines.", show_default="the model's"
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            metavar="NAME",
+            help="Another scheduler for a pipeline, such as euler.",
+            show_default="the pipeline's",
+        ),
+    ] = None,
     seed: options.Seed = 0,
     previews: Annotated[
         bool, typer.Option("--previews", help="Write a preview of the items after every few steps.")
     ] = False,
     out: options.Out = Path("generated"),
+    dtype: options.Dtype = "fp32",
     device: options.Device = None,
+    memory: options.Memory = None,
     as_json: options.Json = False,
 ) -> None:
     """Generate new items with a diffusion model.
@@ -74,7 +91,7 @@ def generate(
     The model is a run of a diffusion recipe (`vaekit train diffusion-mnist ...`), or a pipeline of diffusers. Its
     latents are decoded by its own VAE, or by another one of the same latent space. Item N depends on the seed and N
     only, whatever the number of items. With --init, the item is changed instead of beginning with noise. generated.json
-    has everything that is needed to repeat the call. See docs/diffusion.md.
+    has everything that is needed to repeat the call. See docs/diffusion.md and docs/pipelines.md.
     """
     from vaekit.tasks.generate import generate as run
     from vaekit.tasks.generation import GenerateCallbacks, GenerateOptions
@@ -92,7 +109,11 @@ def generate(
         guidance=guidance,
         seed=seed,
         previews=previews,
+        size=None if size is None else size_of(size),
+        scheduler=scheduler,
+        dtype=dtype,
         device=device,
+        memory=memory,
         models=models,
     )
     with progress_bar("steps") as progress:
@@ -105,3 +126,16 @@ def generate(
     shown = {name: str(value) for name, value in result.settings.items() if value is not None}
     print_facts(f"{model}: generated", shown)
     log(f"Written to {out}")
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """(height, width) of a size such as 768x512, or of a square such as 512.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    width, cross, height = text.lower().partition("x")
+    sides = (height, width) if cross else (width, width)
+    if not all(side.strip().isdecimal() and int(side) for side in sides):
+        raise typer.BadParameter(f"{text!r} is no size; expected WIDTHxHEIGHT, such as 768x512.", param_hint="--size")
+    return int(sides[0]), int(sides[1])

@@ -15,6 +15,7 @@ from vaekit.diffusion.model import DiffusionModel, guided_velocity
 from vaekit.diffusion.samplers import Sampling, follow, noised, start_of, time_grid
 from vaekit.domains.domain import Schema
 from vaekit.domains.find import domain_named
+from vaekit.domains.images.png_metadata import PNG, embed_settings
 from vaekit.errors import BadItem, BadPlan, LatentMismatch, NotFound
 from vaekit.geometry import Geometry, size_text
 from vaekit.reading import exists
@@ -23,13 +24,17 @@ from vaekit.runtime.plan import Plan
 from vaekit.tasks.generation import GenerateCallbacks, GenerateOptions, Generation
 from vaekit.tasks.latent_space import EncodedSpace, ItemSpace, LatentSpace, encoded_space
 from vaekit.tasks.options import ModelOptions
+from vaekit.tasks.pipeline_folder import is_pipeline
+from vaekit.tasks.previews import PREVIEW, write_preview
 from vaekit.tasks.prompts import Prompt, prompt_of
 from vaekit.tasks.record import write_record
 from vaekit.tasks.swap_vae import check_swap
 from vaekit.training.seeds import generator_for
+from vaekit.version import __version__
 
 NAME = "generated"
 """The start of the names of files."""
+DTYPE = "fp32"
 SMALL, TOGETHER = 2**14, 8
 """Latents of at most so many values are generated so many at a time; always, as results depend on the size of a batch
 in their last digits, and an item must not depend on the number of items."""
@@ -67,6 +72,8 @@ class OpenGenerator:
 def generate(options: GenerateOptions, callbacks: GenerateCallbacks = SILENT) -> Generation:
     """Generate items and write them into a folder, with a record for repeating the call.
 
+    With the folder of a diffusers pipeline, its images are generated: see `generate_with_pipeline`, also for errors.
+
     Raises:
         NotFound, BadCheckpoint: the model or a VAE cannot be loaded; or there is no such class.
         LatentMismatch: the VAE has another latent space than the model.
@@ -74,6 +81,11 @@ def generate(options: GenerateOptions, callbacks: GenerateCallbacks = SILENT) ->
         BadItem: the item to start from cannot be read; or the model gave non-finite latents.
         CannotWrite: the disk is full, or the like.
     """
+    if is_pipeline(options.model):
+        from vaekit.tasks.generate_pipeline import generate_with_pipeline
+
+        return generate_with_pipeline(options, callbacks)
+    check_is_no_pipeline(options)
     generator = open_generator(options)
     facts = generator.file.facts
     sampling = sampling_of(facts.sampling, options)
@@ -90,14 +102,42 @@ def generate(options: GenerateOptions, callbacks: GenerateCallbacks = SILENT) ->
             def after(latents: Tensor, step: int, start: int = start, wanted: int = wanted) -> None:
                 callbacks.progress(start * (sampling.steps - first) + wanted * step, total)
                 callbacks.preview(latents[:wanted], step)
+                if options.previews:
+                    show(generator, latents[:wanted], options.out)
 
             z = latents_of(generator, prompt, sampling, options.seed, start, init, first, after)[:wanted]
             yield from generator.schema.to_items(generator.space.decode(z, facts.item_size))
 
     paths = generator.space.domain.write_many(items(), options.out, NAME, generator.schema)
     settings = settings_of(options, sampling, generator)
+    for path in paths:
+        if path.suffix == PNG:
+            embed_settings(path, {"vaekit": __version__, **settings, "item": number_of(path)})
     write_record(options.out / f"{NAME}.json", settings)
     return Generation(paths, settings, (*generator.notes, *prompt.notes))
+
+
+def number_of(path: Path) -> int | None:
+    """The number of an item in the name of its file; None for files of several items.
+
+    >>> number_of(Path("generated-0003.png")), number_of(Path("generated.png"))
+    (3, None)
+    """
+    number = path.stem.rpartition("-")[2]
+    return int(number) if number.isdecimal() else None
+
+
+def show(generator: OpenGenerator, latents: Tensor, folder: Path) -> None:
+    """Write a preview of items for raw latents (b, z, ...), where the domain has images of its items.
+
+    Raises:
+        CannotWrite: the disk is full, or the like.
+    """
+    space = generator.space
+    items = generator.schema.to_items(space.decode(latents, generator.file.facts.item_size))
+    image = space.domain.preview(list(items))
+    if image is not None:
+        write_preview(folder / PREVIEW, image[None])
 
 
 def open_generator(options: GenerateOptions) -> OpenGenerator:
@@ -182,6 +222,22 @@ def sampling_of(defaults: Sampling, options: GenerateOptions) -> Sampling:
         return replace(defaults, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValueError as error:
         raise BadPlan(f"{str(error).capitalize()}.", "", "Leave out the option for the model's default.") from error
+
+
+def check_is_no_pipeline(options: GenerateOptions) -> None:
+    """Refuse options that only pipelines of diffusers have.
+
+    Raises:
+        BadPlan: one is given.
+    """
+    given = {"--scheduler": options.scheduler, "--memory": options.memory, "--dtype": options.dtype != DTYPE}
+    extra = [option for option, value in given.items() if value]
+    if extra:
+        raise BadPlan(
+            f"{', '.join(extra)}: only pipelines of diffusers take this, and {options.model} is none.",
+            "Expected the folder of a pipeline, or only options of all models.",
+            "Leave it out.",
+        )
 
 
 def check_size(own: tuple[int, ...], size: tuple[int, int] | None) -> None:
