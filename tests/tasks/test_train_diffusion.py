@@ -32,7 +32,6 @@ from vaekit.tasks.options import ModelOptions
 from vaekit.tasks.train import TrainCallbacks, TrainOptions, train
 from vaekit.training.log import LogEvent
 
-
 SILENT = TrainCallbacks()
 
 
