@@ -11,6 +11,7 @@ from other_caches import (
     SIZE,
     ai_toolkit_facts,
     ai_toolkit_path,
+    audited,
     kohya_file,
     latents,
     metadata_of,
@@ -25,7 +26,6 @@ from safetensors.torch import load_file
 from vaekit.checkpoints.latent_files import LatentOrigin
 from vaekit.errors import BadLatent, CannotWrite, LatentMismatch, UnknownNormalization
 from vaekit.geometry import Geometry
-from vaekit.latent_cache.foreign.audit import audit_files
 from vaekit.latent_cache.foreign.export import Export, ExportOptions, export_cache
 from vaekit.latent_cache.foreign.mark import KEY, mark_from
 from vaekit.latent_cache.open import open_cache
@@ -136,7 +136,7 @@ def test_mds_has_shards_of_limited_size(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("std", [0.3, 40.0])
 def test_exports_of_any_vae_pass_an_audit(tmp_path: Path, name: str, std: float) -> None:
     _, result = export(tmp_path, name, ORIGIN, std=std)
-    assert audit_files(tmp_path / "out").findings == []
+    assert audited(tmp_path / "out").findings == []
     assert result.written == 2 and (name == "comfyui") == (not result.notes)
 
 
@@ -194,6 +194,10 @@ def test_vaes_of_other_latent_spaces_are_refused(tmp_path: Path) -> None:
             export_cache(cache, tmp_path / "out", name, ExportOptions())
     with pytest.raises(CannotWrite):
         export_cache(cache, tmp_path / "cache/sub", "kohya", ExportOptions())
+    small_cache(tmp_path / "own", origin=ORIGIN)  # of no known latent space, like SD's in shape
+    export_cache(open_cache(tmp_path / "own"), tmp_path / "own files", "kohya:sdxl", ExportOptions())
+    with pytest.raises(LatentMismatch):
+        export_cache(open_cache(tmp_path / "own"), tmp_path / "out", "kohya:flux", ExportOptions())
     unknown = replace(ORIGIN, normalization=None)
     small_cache(tmp_path / "unknown", origin=unknown)
     with pytest.raises(UnknownNormalization):

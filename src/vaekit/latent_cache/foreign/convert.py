@@ -76,11 +76,13 @@ def choose(found: CacheFormat, wanted: Variant | None, origin: LatentOrigin) -> 
     ]
     alike = [each for each in usable if fits_shape(origin, each)]
     variant = wanted or next(iter([*(each for each in exact if each.spaces), *exact, *alike, usable[0]]))
-    if variant not in exact and spaces and wanted is not None:
-        names = ", ".join(f"{found.name}:{each.name}" for each in exact)
+    if wanted is not None and variant not in (exact if spaces else alike):
+        names = ", ".join(f"{found.name}:{each.name}" for each in exact or alike)
+        channels, factor = stored_shape(origin, variant)
         raise LatentMismatch(
-            f"The latents of {' or '.join(spaces)} are not those that {found.name}:{variant.name} holds, which are of "
-            f"{' or '.join(variant.spaces) or 'other shapes'}.",
+            f"The latents of this VAE ({' or '.join(spaces) or 'of no known kind'}; {channels} channels at 1/{factor} "
+            f"size) are not those that {found.name}:{variant.name} holds, which are of "
+            f"{' or '.join(variant.spaces)} ({variant.channels} channels at 1/{variant.factor} size).",
             f"Expected {names}." if names else f"{found.title} has no family of models with this VAE.",
             "Choose another format, or encode the data with another VAE.",
         )

@@ -13,7 +13,7 @@ from vaekit.atomic import atomic_folder
 from vaekit.checkpoints.latent_files import LatentOrigin
 from vaekit.errors import BadLatent, LatentMismatch, NotFound, VaekitError, counted, shorten
 from vaekit.latent_cache.description import CacheDescription, write_description
-from vaekit.latent_cache.foreign.audit import faults
+from vaekit.latent_cache.foreign.audit import ImageSize, faults
 from vaekit.latent_cache.foreign.convert import check_normalization, fits_shape, spaces_of, stored_shape, to_raw
 from vaekit.latent_cache.foreign.find import claim, files_under
 from vaekit.latent_cache.foreign.likely import ChannelStatistics, ChannelSums, measured
@@ -26,8 +26,6 @@ from vaekit.reading import open_file
 SHARD_ITEMS = 512
 DTYPE, POSTERIOR = "fp32", "point"
 """Of imported caches: the programs store one sample of each posterior, most of them in fp32."""
-ImageSize = Callable[[Path], tuple[int, int] | None]
-"""The (height, width) of an image file; None if it cannot be read."""
 
 
 @dataclass(frozen=True)

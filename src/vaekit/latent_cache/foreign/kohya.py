@@ -70,6 +70,7 @@ class Kohya:
     title = "kohya sd-scripts"
     place = "beside the images: give the folder of the images as OUT"
     loses = "the variance, labels and captions (it reads captions beside the images), the crop box"
+    keeps_flips = True
     variants: tuple[Variant, ...] = VARIANTS
 
     def claims(self, path: Path) -> bool:

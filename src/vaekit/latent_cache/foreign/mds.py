@@ -42,6 +42,7 @@ class MDS:
     title = "MosaicML streaming"
     place = "a folder of shards for each size: give each as `local` or `remote` of a StreamingDataset"
     loses = "the variance, the crop box; latents are rounded to fp16 and have no shape beside them"
+    keeps_flips = True
     variants: tuple[Variant, ...] = (Variant("mds", (), Stored.NORMALIZED),)
 
     def claims(self, path: Path) -> bool:
@@ -153,8 +154,7 @@ class MDSWriter:
         flipped = {} if item.flipped is None else {f"{column}_flipped": "bytes"}
         columns = {"caption": "str", "key": "str", "label": "str", "name": "str", column: "bytes", **flipped}
         columns |= dict.fromkeys(("width", "height", "original_width", "original_height"), INT32)
-        place = f"{name}-flipped" if flipped else name
-        shards = self.sizes.setdefault(place, Shards(self.folder / place, dict(sorted(columns.items()))))
+        shards = self.sizes.setdefault(name, Shards(self.folder / name, dict(sorted(columns.items()))))
         half = {column: item.latents, f"{column}_flipped": item.flipped}
         values = {key: each.to(torch.float16).numpy().tobytes() for key, each in half.items() if each is not None}
         return shards.add(
