@@ -77,27 +77,26 @@ def measure_rounding(encoder: Encoder, state: CacheState, at: Mapping[str, Scann
     engine = encoder.model.engine
     if engine.vae.decoder is None or not encoder.model.schema.example().is_floating_point():
         return None
-    for record in state.records.values():
-        rows = [row for row, item in enumerate(record.items) if item.key in at]
-        if not rows:
-            continue
-        values = engine.geometry.channels * math.prod(record.items[rows[0]].bucket)
-        most = max(1, min(MOST_DECODED, DECODED_VALUES // values))
-        return rounding_of(encoder, record, rows[:: -(-len(rows) // most)], at)
-    return None
+    places = [(name, row) for name, r in state.records.items() for row, item in enumerate(r.items) if item.key in at]
+    if not places:
+        return None
+    values = engine.geometry.channels * max(math.prod(r.items[0].bucket) for r in state.records.values() if r.items)
+    most = max(1, min(MOST_DECODED, DECODED_VALUES // values))
+    return rounding_of(encoder, state, places[:: -(-len(places) // most)], at)
 
 
 def rounding_of(
-    encoder: Encoder, record: ShardRecord, rows: Sequence[int], at: Mapping[str, Scanned]
+    encoder: Encoder, state: CacheState, places: Sequence[tuple[str, int]], at: Mapping[str, Scanned]
 ) -> RoundingLoss | None:
-    """The loss for some rows of a shard; None if none of them can be read any more."""
+    """The loss for some rows of shards; None if none of them can be read any more."""
     engine, geometry = encoder.model.engine, encoder.model.engine.geometry
-    tensors = open_latents(encoder.folder, record, encoder.description)
     count, errors, peak = 0, torch.zeros(2, dtype=torch.double), 0.0
-    for row in rows:
+    for name, row in places:
+        record = state.records[name]
         x = fitted_again(encoder, record, row, at)
         if x is None:
             continue
+        tensors = open_latents(encoder.folder, record, encoder.description)
         stored = restored(tensors, MEAN, torch.tensor([row]))
         size = tuple(x.shape[2:])
         pairs = torch.stack(
