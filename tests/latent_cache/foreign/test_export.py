@@ -26,8 +26,11 @@ from safetensors.torch import load_file
 from vaekit.checkpoints.latent_files import LatentOrigin
 from vaekit.errors import BadLatent, CannotWrite, LatentMismatch, UnknownNormalization
 from vaekit.geometry import Geometry
+from vaekit.latent_cache.foreign.convert import choose, to_raw, to_stored
 from vaekit.latent_cache.foreign.export import Export, ExportOptions, export_cache
+from vaekit.latent_cache.foreign.kohya import KOHYA
 from vaekit.latent_cache.foreign.mark import KEY, mark_from
+from vaekit.latent_cache.foreign.musubi import MUSUBI
 from vaekit.latent_cache.open import open_cache
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import normalize
@@ -206,8 +209,19 @@ def test_vaes_of_other_latent_spaces_are_refused(tmp_path: Path) -> None:
 
 
 def test_items_that_are_no_images_are_refused(tmp_path: Path) -> None:
-    from vaekit.latent_cache.foreign.convert import choose
-    from vaekit.latent_cache.foreign.kohya import KOHYA
-
     with pytest.raises(BadLatent):
         choose(KOHYA, None, ROWS)
+
+
+def test_vaes_of_videos_hold_images_as_one_frame() -> None:
+    wan = next(each for each in MUSUBI.variants if each.name == "wan")
+    raw = latents(1, 16)[:, None]
+    stored = to_stored(raw, wan, VIDEO.normalization)
+    assert stored.shape == (16, 1, 12, 16) and torch.allclose(stored, (raw - 0.5) * 0.5)
+    assert torch.allclose(to_raw(stored, wan, VIDEO), raw, atol=1e-5)
+    flux = KOHYA.variants[2]
+    assert to_stored(raw, flux, VIDEO.normalization).shape == (16, 12, 16)
+    with pytest.raises(BadLatent):
+        to_stored(raw.expand(-1, 3, -1, -1), wan, VIDEO.normalization)
+    with pytest.raises(BadLatent):
+        to_stored(latents(1, 32, size=(11, 16)), MUSUBI.variants[4], PATCHED)
