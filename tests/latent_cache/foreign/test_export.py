@@ -205,6 +205,8 @@ def test_vaes_of_other_latent_spaces_are_refused(tmp_path: Path) -> None:
     small_cache(tmp_path / "unknown", origin=unknown)
     with pytest.raises(UnknownNormalization):
         export_cache(open_cache(tmp_path / "unknown"), tmp_path / "out", "ai-toolkit", ExportOptions())
+    raw = export_cache(open_cache(tmp_path / "unknown"), tmp_path / "shards", "mds", ExportOptions())
+    assert raw.variant.stored == "raw"
     assert not (tmp_path / "out").exists()
 
 
@@ -225,3 +227,14 @@ def test_vaes_of_videos_hold_images_as_one_frame() -> None:
         to_stored(raw.expand(-1, 3, -1, -1), wan, VIDEO.normalization)
     with pytest.raises(BadLatent):
         to_stored(latents(1, 32, size=(11, 16)), MUSUBI.variants[4], PATCHED)
+
+
+def test_decoders_that_share_latents_share_files() -> None:
+    other = LatentOrigin("5" * 64, "asymmetric", Geometry(3, 4, (8, 8)), LatentNormalization((0.0,), (0.18215,)))
+    assert choose(KOHYA, None, other).variant.name == "sd" and not choose(KOHYA, None, other).notes
+
+
+def test_old_files_that_would_be_read_instead_are_named(tmp_path: Path) -> None:
+    kohya_file(tmp_path / "out/a", "cat", "")
+    _, result = export(tmp_path, "kohya")
+    assert result.written == 1 and "cat.npz" in result.failures[0][1]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaekit.atomic import atomic_folder
 from vaekit.checkpoints.latent_files import LatentOrigin
-from vaekit.errors import BadLatent, LatentMismatch, NotFound, VaekitError, counted, shorten
+from vaekit.errors import BadLatent, CannotWrite, LatentMismatch, NotFound, VaekitError, counted, shorten
 from vaekit.latent_cache.description import CacheDescription, write_description
 from vaekit.latent_cache.foreign.audit import ImageSize, faults
 from vaekit.latent_cache.foreign.convert import check_normalization, fits_shape, spaces_of, stored_shape, to_raw
@@ -21,7 +21,7 @@ from vaekit.latent_cache.foreign.records import CacheFormat, StoredLatents, Vari
 from vaekit.latent_cache.item_list import ListedItem, write_items, write_quarantine
 from vaekit.latent_cache.records import CachedItem
 from vaekit.latent_cache.shard_files import Rejected, ShardLatents, write_shard
-from vaekit.reading import open_file
+from vaekit.reading import exists, open_file
 
 SHARD_ITEMS = 512
 DTYPE, POSTERIOR = "fp32", "point"
@@ -222,6 +222,7 @@ def import_files(
         BadLatent: none can be used.
         CannotWrite: `out` is there already, or the disk is full.
     """
+    check_free(out)
     files, found_format = files_of(folder, wanted)
     importer = Importer(folder, origin, found_format, image_size, wanted[1] if wanted else None)
     accepted: list[tuple[StoredLatents, FoundItem]] = []
@@ -240,6 +241,16 @@ def import_files(
     names = [found.item for entry, found in accepted if not entry.mirrored]
     write(out, importer, items, names, report, vae)
     return report
+
+
+def check_free(out: Path) -> None:
+    """Check that a cache can be written, before the files are read.
+
+    Raises:
+        CannotWrite: there is something already.
+    """
+    if exists(out) and (not out.is_dir() or any(out.iterdir())):
+        raise CannotWrite(f"{out} exists and is not an empty folder.", "", "Choose another name, or remove it first.")
 
 
 def files_of(folder: Path, wanted: tuple[CacheFormat, Variant | None] | None) -> tuple[list[Path], CacheFormat]:

@@ -2,8 +2,8 @@
 
 A folder for each size of latents holds `index.json` and `shard.NNNNN.mds`. A shard is the number of samples and their
 offsets (uint32), the configuration as JSON, and the samples: the sizes of the columns without a fixed size, then the
-values of the columns in alphabetical order. Latents are normalized, in fp16, as bytes without a shape, in the column
-`latents_<side>`, or `latents_<W>x<H>` if the encoded image is not square.
+values of the columns in alphabetical order. Latents are normalized (or raw, if that is wanted), in fp16, as bytes
+without a shape, in the column `latents_<side>`, or `latents_<W>x<H>` if the encoded image is not square.
 
 Source: `streaming/base/format/mds/writer.py` and `reader.py` of mosaicml/streaming, commits 0205a30 and 02917cc;
 `scripts/precompute_latents.py` of mosaicml/diffusion, commit 1c33dbe.
@@ -43,7 +43,10 @@ class MDS:
     place = "a folder of shards for each size: give each as `local` or `remote` of a StreamingDataset"
     loses = "the variance, the crop box; latents are rounded to fp16 and have no shape beside them"
     keeps_flips = True
-    variants: tuple[Variant, ...] = (Variant("mds", (), Stored.NORMALIZED),)
+    variants: tuple[Variant, ...] = (
+        Variant("normalized", (), Stored.NORMALIZED),
+        Variant("raw", (), Stored.RAW),
+    )
 
     def claims(self, path: Path) -> bool:
         return False
