@@ -178,7 +178,7 @@ def cache(
     items = model.domain.items
     steps = (f"looking at {items}", f"encoding {items}", f"verifying {items}")
     with step_bars(*steps, before="opening the data") as (scanned, encoded, verified):
-        callbacks = CacheCallbacks(scanned, encoded, verified, log)
+        callbacks = CacheCallbacks(scanned, encoded, verified)
         if dry_run:
             estimate = estimate_cache(model, data, out, wanted, callbacks)
         else:
