@@ -109,12 +109,6 @@ Padding = Annotated[
         show_default="as stated by the file, else zeros",
     ),
 ]
-Items = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="ITEM", help="Files of the kind that the VAE takes (images, CSV, text), or folders of them."
-    ),
-]
 Given = Annotated[
     list[str],
     typer.Argument(
