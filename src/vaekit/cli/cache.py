@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaekit.cli import cache_exchange, options
-from vaekit.cli.output import Lines, format_bytes, log, print_facts, print_json, progress_bar, rate_bar, spinner
+from vaekit.cli.output import Lines, format_bytes, log, print_facts, print_json, spinner, step_bars
 from vaekit.cli.runner_options import PartOptions, RunnerOptions
 from vaekit.tasks.options import EngineOptions, LatentOptions, ModelOptions
 
@@ -193,12 +193,9 @@ def cache(
     with spinner("loading the VAE"):
         model = open_model(source, EngineOptions(compute_dtype, device, memory, backend, batch))
     items = model.domain.items
-    with (
-        progress_bar(f"looking at {items}", "opening the data") as scanned,
-        rate_bar(f"encoding {items}") as encoded,
-        progress_bar(f"verifying {items}") as verified,
-    ):
-        callbacks = CacheCallbacks(scanned, encoded, verified, log)
+    steps = (f"looking at {items}", f"encoding {items}", f"verifying {items}")
+    with step_bars(*steps, before="opening the data") as (scanned, encoded, verified):
+        callbacks = CacheCallbacks(scanned, encoded, verified)
         if dry_run:
             estimate = estimate_cache(model, data, out, wanted, callbacks)
         else:

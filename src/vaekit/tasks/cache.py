@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -79,8 +79,6 @@ class CacheCallbacks:
     """With the number of encoded items, and of all that are to be encoded."""
     verified: Progress = no_progress
     """With the number of verified items, and of all."""
-    say: Callable[[str], None] = lambda _: None
-    """With a sentence about the data."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,8 +192,6 @@ def cache(
     check_options(options)
     check_folder(out)
     data = open_cache_data(model.domain, path, options.split, options.label, options.caption)
-    for note in data.notes:
-        callbacks.say(note)
     fitting = fitting_for(model, options)
     description = describe(model, options, fitting)
     with opened_for_caching(out, description, share is not None):

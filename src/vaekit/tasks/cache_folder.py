@@ -17,7 +17,7 @@ from vaekit.latent_cache.description import (
     read_description,
     write_description,
 )
-from vaekit.latent_cache.plans import Plan, PlannedShard, create_plan, planned, read_plans
+from vaekit.latent_cache.plans import PLANS, Plan, PlannedShard, create_plan, planned, read_plans
 from vaekit.latent_cache.shard_files import Rejected, ShardRecord, is_intact, read_record, record_path, remove_shard
 from vaekit.reading import exists
 from vaekit.shards import strided
@@ -79,6 +79,7 @@ def opened_for_caching(folder: Path, description: CacheDescription, shared: bool
         lock = FileLock(folder / LOCK, timeout=0)
         if not shared:
             lock.acquire()
+            remove_leftovers(folder)
     except Timeout as error:
         raise CannotWriteHere(
             f"Another process is adding to the cache {folder}.",
@@ -94,6 +95,18 @@ def opened_for_caching(folder: Path, description: CacheDescription, shared: bool
     finally:
         if not shared:
             lock.release()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove incomplete files of processes that were killed. Those of shards are removed with their shards.
+
+    Raises:
+        OSError: the folder is not writable.
+    """
+    for inside in (folder, folder / PLANS):
+        for pattern in (".*.part", ".*.new"):
+            for path in inside.glob(pattern):
+                path.unlink(missing_ok=True)
 
 
 def check_folder(folder: Path) -> None:
