@@ -114,7 +114,7 @@ def cache(
             metavar="N",
             min=1,
             help="Items that the VAE encodes at once; on a GPU, more are faster.",
-            show_default="1 image, 1024 others",
+            show_default="as many as have the area of 512 x 512, at most 64; 1024 rows",
         ),
     ] = None,
     shard: Annotated[
@@ -180,7 +180,7 @@ def cache(
     if out is None:
         raise typer.BadParameter("the folder of the cache is missing.", param_hint="OUT")
     from vaekit.domains.fitting import FitOptions
-    from vaekit.tasks.cache import CacheCallbacks, CacheOptions
+    from vaekit.tasks.cache import BATCH, CacheCallbacks, CacheOptions
     from vaekit.tasks.cache import cache as run
     from vaekit.tasks.cache_estimate import estimate_cache
     from vaekit.tasks.model import open_model
@@ -189,9 +189,9 @@ def cache(
     rank, of = part.chosen()
     fit = FitOptions(size, buckets, None if crop is None else crop.value)
     share = verify_share if verify_share is not None else 0.01 if verify else None
-    wanted = CacheOptions(fit, dtype.value, flips, split.value, label, caption, shard, retry, share, source.vae)
+    wanted = CacheOptions(fit, dtype.value, flips, split.value, label, caption, shard, batch, retry, share, source.vae)
     with spinner("loading the VAE"):
-        model = open_model(source, EngineOptions(compute_dtype, device, memory, backend, batch))
+        model = open_model(source, EngineOptions(compute_dtype, device, memory, backend, batch or BATCH))
     items = model.domain.items
     steps = (f"looking at {items}", f"encoding {items}", f"verifying {items}")
     with step_bars(*steps, before="opening the data") as (scanned, encoded, verified):
