@@ -35,6 +35,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(SUPPORT), *filter(None, sys.path)]))
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:  # paths must be short
         monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        (Path(folder) / "ray").mkdir()  # which Ray's cluster for tests expects
         yield
 
 
@@ -89,7 +91,7 @@ def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
 
 
 def assert_complete(folder: Path) -> None:
-    assert {path.name for path in (folder / "done").iterdir()} == set(map(str, range(SHARDS)))
+    assert done(folder) == set(range(SHARDS))
     assert all((folder / "done" / str(shard)).read_bytes() == content(shard) for shard in range(SHARDS))
 
 
@@ -99,15 +101,14 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     from ray.cluster_utils import Cluster
 
-    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        arguments = {"num_cpus": 0, "node_ip_address": "127.0.0.1", "temp_dir": folder, "include_dashboard": False}
-        made = Cluster(initialize_head=True, head_node_args=arguments)
-        try:
-            for _ in range(2):
-                add_node(made)
-            yield made
-        finally:
-            made.shutdown()
+    arguments = {"num_cpus": 0, "node_ip_address": "127.0.0.1", "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=arguments)
+    try:
+        for _ in range(2):
+            add_node(made)
+        yield made
+    finally:
+        made.shutdown()
 
 
 def add_node(cluster: Any) -> None:
