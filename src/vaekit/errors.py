@@ -236,6 +236,14 @@ class IndexMismatch(VaekitError):
     """An index that was made with another VAE, another embedding or other data. The index is unchanged."""
 
 
+class BadCache(VaekitError):
+    """A cache of latents that is damaged, of another version, or not one."""
+
+
+class CacheMismatch(VaekitError):
+    """A cache of latents that was made with other settings. The cache is unchanged."""
+
+
 class MissingPackage(VaekitError):
     """A feature needs an optional package that is not installed."""
 

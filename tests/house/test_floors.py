@@ -29,7 +29,7 @@ FLOORS = [
     {"identification"},
     {"datasets", "library"},
     {"checkpoints", "pretrained", "runtime"},
-    {"anomaly", "doctor", "evaluation", "interop", "retrieval", "training"},
+    {"anomaly", "doctor", "evaluation", "interop", "latent_cache", "retrieval", "training"},
     {"domains"},
     {"comparison"},
     {"report"},
