@@ -45,26 +45,39 @@ class Head:
 
     host: str
     port: int
+    is_lost: bool = False
+    """Whether it has not answered for too long. Calls of Ray may block then, until Ray ends the process."""
     _answered: float = 0.0
 
     def __post_init__(self) -> None:
         self._answered = time.monotonic()
 
-    def check(self) -> None:
-        """Check that it answers, or did so a short time ago.
+    def wait(self) -> None:
+        """Wait until it answers.
 
         Raises:
-            ClusterFailed: it does not.
+            ClusterFailed: it does not for too long.
+        """
+        while not self.check():
+            time.sleep(1)
+
+    def check(self) -> bool:
+        """Whether it answers.
+
+        Raises:
+            ClusterFailed: it does not, and has not done so for too long.
         """
         with suppress(OSError), socket.create_connection((self.host, self.port), timeout=5):
             self._answered = time.monotonic()
-            return
-        if time.monotonic() - self._answered > GONE_AFTER:
-            raise ClusterFailed(
-                f"The cluster at {self.host}:{self.port} does not answer any more.",
-                "What is done is kept.",
-                "Start the cluster, and run the same command again.",
-            )
+            return True
+        if time.monotonic() - self._answered <= GONE_AFTER:
+            return False
+        self.is_lost = True
+        raise ClusterFailed(
+            f"The cluster at {self.host}:{self.port} does not answer any more.",
+            "What is done is kept.",
+            "Start the cluster, and run the same command again.",
+        )
 
 
 def require_ray() -> ModuleType:
