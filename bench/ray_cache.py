@@ -2,10 +2,10 @@
 
     python bench/ray_cache.py [--images 400] [--side 256] [--workers 2] [--rounds 3] [--width 32]
 
-The VAE has TAESD's shape and random values; the images are dead leaves in JPEG. Each worker has one thread. The rate is
-that of the items after the first shard of each worker, so that starting workers is not counted; how long that takes is
-stated beside it. Sides take turns, and the fastest round of each counts. The shards of all sides must be equal, byte for
-byte.
+The VAE has TAESD's shape and random values; the images are dead leaves in JPEG. Each worker has one thread. The rate
+is that of the items after the first shard of each worker, so that starting workers is not counted; how long that takes
+is stated beside it. Sides take turns, and the fastest round of each counts. The shards of all sides must be equal, byte
+for byte.
 """
 
 import argparse

@@ -9,12 +9,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import counted_shards
 import pytest
 from counted_shards import SHARDS, begun, content, done, prepare, running
+from PIL import Image
 from small_index import small_images, square_model
 
 from vaekit.errors import MissingPackage
@@ -205,13 +207,56 @@ def test_a_cluster_that_is_not_there_is_named(driver: Driver, tmp_path: Path) ->
     assert "ClusterFailed" in err and "127.0.0.1:9" in err and "Traceback" not in err
 
 
+def write_images(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for number, values in enumerate(small_images(count)):
+        Image.fromarray(values).save(folder / f"{number:03}.png")
+    return folder
+
+
+def test_a_cache_is_the_same_after_kills(tmp_path: Path) -> None:
+    data = write_images(tmp_path / "images", SHARDS)
+    square_model(tmp_path / "vae.safetensors")
+    arguments = ["--vae", tmp_path / "vae.safetensors", "--device", "cpu", "--shard", "1"]
+
+    def command(name: str, *more: str) -> list[str]:
+        return [sys.executable, "-m", "vaekit", *map(str, ("cache", data, tmp_path / name, *arguments, *more))]
+
+    def shards() -> int:
+        return len(list((tmp_path / "ray" / "shards").glob("*.json")))
+
+    before = processes_of_ray()
+    run = partial(subprocess.Popen, command("ray", "--runner", "ray", "--workers", "2"), stderr=subprocess.PIPE)
+    for kill in range(3):  # of the driver
+        process = run()
+        try:
+            for target in (20 + 60 * kill, 40 + 60 * kill):
+                until(lambda target=target, process=process: shards() >= target or process.poll() is not None)
+                workers = [each for each in processes_of_ray() - before if name_of(each).startswith(b"ray::Worker")]
+                if workers:
+                    os.kill(workers[0], signal.SIGKILL)
+            until(lambda kill=kill, process=process: shards() >= 60 * (kill + 1) or process.poll() is not None)
+        finally:
+            process.kill()
+            process.communicate()
+    status, _, err = finish(run(text=True))
+    assert status == 0, err
+    subprocess.run(command("local"), check=True, capture_output=True)
+    one, other = (
+        {path.name: path.read_bytes() for path in (tmp_path / name / "shards").iterdir()} for name in ("local", "ray")
+    )
+    assert len(one) == 2 * SHARDS and one == other
+
+
+def name_of(process: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    return b""
+
+
 def test_the_command_line_prints_one_object(tmp_path: Path) -> None:
     """And the same numbers as in one process."""
-    from PIL import Image
-
-    (tmp_path / "images").mkdir()
-    for number, values in enumerate(small_images(6)):
-        Image.fromarray(values).save(tmp_path / "images" / f"{number}.png")
+    write_images(tmp_path / "images", 6)
     square_model(tmp_path / "vae.safetensors")
     data, vae = tmp_path / "images", ["--vae", tmp_path / "vae.safetensors", "--device", "cpu", "--json"]
     verbs: dict[str, list[Any]] = {
