@@ -30,7 +30,7 @@ FLOORS = [
     {"datasets", "library"},
     {"checkpoints", "pretrained", "runtime"},
     {"anomaly", "doctor", "evaluation", "interop", "latent_cache", "retrieval", "training"},
-    {"domains"},
+    {"diffusion", "domains"},
     {"comparison"},
     {"report"},
     {"tasks"},

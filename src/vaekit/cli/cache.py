@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vaekit.cli import options
+from vaekit.cli import cache_exchange, options
 from vaekit.cli.output import Lines, format_bytes, log, print_facts, print_json, progress_bar, rate_bar, spinner
 from vaekit.cli.runner_options import PartOptions, RunnerOptions
-from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.tasks.options import EngineOptions, LatentOptions, ModelOptions
 
 if TYPE_CHECKING:
     from vaekit.latent_cache.statistics import LatentStatistics
@@ -53,8 +53,11 @@ def cache(
         Path,
         typer.Argument(metavar="DATA", help="Items of the VAE's kind: a folder, tar, Parquet, npz, CSV, text file."),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the cache.")],
+    out: Annotated[
+        Path | None, typer.Argument(metavar="OUT", help="Folder of the cache; of --export, of the other files.")
+    ] = None,
     *,
+    context: typer.Context,
     source: ModelOptions,
     dtype: Annotated[
         StoredDtype, typer.Option("--dtype", help="Dtype of the stored latents; int8 has a scale for each channel.")
@@ -151,6 +154,12 @@ def cache(
     device: options.Device = None,
     memory: options.Memory = None,
     backend: options.Backend = "auto",
+    export: cache_exchange.ExportTo = None,
+    import_files: cache_exchange.ImportFrom = False,
+    audit: cache_exchange.AuditOf = False,
+    of_format: cache_exchange.Format = None,
+    sample: cache_exchange.Sample = False,
+    seed: cache_exchange.Seed = 0,
     running: RunnerOptions,
     part: PartOptions,
     as_json: options.Json = False,
@@ -160,8 +169,16 @@ def cache(
     Writes mean and log-variance of every item into shards that name the VAE, with size, crop, label and caption. The
     same command goes on after an interruption and brings the cache up to date: items are known by their content, so new
     and edited ones are encoded, renamed ones are not, and repeats are encoded once. What cannot be encoded is listed in
-    quarantine.jsonl.
+    quarantine.jsonl. --export, --import and --audit are about the files of other programs; see docs/cache-formats.md.
     """
+    given = options.is_given(context, "vae")
+    latents = LatentOptions(sample, seed)
+    exchange = cache_exchange.Exchange(export, import_files, audit, of_format, latents, source if given else None)
+    if exchange.is_wanted(out):
+        exchange.run(data, out, as_json)
+        return
+    if out is None:
+        raise typer.BadParameter("the folder of the cache is missing.", param_hint="OUT")
     from vaekit.domains.fitting import FitOptions
     from vaekit.tasks.cache import CacheCallbacks, CacheOptions
     from vaekit.tasks.cache import cache as run

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
+from torch import Tensor
 
-from vaekit.errors import TrainingStopped
+from vaekit.errors import TrainingStopped, counted
 from vaekit.normalization import LatentNormalization
 from vaekit.training.data import Stream
 from vaekit.vae import VAE
@@ -21,7 +22,7 @@ DIGITS = 5
 
 def measure_normalizations(
     models: Sequence[VAE],
-    stream: Stream,
+    stream: Stream[Tensor],
     items: int,
     batch: int,
     say: Callable[[str], None] = lambda _: None,
@@ -43,7 +44,7 @@ def measure_normalizations(
         TrainingStopped: `stop` returned True.
     """
     times = "" if len(models) == 1 else f", for each of {len(models)} averages of the weights"
-    say(f"Measuring the latents of {items:,} items for the normalization{times}.")
+    say(f"Measuring the latents of {counted(items, 'item')} for the normalization{times}.")
 
     def after(before: int, done: int) -> None:
         measuring(before + done, items * len(models))
@@ -60,7 +61,7 @@ def measure_normalizations(
 
 @torch.no_grad()
 def measured_normalization(
-    vae: VAE, stream: Stream, items: int, batch: int, after: Callable[[int], None] = lambda _: None
+    vae: VAE, stream: Stream[Tensor], items: int, batch: int, after: Callable[[int], None] = lambda _: None
 ) -> LatentNormalization | None:
     """One shift and one scale for all channels, from the posterior modes of `items` items; None if the latents are
     constant.
