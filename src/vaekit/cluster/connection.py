@@ -14,6 +14,7 @@ from types import ModuleType
 
 from vaekit.errors import ClusterFailed, printable
 from vaekit.optional import require
+from vaekit.training.data import available_cores
 
 ADDRESS = "RAY_ADDRESS"
 """The environment variable with the address of the cluster, as Ray's own tools use it."""
@@ -98,7 +99,8 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[tuple[Mo
     Args:
         address: of the cluster; None for that of the environment, else Ray is started on this machine and ended
             afterwards.
-        cpus: the number of CPUs of this machine, where Ray is started; None to count them.
+        cpus: the least number of CPUs that Ray, where it is started here, assumes this machine to have; None for those
+            that it has.
 
     Raises:
         MissingPackage: Ray is not installed.
@@ -163,7 +165,7 @@ def start(ray: ModuleType, address: str, folder: Path | None, cpus: int | None) 
         return
     ray.init(
         address=LOCAL,
-        num_cpus=cpus,
+        num_cpus=None if cpus is None else max(cpus, available_cores()),
         include_dashboard=False,
         object_store_memory=OBJECT_STORE,
         _temp_dir=str(folder),
