@@ -178,3 +178,11 @@ def test_optimise_items_prints_a_row_for_each_method(tmp_path: Path) -> None:
     rows = [re.split(r" {2,}", line) for line in printed.splitlines()]
     assert [row[0] for row in rows] == ["method", "gradient", "cma-es"]
     assert all(float(row[6]) == pytest.approx(2, abs=0.05) and row[8] == "-" for row in rows[1:])
+
+
+def test_ray_cache_prints_the_rate_of_each_side() -> None:
+    pytest.importorskip("ray", reason="Ray is an extra")
+    printed = run("ray_cache.py", "--images", "12", "--side", "32", "--rounds", "1", "--width", "8", "--shard", "2")
+    rows = dict(re.findall(r"^(this process|1 worker|2 workers) +(\S+) images/s,", printed, flags=re.MULTILINE))
+    assert len(rows) == 3 and all(float(rate) > 0 for rate in rows.values())
+    assert "shards are equal" in printed
