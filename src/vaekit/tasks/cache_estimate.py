@@ -71,7 +71,8 @@ class CacheEstimate:
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
-        return asdict(self) | {"dry_run": True}
+        values = asdict(self)
+        return {"dry_run": True, "bytes": values.pop("nbytes"), **values}
 
 
 @dataclass(frozen=True, eq=False)
