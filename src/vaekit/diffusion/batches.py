@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
@@ -54,6 +54,7 @@ class LatentBatch:
         return self.mean + torch.exp(0.5 * self.log_variance) * noise.to(self.mean.device)
 
 
+@runtime_checkable
 class HasMoments(Protocol):
     """A batch of posteriors, such as one of a cache of latents."""
 
@@ -66,6 +67,7 @@ class HasMoments(Protocol):
         """Of the same shape, or None."""
 
 
+@runtime_checkable
 class MomentSource(Protocol):
     """Encoded items; see `vaekit.training.data.Source`."""
 

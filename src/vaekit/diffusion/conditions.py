@@ -190,7 +190,7 @@ class VectorProjection(nn.Module):
         return Condition(self.pooled(pooled), context, torch.cat([there.new_ones(len(there), 1), there], dim=1))
 
 
-CONDITIONS: Mapping[str, type[ConditionConfig]] = {
+CONDITIONS: Mapping[str, type[Any]] = {
     NONE: NoCondition,
     CLASSES: Classes,
     CAPTIONS: Captions,

@@ -30,9 +30,8 @@ from vaekit.json import json_object
 from vaekit.latent_cache.description import origin_from, origin_json
 from vaekit.reading import exists
 from vaekit.records import from_dict
+from vaekit.run_folder import DIFFUSION
 
-RESULT = "diffusion.safetensors"
-"""The file in the folder of a run."""
 VERSION = "1"
 VERSION_KEY, FACTS = "vaekit.diffusion", "vaekit.diffusion.facts"
 EXAMPLES = "examples"
@@ -106,7 +105,7 @@ def load_diffusion(path: Path) -> DiffusionFile:
         NotFound: there is no such file, or the run is not finished.
         BadCheckpoint: it is damaged, or something else.
     """
-    file = path / RESULT if path.is_dir() else path
+    file = path / DIFFUSION if path.is_dir() else path
     if not exists(file):
         raise NotFound(
             f"There is no diffusion model {file}.",

@@ -6,6 +6,7 @@ normalization of a VAE may be unknown, and one scale for all channels fits few o
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from vaekit.nets.denoising import NetConfig
 from vaekit.nets.dit import DiTConfig
 from vaekit.nets.unet import UNetConfig
 
-NETS: Mapping[str, type[NetConfig]] = {"dit": DiTConfig, "unet": UNetConfig}
+NETS: Mapping[str, type[Any]] = {"dit": DiTConfig, "unet": UNetConfig}
 
 
 @dataclass(frozen=True)

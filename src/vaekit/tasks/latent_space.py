@@ -1,8 +1,10 @@
 """The space that a diffusion model works in: the latents of a VAE, or items themselves."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from math import prod
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from vaekit.distributions import DiagonalGaussian
 from vaekit.domains.domain import Domain, Schema
 from vaekit.domains.find import domain_named
 from vaekit.errors import BadRecipe
+from vaekit.runtime.engine import Engine
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
@@ -53,14 +56,11 @@ class EncodedSpace:
     """The latents of a VAE."""
 
     model: OpenModel
+    schema: Schema
 
     @property
     def domain(self) -> Domain:
         return self.model.domain
-
-    @property
-    def schema(self) -> Schema:
-        return self.model.schema
 
     @property
     def origin(self) -> LatentOrigin:
@@ -92,22 +92,42 @@ class ItemSpace:
         return z
 
 
-def encoded_space(vae: ModelOptions, device: str | None, batch: int | None = None) -> EncodedSpace:
-    """The latent space of a VAE.
+def encoded_space(
+    vae: ModelOptions, device: str | None, data: Mapping[str, Any] = MappingProxyType({})
+) -> EncodedSpace:
+    """The latent space of a VAE, which runs as many items at once as suits their size.
 
     Args:
         vae: which one.
         device: where it runs.
-        batch: items that run at once; None for what suits the size of its items.
+        data: the table [data] of a recipe: how items are prepared for a VAE that takes any size.
 
     Raises:
         NotFound, BadCheckpoint, UnknownVAE, BadPlan: see `open_model`.
+        BadRecipe: the table makes no sense.
     """
     model = open_model(vae, EngineOptions(device=device, batch=1))
-    at_once = batch or batch_for(tuple(model.schema.example().shape[1:]))
-    if at_once == 1:
-        return EncodedSpace(model)
-    return EncodedSpace(open_model(vae, EngineOptions(device=device, batch=at_once)))
+    schema = prepared_schema(model, data)
+    at_once = batch_for(tuple(schema.example().shape[1:]))
+    engine = Engine(model.engine.vae, replace(model.engine.plan, batch_size=at_once))
+    return EncodedSpace(replace(model, engine=engine, schema=schema), schema)
+
+
+def prepared_schema(model: OpenModel, data: Mapping[str, Any]) -> Schema:
+    """The schema of a VAE; with the size and the like in a recipe's [data], if the VAE takes items of any size.
+
+    Raises:
+        BadRecipe: the table makes no sense.
+    """
+    geometry = model.engine.geometry
+    if geometry.size is not None or not geometry.axes:
+        return model.schema
+    own = model.schema.as_plain()
+    given = {name: value for name, value in data.items() if name in own and name != "channels"}
+    if not given:
+        return model.schema
+    model.domain.check_table({**own, **given})
+    return model.domain.schema_from({**own, **given}, model.engine.vae.config)
 
 
 def item_space(domain: str, schema: Schema, name: str) -> ItemSpace:

@@ -13,7 +13,7 @@ from vaekit.checkpoints.latent_files import LatentOrigin
 from vaekit.checkpoints.save import save
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.diffusion.batches import LatentBatch
-from vaekit.diffusion.files import RESULT, DiffusionFacts, DiffusionFile, notes_of, save_diffusion
+from vaekit.diffusion.files import DiffusionFacts, DiffusionFile, notes_of, save_diffusion
 from vaekit.diffusion.model import DiffusionModel
 from vaekit.diffusion.objective import validate_flow
 from vaekit.diffusion.recipe import diffusion_settings, flow_matching, model_config, net_config
@@ -21,15 +21,16 @@ from vaekit.domains.find import domain_named
 from vaekit.errors import BadRecipe, LatentMismatch, VaekitError, printable
 from vaekit.identification.metadata import domain_notes
 from vaekit.latent_cache.open import LatentCache, open_cache
+from vaekit.run_folder import DIFFUSION, SKIPPED
 from vaekit.run_folder import RESULT as VAE_FILE
-from vaekit.run_folder import SKIPPED
-from vaekit.tasks.latent_data import LatentData, Reporting, cached_data, encoded_data, is_cache
+from vaekit.tasks.latent_data import Reporting, cached_data, encoded_data, is_cache
 from vaekit.tasks.latent_space import EncodedSpace, LatentSpace, encoded_space, item_space
 from vaekit.tasks.options import ModelOptions
 from vaekit.training.data import Stream
 from vaekit.training.processes import ProcessGroup
 from vaekit.training.recipe import Recipe, table_or_empty
 from vaekit.training.run import Run
+from vaekit.vae import VAE
 
 ENCODED, ITEMS = "encoded", "none"
 """The values of `vae.kind`."""
@@ -108,7 +109,13 @@ def prepare_diffusion(
         latents.held_out,
         begin=partial(config.build, latents.statistics),
         notes=notes_of(facts),
-        write=partial(write_result, facts, latents, folder, space),
+        write=partial(
+            write_result,
+            facts,
+            latents.examples,
+            folder,
+            space.model.engine.vae if isinstance(space, EncodedSpace) else None,
+        ),
         save=partial(save_average, facts, latents.examples),
         validate=validate_flow,
         device=device,
@@ -138,7 +145,7 @@ def space_of_data(
             "Expected the VAE whose latents are generated, or a cache of latents as the data.",
             f"Give one: --vae VAE; or train on items themselves: --set vae.kind={ITEMS}.",
         )
-    space = encoded_space(vae, str(device))
+    space = encoded_space(vae, str(device), table_or_empty(recipe.table.get("data")))
     check_domain(recipe, space.domain.name)
     return space
 
@@ -219,17 +226,15 @@ def check_domain(recipe: Recipe, domain: str) -> None:
         )
 
 
-def write_result(
-    facts: DiffusionFacts, latents: LatentData, folder: Path, space: LatentSpace | None, model: DiffusionModel
-) -> None:
+def write_result(facts: DiffusionFacts, examples: Tensor, folder: Path, vae: VAE | None, model: DiffusionModel) -> None:
     """Write the VAE beside the model, and the model.
 
     Raises:
         CannotWrite: e.g. the disk is full.
     """
-    if isinstance(space, EncodedSpace):
-        save(space.model.engine.vae, folder / VAE_FILE, notes=domain_notes(facts.domain, facts.schema))
-    save_average(facts, latents.examples, model, folder / RESULT, notes=notes_of(facts))
+    if vae is not None:
+        save(vae, folder / VAE_FILE, notes=domain_notes(facts.domain, facts.schema))
+    save_average(facts, examples, model, folder / DIFFUSION, notes=notes_of(facts))
 
 
 def save_average(
