@@ -74,8 +74,6 @@ def test_a_small_vae_of_the_models_folder_is_used(builtin: Engine, models: Path,
 
 
 def test_agreement_of_latents(builtin: Engine) -> None:
-    same = latent_agreement(builtin, Engine(builtin.vae, CPU))
-    assert same is not None and same > 0.95
     turned = copy.deepcopy(builtin.vae)
     weights = next(turned.decoder.parameters())  # type: ignore[union-attr]
     weights.data = -weights.data.flip(1)
