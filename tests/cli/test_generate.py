@@ -1,10 +1,14 @@
 """`vaekit train diffusion-...` and `vaekit generate` on tiny digits."""
 
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from small_diffusion import train_options, write_digits
 
 from vaekit.domains.recipes import names, recipe
@@ -76,3 +80,39 @@ def test_recipes_inside_are_sound(name: str) -> None:
     for shape in ((32,), (4, 7, 7), (32, 1, 1)):
         assert net_config(chosen, settings, shape).shape == shape
     assert flow_matching(chosen, settings, 4096).times.shift == 1
+
+
+PAGE = (Path(__file__).parents[2] / "docs/diffusion.md").read_text("utf-8")
+QUICK = {
+    "mnist-latent": ("vae.net.widths=[8]", "vae.net.latent_channels=4", "schedule.samples=32"),
+    "diffusion-mnist": ("diffusion.net={kind='dit', patch=4, width=16, depth=1, heads=2}", "schedule.samples=32"),
+    "diffusion-captions": ("diffusion.net={kind='dit', width=16, depth=1, heads=2}", "schedule.samples=32"),
+}
+SHORT = ("schedule.batch_size=8", "schedule.warmup_samples=8", "data.held_out=2", "schedule.precision='fp32'")
+
+
+def write_photos(folder: Path) -> None:
+    for name in ("cats", "dogs"):
+        (folder / name).mkdir(parents=True)
+        for number in range(6):
+            image = np.full((28, 28), 250 if name == "cats" else 20, np.uint8)
+            image[number : number + 4] = 128
+            Image.fromarray(image).save(folder / name / f"{number}.png")
+            (folder / name / f"{number}.txt").write_text(f"a {name[:-1]} on a chair")
+
+
+def test_the_commands_of_the_page_work(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each as it is there, but for shorter trainings."""
+    monkeypatch.chdir(tmp_path)
+    write_photos(tmp_path / "photos")
+    commands = [shlex.split(line)[1:] for line in re.findall(r"^    (vaekit .*)$", PAGE, re.MULTILINE)]
+    assert [command[0] for command in commands].count("train") == 5
+    for command in commands:
+        changes = (*QUICK[command[1]], *SHORT) if command[0] == "train" else ()
+        quick = [part for change in changes for part in ("--set", change)]
+        quick += ["--steps", "2"] if command[0] == "generate" else []
+        said = run(*command, *quick)
+        assert said.code == 0, (command, said.err)
+    for folder in ("made", "changed", "cats"):
+        assert (tmp_path / folder / "generated-0001.png").is_file()
+    assert len(list((tmp_path / "made").glob("generated-*.png"))) == 16

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from small_tables import columns, save_table_vae
+from small_text import save_text_vae
 
 import vaekit
 from vaekit.catalog import tables
@@ -35,6 +36,13 @@ def test_the_columns_of_a_table_are_listed(run: Run, tmp_path: Path) -> None:
         assert column in told
     assert "low 2024-01-01, high 2024-03-27" in told
     assert len(run("inspect", vae, "--json").json["schema_records"]) == len(columns())
+
+
+def test_the_tokens_of_sentences_are_counted(run: Run, tmp_path: Path) -> None:
+    """Tokens are no values, of which latents could have more or fewer."""
+    save_text_vae(tmp_path / "vae.safetensors")
+    said = run("inspect", tmp_path / "vae.safetensors").out
+    assert "unit words, 16 tokens, length 8, punctuation" in said and "at most 7 tokens" in said and "fewer" not in said
 
 
 def test_json_has_every_field(run: Run, vae_file: Path) -> None:

@@ -98,5 +98,37 @@ def test_index_and_search_by_a_sentence(run: Run, vae: Path, tmp_path: Path) -> 
         assert SENTENCES[1] in (tmp_path / "s" / "search.html").read_text()
     said = run("search", "A cat runs.", "--index", tmp_path / "i")
     assert said.code == 0 and all(text in said.out for text in SENTENCES)
+    assert said.out.splitlines()[1].split()[:2] == ["item", "sentence"]
     assert found.json["measure"] == "words kept" and found.json["neighbors"][0]["item_similarity"] == 1
     assert run("search", "dog " * 100, "--index", tmp_path / "i").code == 1
+
+
+def test_scores_and_explanations_of_sentences(run: Run, vae: Path, tmp_path: Path) -> None:
+    said = run("score", "A dog runs.", "It is late.", "--vae", vae, "-o", tmp_path / "s.csv", "--draws", 4)
+    assert said.code == 0, said.err
+    assert [line[:11] for line in said.out.splitlines()[-2:]] == ["A dog runs.", "It is late."]
+    assert (tmp_path / "s.given" / "sentences.txt").read_text() == "A dog runs.\nIt is late.\n"
+    (tmp_path / "more.txt").write_text("A dog runs.\nIt is late.\n")
+    again = run("score", tmp_path / "more.txt", "--vae", vae, "-o", tmp_path / "m.csv", "--draws", 4)
+    assert again.code == 0 and "A dog runs." not in again.out
+    scores = [
+        [line.split(",")[1] for line in (tmp_path / name).read_text().splitlines()] for name in ("s.csv", "m.csv")
+    ]
+    assert scores[0] == scores[1]
+    several = run("score", "A dog runs.", tmp_path / "more.txt", "--vae", vae, "-o", tmp_path / "x.csv")
+    assert several.code == 2 and "DATA" in several.err
+    by_text = run("explain", "It is late.", "--vae", vae, "--json").json["explanations"]
+    by_name = run("explain", f"{tmp_path / 'more.txt'}:2", "--vae", vae, "--json").json["explanations"]
+    assert [each["reasons"] for each in by_text] == [each["reasons"] for each in by_name]
+    assert run("explain", f"{tmp_path / 'more.txt'}:7", "--vae", vae).code == 1
+    assert run("explain", "missing.txt:2", "--vae", vae).code == 1
+
+
+def test_optimised_sentences_are_printed(run: Run, vae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("vaekit.tasks.estimate.SAMPLES", 50)
+    (tmp_path / "lengths_of_given.py").write_text("def measure(items): return [float(len(item)) for item in items]\n")
+    options = ("--property", "lengths_of_given:measure", "--vae", vae, "--steps", 2, "--out", tmp_path / "out")
+    said = run("optimise", "A dog runs.", *options)
+    assert said.code == 0, said.err
+    assert said.out.splitlines()[-1:] == (tmp_path / "out" / "sentences.txt").read_text().splitlines()

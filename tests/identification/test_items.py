@@ -19,6 +19,10 @@ def renamed_column() -> dict[str, Any]:
     [
         (TABLE, "2 columns: age, smoker"),
         (TEXT, "unit words, 2 tokens, length 9"),
+        (
+            {"codec": "selfies", "stereo": True, "lowercase": False, "column": "", "name": None},
+            "codec selfies, stereo, no lowercase",
+        ),
         ({}, ""),
         ({"a\x1b[31m": [1, {"name": "b\n"}]}, "2 a [31m: b"),
     ],

@@ -2,14 +2,23 @@
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
+from vaekit.checkpoints.load import load
+from vaekit.checkpoints.save import save
+from vaekit.families import assemble, family_of
 from vaekit.families.kl.net import KLConfig
+from vaekit.identification.inspect import inspect_path
 from vaekit.identification.metadata import (
     describe,
     domain_notes,
+    doubtful_entries,
     is_stated_unknown,
     known_config,
     normalization_text,
@@ -68,6 +77,34 @@ def test_nonsense_is_nothing(entry: str | None) -> None:
     assert read_config(metadata) == {}
     assert read_normalization(metadata) is None
     assert read_domain(metadata) == ("", {})
+
+
+@pytest.mark.parametrize(
+    ("entries", "named"),
+    [
+        ({"vaekit.version": "99"}, "99"),
+        ({"vaekit.normalization": '{"shift": [NaN], "scale": [1.0], "patch": 1}'}, "NaN"),
+        ({"vaekit.normalization": '{"shift": [0.0], "scale": [0.0], "patch": 1}'}, "0.0"),
+        ({"vaekit.normalization": '{"shift": [0, 0, 0], "scale": [1, 1, 1], "patch": 1}'}, "4 latent channels"),
+        ({"vaekit.frame": "broken"}, "broken"),
+    ],
+)
+def test_entries_that_cannot_be_followed_are_noted(tmp_path: Path, entries: dict[str, str], named: str) -> None:
+    torch.manual_seed(0)
+    save(assemble(family_of("kl"), CONFIG), tmp_path / "vae.safetensors")
+    with safe_open(tmp_path / "vae.safetensors", "pt") as file:
+        metadata = {key: value for key, value in file.metadata().items() if key != "vaekit.normalization"}
+    save_file(load_file(tmp_path / "vae.safetensors"), tmp_path / "odd.safetensors", metadata | entries)
+    vae = load(str(tmp_path / "odd.safetensors"))
+    assert vae.origin is not None and named in vae.origin.note and vae.normalization is None
+    assert any(named in problem for problem in inspect_path(tmp_path / "odd.safetensors", measure=False).problems)
+
+
+def test_usual_entries_are_no_doubt() -> None:
+    for version in ("1", "2"):
+        metadata = describe("kl", CONFIG, LatentNormalization()) | {"vaekit.version": version}
+        assert doubtful_entries(metadata, 4) == [] == doubtful_entries(metadata | {"vaekit.normalization": "null"}, 4)
+    assert doubtful_entries({}, 4) == []
 
 
 def test_the_domain_and_its_schema_are_read_back() -> None:

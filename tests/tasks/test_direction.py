@@ -256,3 +256,11 @@ def test_labels_that_nobody_named_and_that_are_numbers_are_noted(
     out = tmp_path / "d.safetensors"
     assert len(direction(small, [tmp_path / "a.npz"], out, DirectionOptions(label=label)).notes) == (label is None)
     assert not direction(small, [tmp_path / "a.npz"], out, DirectionOptions(label=label, positive="3")).notes
+
+
+def test_a_property_of_images(small: OpenModel, pixels: np.ndarray, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=pixels, y=pixels.mean(axis=(1, 2)))
+    one = direction(small, [tmp_path / "a.npz"], tmp_path / "one.safetensors", DirectionOptions(property="brightness"))
+    other = direction(small, [tmp_path / "a.npz"], tmp_path / "other.safetensors", DirectionOptions("y"))
+    vectors = [load_direction(each.file).direction.vector for each in (one, other)]
+    assert one.label == "brightness" and cosine(*vectors) > 0.99

@@ -45,6 +45,17 @@ def test_all_of_a_small_world_are_found_and_no_more(model: OpenModel, tmp_path: 
     assert any("Only 64 of 100" in note and f"{found.drawn:,}" in note for note in found.notes)
 
 
+def test_sampling_ends_when_almost_nothing_new_comes(
+    model: OpenModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaekit.tasks.sample_selection.WINDOW", 1000)
+    found = sample(model, tmp_path, SampleOptions(1_000_000, unique=True))
+    assert sorted(lines(tmp_path)) == EVERY and 2000 <= found.drawn < 2100
+    assert any("64 of 1,000,000" in note and "1,000 almost none were wanted (0)" in note for note in found.notes)
+    enough = sample(model, tmp_path, SampleOptions(3000))
+    assert enough.items == enough.drawn == 3000 and not enough.notes
+
+
 def test_sentences_of_data_are_left_out(model: OpenModel, tmp_path: Path) -> None:
     data = tmp_path / "known.txt"
     data.write_text("".join(f"{line}\n" for line in EVERY[:60]))

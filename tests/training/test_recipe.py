@@ -88,6 +88,19 @@ def test_recipes_of_the_first_edition_are_upgraded() -> None:
     }
 
 
+def test_text_of_the_first_edition_had_characters() -> None:
+    net = {"kind": "sequence"}
+    for data, unit in (({}, "characters"), ({"unit": "words"}, "words")):
+        found = recipe_of("old", {"data": {"domain": "text", **data}, "vae": {"net": net}})
+        assert found.table["data"]["unit"] == unit
+    assert (
+        recipe_of("old", {"data": {"domain": "text"}, "vae": {"net": net}}, ["data.unit=bytes"]).data["unit"] == "bytes"
+    )
+    for table in ({"domain": "text"}, {"domain": "images"}):
+        kind = "tokens" if table["domain"] == "text" else "sequence"
+        assert "unit" not in recipe_of("new", {"data": table, "vae": {"net": {"kind": kind}}}).data
+
+
 @pytest.mark.parametrize(("trim", "share"), [(0, 0.0), (0.05, 0.05), (None, 0.0)])
 def test_a_share_of_each_batch_may_be_trimmed(trim: float | None, share: float) -> None:
     objective = {"terms": {"l1": 1.0}, **({} if trim is None else {"trim": trim})}

@@ -44,6 +44,16 @@ def direction(
             "--label", metavar="COLUMN", help="The column of labels.", show_default="label, class, y, ..., folder"
         ),
     ] = None,
+    wanted: Annotated[
+        str | None,
+        typer.Option(
+            "--property",
+            metavar="P",
+            help="A property that is computed of the items, which need no labels then: QED, logP, SA and others of "
+            "molecules, brightness and others of images, or a Python function, as for `vaekit optimise`.",
+            show_default="none",
+        ),
+    ] = None,
     positive: Annotated[
         str | None,
         typer.Option(
@@ -89,7 +99,7 @@ def direction(
     engine: EngineOptions,
     as_json: options.Json = False,
 ) -> None:
-    """Learn a direction in latent space from labelled items.
+    """Learn a direction in latent space from labelled items, or from a property of items.
 
     The direction leads from one class to another, or to higher values of a number. One step is one standard deviation
     of the data along it. Prints how well positions along it predict labels of items that it was not fitted to
@@ -104,9 +114,11 @@ def direction(
 
     with spinner("loading the VAE"):
         model = open_model(source, replace(engine, batch=BATCH))
-    wanted = DirectionOptions(label, positive, method, tuple(orthogonal_to or ()), name, whole, spread, limit, seed)
+    chosen = DirectionOptions(
+        label, positive, method, tuple(orthogonal_to or ()), name, whole, spread, limit, seed, wanted
+    )
     with progress_bar(model.domain.items) as progress:
-        result = run(model, labelled, out, wanted, progress)
+        result = run(model, labelled, out, chosen, progress)
     for note in result.notes:
         log(note)
     if as_json:

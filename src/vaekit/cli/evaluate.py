@@ -8,6 +8,7 @@ import typer
 from vaekit.cli import options
 from vaekit.cli.output import log, log_note, print_json, print_table, progress_bar, spinner
 from vaekit.cli.runner_options import RunnerOptions
+from vaekit.errors import counted
 from vaekit.tasks.options import ModelOptions
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def evaluate(
         return
     show(vae, result)
     if space is not None:
-        show_latent_space(space, result.items)
+        show_latent_space(space, counted(space.measured, result.item, result.items))
     if result.samples is not None:
         show_samples(result.samples)
     if out is not None:
@@ -192,7 +193,7 @@ def vae_and_plan(
 def show(vae: str, result: "EvaluateResult") -> None:
     """The table, and what is not in it."""
     found, protocol = result.evaluation, result.evaluation.protocol
-    print_results(f"{vae}: {found.measured:,} {result.items}", found)
+    print_results(f"{vae}: {counted(found.measured, result.item, result.items)}", found)
     crop = protocol.preparation.get("crop")
     prepared = f"Of each, {crop}; " if crop else ""
     log(f"{prepared}{protocol.run['dtype']}; decoded from the posterior's {protocol.latents}.")
@@ -212,8 +213,8 @@ def print_results(title: str, found: "Evaluation") -> None:
 
 
 def show_latent_space(space: "LatentSpace", items: str) -> None:
-    """The table of the latent space, and what is not in it."""
-    print_table(f"Latent space: {space.measured} {items}", COLUMNS, [row(each) for each in space.results], left=2)
+    """The table of the latent space of these items, and what is not in it."""
+    print_table(f"Latent space: {items}", COLUMNS, [row(each) for each in space.results], left=2)
     for measures in (protocol.measures for protocol in space.protocols.values()):
         for name, settings in measures.items():
             if hashes := [
@@ -227,7 +228,7 @@ def show_samples(samples: "EvaluatedSamples") -> None:
     """The tables of samples, and what is not in them."""
     quality = samples.quality
     rows = [[each.title, each.text(quality.values[each.name])] for each in quality.measures]
-    print_table(f"{len(samples.x):,} samples from the prior", ("measure", "value"), rows)
+    print_table(f"{counted(len(samples.x), 'sample')} from the prior", ("measure", "value"), rows)
     parts = [[name, f"{value:.4g}"] for name, value in quality.parts.items()]
     print_table(f"Wasserstein distances of samples and data, by {quality.part}", (quality.part, "distance"), parts)
     for name, reason in quality.not_measured.items():

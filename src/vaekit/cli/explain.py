@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @options.with_records
 def explain(
-    items: options.Items,
+    items: options.Given,
     *,
     source: ModelOptions,
     out: Annotated[
@@ -36,12 +36,16 @@ def explain(
     """
     from vaekit.tasks.explain import ExplainOptions
     from vaekit.tasks.explain import explain as run
+    from vaekit.tasks.given import given_or_temporary
     from vaekit.tasks.model import open_model
 
     with spinner("loading the VAE"):
         model = open_model(source, engine)
-    with progress_bar(model.domain.items, "opening the data") as progress:
-        result = run(model, items, out, ExplainOptions(source.vae, source.models, most), progress)
+    with (
+        given_or_temporary(model, items, out) as paths,
+        progress_bar(model.domain.items, "opening the data") as progress,
+    ):
+        result = run(model, paths, out, ExplainOptions(source.vae, source.models, most), progress)
     for name, reason in result.not_scored.items():
         log(f"vaekit: not scored: {reason}" if name in reason else f"vaekit: not scored: {name}: {reason}")
     if as_json:

@@ -10,6 +10,7 @@ import typer
 from vaekit.cli import options
 from vaekit.cli.output import Lines, log, print_facts, print_json, progress_bar, spinner
 from vaekit.cli.runner_options import RunnerOptions
+from vaekit.errors import counted
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
@@ -118,4 +119,4 @@ def log_skipped(result: "IndexResult") -> None:
     for name, reason in list(skipped.items())[:SHOWN_SKIPPED]:
         log(f"vaekit: skipped {name}: {reason}" if name not in reason else f"vaekit: skipped: {reason}")
     if len(skipped) > SHOWN_SKIPPED:
-        log(f"vaekit: {len(skipped) - SHOWN_SKIPPED:,} more were skipped; --json lists all.")
+        log(f"vaekit: {counted(len(skipped) - SHOWN_SKIPPED, 'more was', 'more were')} skipped; --json lists all.")

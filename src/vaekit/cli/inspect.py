@@ -11,6 +11,8 @@ from vaekit.cli.output import Lines, print_facts, print_json, spinner
 from vaekit.errors import counted
 from vaekit.geometry import Geometry, size_text
 
+TOKENS = "tokens"
+"""The kind of likelihoods of sequences, whose length includes the end."""
 PNG = ".png"
 CATALOG_FACTS = ("name", "about", "latent_space", "license", "fp16", "data", "training", "measured")
 
@@ -126,9 +128,10 @@ def latents(facts: Any) -> str:
     assert geometry is not None
     fewer = fewer_values(geometry.compression)
     if not geometry.axes:
-        return (
-            f"latent vector of {counted(geometry.latent_channels, 'value')} for items of {geometry.channels}: {fewer}"
-        )
+        vector = f"latent vector of {counted(geometry.latent_channels, 'value')} for items of"
+        if facts.config.get("likelihood", {}).get("kind") == TOKENS:  # a token is no value
+            return f"{vector} at most {counted(geometry.channels - 1, 'token')}"
+        return f"{vector} {geometry.channels}: {fewer}"
     if geometry.size is not None:
         size = size_text(geometry.size)
         if geometry.size != geometry.factors:  # more than one position

@@ -56,7 +56,7 @@ def interpolate(
     vector per item, they change into each other.
     """
     from vaekit.latents.ghost import meaning_of
-    from vaekit.tasks.given import given_files
+    from vaekit.tasks.given import first_lines, given_files
     from vaekit.tasks.interpolate import InterpolationOptions
     from vaekit.tasks.interpolate import interpolate as run
     from vaekit.tasks.model import open_model
@@ -78,7 +78,7 @@ def interpolate(
         meaning = f": {meaning_of(known)}" if known else ""
         facts["ghost index"] = f"{first_and_last(shown, ', ')}{meaning}"
     print_facts(f"{source.vae}: interpolation", facts)
-    print_lines(result.texts)
+    print_lines(first_lines(model, result.files[0], result.items))
     log(f"Written to {', '.join(map(str, result.files))}")
 
 

@@ -12,6 +12,7 @@ from vaekit.cli.output import (
     log_failures,
     log_notes,
     print_json,
+    print_lines,
     print_table,
     progress_bar,
     spinner,
@@ -27,7 +28,7 @@ SHOWN = 20
 
 @options.with_records
 def optimise(
-    items: options.Items,
+    items: options.Given,
     wanted: Annotated[
         str,
         typer.Option(
@@ -126,6 +127,7 @@ def optimise(
     measured, and the best one is the result; an item stays as it is if none is better within the bounds. See
     docs/optimise.md.
     """
+    from vaekit.tasks.given import first_lines, given_files
     from vaekit.tasks.model import open_model
     from vaekit.tasks.optimise import optimise as run
     from vaekit.tasks.optimised import OptimiseOptions
@@ -133,8 +135,9 @@ def optimise(
     with spinner("loading the VAE"):
         model = open_model(source, engine)
     chosen = OptimiseOptions(wanted, minimise, target, within, density, method, steps, seed, data, path, similarity)
+    paths = given_files(model, items, out)
     with progress_bar("steps") as progress:
-        result = run(model, items, out, chosen, side_by_side, progress)
+        result = run(model, paths, out, chosen, side_by_side, progress)
     log_failures(result.batch)
     for file in result.batch.results:
         log_notes(file.source, file.notes)
@@ -146,6 +149,8 @@ def optimise(
         print_result_json(source.vae, result, model.items.files)
     else:
         print_results(source.vae, result)
+        if paths != [*map(Path, items)]:
+            print_lines(line for file in result.batch.results for line in first_lines(model, file.output))
         log(f"Written to {out}")
     if not result.batch.complete:
         raise typer.Exit(1)
@@ -160,6 +165,7 @@ def print_result_json(vae: str, result: "Optimised", files: str) -> None:
         "goal": result.goal,
         "method": result.method,
         "similarity": result.similarity,
+        "median_similarity": result.median_similarity,
         "estimate": result.estimate,
         "record": str(result.record),
     }
@@ -179,6 +185,8 @@ def print_results(vae: str, result: "Optimised") -> None:
         shown = f" (the first {SHOWN} of {len(file.items):,})" if more > 0 else ""
         title = f"{vae}: {result.property} {result.goal}, by {result.method}{shown}"
         print_table(title, (*columns, *alike, "moved", "bound reached"), rows)
+    if result.median_similarity is not None:
+        log(f"Median {result.similarity} of results and items: {result.median_similarity:.2f}")
     if result.estimate is not None:
         log(f"Regression of {result.property} on latents: {result.estimate}")
 

@@ -109,12 +109,6 @@ Padding = Annotated[
         show_default="as stated by the file, else zeros",
     ),
 ]
-Items = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="ITEM", help="Files of the kind that the VAE takes (images, CSV, text), or folders of them."
-    ),
-]
 Given = Annotated[
     list[str],
     typer.Argument(
@@ -231,6 +225,12 @@ def with_records(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether the user gave an option, by the name of its parameter, rather than leaving its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def weights_of_each(weights: list[WeightsKind] | None, vaes: int) -> list[str | None]:

@@ -95,7 +95,7 @@ def sample(
     requires --data to be the training data. See docs/tables.md. For molecules, see docs/molecules.md.
 
     Invalid items are left out, and counted. With --unique and --new-to, sentences, molecules and rows are drawn until N
-    are found, or 20 N were drawn.
+    are found, 20 N were drawn, or almost none of the last 10,000 were wanted.
     """
     from vaekit.tasks.model import open_model
     from vaekit.tasks.sample import SampleOptions

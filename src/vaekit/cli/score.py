@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import Lines, log, print_facts, print_json, progress_bar, spinner
+from vaekit.cli.output import Lines, log, print_facts, print_json, print_table, progress_bar, spinner
 from vaekit.cli.runner_options import RunnerOptions
+from vaekit.errors import counted
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
@@ -37,10 +38,12 @@ class Score(StrEnum):
 
 @options.with_records
 def score(
-    data: Annotated[
-        Path,
+    given: Annotated[
+        list[str],
         typer.Argument(
-            metavar="DATA", help="Items of the kind that the VAE takes: a file, such as a table, or a folder."
+            metavar="DATA",
+            help="Items of the kind that the VAE takes: a file, such as a table, or a folder; or sentences and SMILES "
+            "themselves.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The CSV file to write.")] = Path(
@@ -154,19 +157,24 @@ def score(
     need --reference, in this call or an earlier one. If data have a test split, it is scored; of a reference, the
     training split is used. See docs/anomaly.md.
     """
+    from vaekit.tasks.given import FOLDER, SHOWN, first_lines, given_files
     from vaekit.tasks.model import open_model
     from vaekit.tasks.reference import ThresholdOptions
     from vaekit.tasks.score import DEFAULT, ScoreOptions
     from vaekit.tasks.score import score as run
+    from vaekit.tasks.score_lines import first_scores
     from vaekit.tasks.score_page import check_page, write_score_page
 
     if contamination is not None and false_positive_rate is not None:
         raise typer.BadParameter("it excludes --false-positive-rate.", param_hint="--contamination")
-    if page is not None:
-        check_page(page, [data, out, *([] if reference is None else [reference])])
     runner = running.make(engine.device)
     with spinner("loading the VAE"):
         model = open_model(source, replace(engine, batch=BATCH))
+    data, *others = given_files(model, given, out.parent, f"{out.stem}.{FOLDER}")
+    if others:
+        raise typer.BadParameter(f"{len(given)} were given; expected one file or folder.", param_hint="DATA")
+    if page is not None:
+        check_page(page, [data, out, *([] if reference is None else [reference])])
     threshold = ThresholdOptions(contamination, false_positive_rate)
     wanted = ScoreOptions(
         source.vae,
@@ -189,11 +197,16 @@ def score(
     for item, reason in result.reasons.items():
         log(f"vaekit: not scored: {reason}" if item in reason else f"vaekit: not scored: {item}: {reason}")
     if result.not_scored > len(result.reasons):
-        log(f"vaekit: {result.not_scored - len(result.reasons):,} more were not scored; {out} has the reasons.")
+        more = counted(result.not_scored - len(result.reasons), "more was", "more were")
+        log(f"vaekit: {more} not scored; {out} has the reasons.")
     if as_json:
         print_json({"vae": source.vae, **vars(result), "rate": result.rate})
         return
     show(result, model.domain.items)
+    if [data] != [*map(Path, given)]:
+        scores = [f"{value:.6g}" for value in first_scores(out, SHOWN)]
+        pairs = zip(first_lines(model, data), scores, strict=False)
+        print_table("Scores", (model.domain.item, result.score), pairs)
     if result.threshold is None:
         log(f"Without a threshold, no {model.domain.item} is flagged; --reference NORMAL_DATA computes one.")
     log(f"Written to {out}{'' if page is None else f' and {page}'}")

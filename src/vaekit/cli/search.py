@@ -92,7 +92,7 @@ def search(
         for each in result.neighbors
     ]
     measured = () if result.measure is None else (result.measure,)
-    shown = (*(("text",) if texts else ()), *(("label",) if labelled else ()))
+    shown = (*((model.domain.item,) if texts else ()), *(("label",) if labelled else ()))
     columns = ("", "item", *shown, "distance", *measured)
     print_table(f"{index}: neighbors of {result.query} among {result.items:,}", columns, rows, 2 + len(shown))
     log(f"Written to {', '.join(map(str, result.files))}" if result.files else "Add --out DIR for a page to look at.")

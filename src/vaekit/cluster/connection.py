@@ -28,11 +28,15 @@ QUIET = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
 }
 """Settings of Ray: nothing is sent to its makers, and nothing is printed."""
-ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Setting of a Ray that is started here: it listens on the loopback interface, as it does elsewhere than on Linux."""
+HERE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_gcs_rpc_server_reconnect_timeout_s": "15"}
+"""Settings of a Ray that is started here: it listens on the loopback interface, as it does elsewhere than on Linux; and
+all of its processes end soon after this one was killed."""
 GONE_AFTER = 20.0
 """Seconds without an answer from the head of a cluster, after which it counts as lost. Ray would end the process
 without a message after 60."""
+
+CONNECTING = 10.0
+"""Seconds to wait for a connection to the head."""
 
 
 @dataclass
@@ -89,7 +93,7 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[tuple[Mo
     """
     address = address or os.environ.get(ADDRESS) or LOCAL
     if address == LOCAL:
-        for name, value in ON_LOOPBACK.items():
+        for name, value in HERE.items():
             os.environ.setdefault(name, value)
         if "RAY_AUTH_MODE" not in os.environ:  # other users of this machine must not start anything
             os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
@@ -99,6 +103,7 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[tuple[Mo
         return
     with session_folder() if address == LOCAL else nullcontext() as folder:
         try:
+            check_listening(address)
             start(ray, address, folder, cpus)
             head = head_of(ray)
         except Exception as error:  # of many kinds, most of them without a class of their own
@@ -123,6 +128,18 @@ def silent(ray: ModuleType) -> Iterator[None]:
     finally:
         if before is not None:
             setattr(module, name, before)
+
+
+def check_listening(address: str) -> None:
+    """Check that something listens at the address of a cluster, if it is one of a host and a port: Ray would try for
+    minutes.
+
+    Raises:
+        OSError: nothing does.
+    """
+    host, separator, port = address.rpartition(":")
+    if separator and "/" not in address and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECTING).close()
 
 
 def start(ray: ModuleType, address: str, folder: Path | None, cpus: int | None) -> None:

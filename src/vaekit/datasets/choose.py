@@ -49,7 +49,7 @@ def split_held_out(splits: Splits, wanted: float | None, items: str) -> tuple[ND
         return all_items, held_out
     if count >= total and count:
         raise NoTrainingData(
-            f"With {count:,} of {total:,} {items} held out, none are left for training.",
+            f"Of the {items}, {count:,} of {total:,} are held out, so that none are left for training.",
             "",
             f"Use more {items}, or a lower held_out.",
         )

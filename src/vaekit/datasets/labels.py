@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from vaekit.datasets.dataset import Dataset, Labelled
 from vaekit.datasets.label_columns import FILE, FOLDER
-from vaekit.errors import NotFound, NoTrainingData, did_you_mean, printable, shorten
+from vaekit.errors import NotFound, NoTrainingData, counted, did_you_mean, printable, shorten
 
 USUAL = ("label", "labels", "class", "cls", "target", "targets", "y", FOLDER, FILE)
 """Names of columns that are used if none is chosen, in order of precedence; in lower case."""
@@ -46,7 +46,8 @@ def read_labels(dataset: Dataset, column: str | None = None) -> list[str | None]
     labels = list(dataset.labels(chosen))
     if len(labels) != len(dataset):
         raise NoTrainingData(
-            f"{title} has {len(labels):,} labels in the column {printable(chosen)}, and {len(dataset):,} items.",
+            f"{title} has {counted(len(labels), 'label')} in the column {printable(chosen)}, and "
+            f"{counted(len(dataset), 'item')}.",
             "Expected one label for each item.",
             "Give the labels of these items, in the same order.",
         )

@@ -14,7 +14,7 @@ from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.fitting import FitOptions, Fitting
 from vaekit.domains.imputation import Imputer
-from vaekit.domains.item_functions import ItemSimilarity, MeasureItems
+from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemSimilarity, ItemValues, MeasureItems
 from vaekit.domains.sample_quality import CompareSamples
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.perception import Perception
@@ -79,6 +79,8 @@ class LoadedItems:
     """Skipped items as the file has them, by position among these and the originals, where the domain keeps them."""
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Name of an item or a file -> how it was read or changed, for the user."""
+    titles: Sequence[str] = ()
+    """Names that people gave the items, "" for none; empty where items have no such names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -387,15 +389,35 @@ class Domain(Protocol):
             BadPlan: the VAE cannot take these sizes, or items have one size anyway.
         """
 
-    def write(self, items: Sequence[Any], path: Path, schema: Schema) -> None:
+    def write(self, items: Sequence[Any], path: Path, schema: Schema, captions: Captions = NO_CAPTIONS) -> None:
         """Write items as people of the domain use them.
+
+        Args:
+            items: the items.
+            path: the file.
+            schema: of the items.
+            captions: what is shown of each, where the domain draws items.
 
         Raises:
             CannotWrite: the disk is full, or the like.
         """
 
-    def write_pairs(self, originals: Sequence[Any], results: Sequence[Any], path: Path, schema: Schema) -> None:
-        """Write items and their reconstructions beside each other.
+    def write_pairs(
+        self,
+        originals: Sequence[Any],
+        results: Sequence[Any],
+        path: Path,
+        schema: Schema,
+        measured: tuple[ItemValues, ItemValues] | None = None,
+    ) -> None:
+        """Write items and their results beside each other.
+
+        Args:
+            originals: the items as their file has them; see `LoadedItems`.
+            results: what became of each.
+            path: the file.
+            schema: of the items.
+            measured: the property that was changed, of originals and results, where the domain shows it.
 
         Raises:
             CannotWrite: the disk is full, or the like.

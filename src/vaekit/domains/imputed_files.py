@@ -1,7 +1,7 @@
 """Fill in the missing values of the items in files, and leave all others as they are."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from vaekit.domains.domain import Domain, LoadedItems, Schema
 from vaekit.domains.files import FileResult
 from vaekit.domains.imputation import ImputedItems, Imputer
-from vaekit.domains.record_files import skip_notes, value_count
+from vaekit.domains.record_files import in_place, skip_notes, value_count
 from vaekit.evaluation.vae_pass import VAEPass
 from vaekit.pipeline import Stages
 
@@ -44,16 +44,6 @@ class ImputedFile:
 def intervals_path(output: Path) -> Path:
     """The file with the values that were filled in, for the file of the items."""
     return output.with_suffix(f".imputed{output.suffix}")
-
-
-def in_place(items: Sequence[Any], others: Mapping[int, Any]) -> list[Any]:
-    """Items with others at their positions among all.
-
-    >>> in_place(["a", "c"], {1: "b"})
-    ['a', 'b', 'c']
-    """
-    rest = iter(items)
-    return [others[place] if place in others else next(rest) for place in range(len(items) + len(others))]
 
 
 def imputing_stages(

@@ -33,12 +33,13 @@ from vaekit.domains.files import ItemFiles
 from vaekit.domains.fitting import FitOptions, Fitting
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.item_batches import item_stream
-from vaekit.domains.item_functions import ItemSimilarity, MeasureItems
+from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemSimilarity, ItemValues, MeasureItems
 from vaekit.domains.one_size import OneSize, refuse_sizes
 from vaekit.domains.record_files import RecordFiles
 from vaekit.domains.record_tensors import kept_records, tensor_of, training_tensors
 from vaekit.domains.sample_quality import CompareSamples
 from vaekit.domains.token_explanation import HasTokens, explain_tokens
+from vaekit.domains.unknown_tokens import UnknownTokens
 from vaekit.errors import (
     BadCheckpoint,
     BadItem,
@@ -85,8 +86,9 @@ class InMemoryDomain(ABC):
     is_text: bool = False
     similarity: ItemSimilarity | None = None
     properties: Mapping[str, MeasureItems] = field(default_factory=dict)
-    keeps_unusable: bool = False
-    """Whether `reconstruct` writes items that cannot be read as they are, in their places; else it leaves them out."""
+    placeholder: Callable[[Any], Any] | None = None
+    """What `reconstruct` writes in place of an item that cannot be read, given as its file has it; None to leave such
+    items out."""
 
     @property
     def suffixes(self) -> frozenset[str]:
@@ -126,12 +128,19 @@ class InMemoryDomain(ABC):
         return None
 
     @abstractmethod
-    def write(self, items: Sequence[Any], path: Path, schema: Schema) -> None:
+    def write(self, items: Sequence[Any], path: Path, schema: Schema, captions: Captions = NO_CAPTIONS) -> None:
         """Write items; see `Domain.write`."""
 
     @abstractmethod
-    def write_pairs(self, originals: Sequence[Any], results: Sequence[Any], path: Path, schema: Schema) -> None:
-        """Write items and their reconstructions; see `Domain.write_pairs`."""
+    def write_pairs(
+        self,
+        originals: Sequence[Any],
+        results: Sequence[Any],
+        path: Path,
+        schema: Schema,
+        measured: tuple[ItemValues, ItemValues] | None = None,
+    ) -> None:
+        """Write items and their results; see `Domain.write_pairs`."""
 
     def text(self, item: Any) -> str | None:
         """Items that are text; domains with others override it."""
@@ -205,7 +214,7 @@ class InMemoryDomain(ABC):
 
     def files(self, engine: Engine, schema: Schema) -> ItemFiles:
         measures = (self.reconstruction_measures(schema), self.part_measures(schema))
-        return RecordFiles(self, engine, schema, *measures, self.keeps_unusable)
+        return RecordFiles(self, engine, schema, *measures, self.placeholder)
 
     def runner(self, vae: VAE, plan: Plan) -> tuple[VAERunner, Callable[[], Sequence[str]]]:
         engine = Engine(vae, replace(plan, batch_size=max(plan.batch_size, self.batch_size)))
@@ -241,7 +250,14 @@ class InMemoryDomain(ABC):
         said: list[str] = []
         dataset = self.open(path, SkipLog(say=said.append)).train
         loaded = loaded_items(path, dataset, schema, partial(self.original, schema=schema))
+        said += self._note_on_unknown(loaded.x, schema)
         return replace(loaded, notes={path.name: said} if said else {})
+
+    def _note_on_unknown(self, x: Tensor, schema: Schema) -> tuple[str, ...]:
+        """Whether the VAE knows few tokens of items."""
+        unknown = UnknownTokens(schema, self.items)
+        unknown.add(x)
+        return unknown.note
 
     def read_all(
         self, paths: Sequence[Path], schema: Schema, geometry: Geometry, limit: int | None = None
@@ -259,6 +275,8 @@ class InMemoryDomain(ABC):
             )
         names = [name for file in files for name in file.names]
         originals = [original for file in files for original in file.originals]
+        for path, file in zip(paths, files, strict=True):
+            said[path.name] += self._note_on_unknown(file.x, schema)
         return LoadedItems(names, torch.cat([file.x for file in files]), originals=originals, notes=said)
 
     def batches(

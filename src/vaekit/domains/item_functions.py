@@ -17,6 +17,29 @@ MeasureItems = Callable[[Sequence[Any]], Sequence[float]]
 """Items -> a number for each; NaN for items that have none."""
 
 
+@dataclass(frozen=True)
+class ItemValues:
+    """A property of some items."""
+
+    name: str
+    """For people: "QED"."""
+    values: Sequence[float]
+    """One for each item; NaN for those without it."""
+
+
+@dataclass(frozen=True)
+class Captions:
+    """What people are shown of each item beside it, in files that have room for it, such as drawings."""
+
+    titles: Sequence[str] = ()
+    """The name of each item, or "" for none; empty if no item has one."""
+    values: Sequence[ItemValues] = ()
+    """Properties of the items; empty for those that the domain shows by default."""
+
+
+NO_CAPTIONS = Captions()
+
+
 @dataclass(frozen=True, eq=False)
 class ItemSimilarity:
     """A measure of similarity of two items, from 0 to 1 for equal ones."""

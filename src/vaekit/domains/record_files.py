@@ -1,7 +1,7 @@
 """Files of many small items, such as rows or sentences, through an engine."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +21,7 @@ from vaekit.domains.files import (
     unchanged,
 )
 from vaekit.domains.finite_results import check_finite
+from vaekit.domains.item_functions import Captions
 from vaekit.errors import BadCorrection, printable
 from vaekit.evaluation.measures import ItemMeasure, PooledMeasure, Result
 from vaekit.evaluation.vae_pass import EngineRunner, VAEPass
@@ -121,8 +122,8 @@ class RecordFiles:
     """Of items and their reconstructions."""
     parts: PooledMeasure | None = None
     """Of single parts of them, such as columns."""
-    keeps_unusable: bool = False
-    """Whether items that cannot be read are written as they are, in their places, with the reconstructions."""
+    placeholder: Callable[[Any], Any] | None = None
+    """What is written in place of an item that cannot be read; see `InMemoryDomain`."""
     files: ClassVar[str] = "files"
     correction: ClassVar[None] = None
 
@@ -160,10 +161,11 @@ class RecordFiles:
             loaded, passed, seconds = ran
             check_finite(passed.result, self.engine)
             items, target = self.schema.to_items(passed.result), outputs[path]
-            self.domain.write(self.with_unusable(items, loaded), target, self.schema)
+            originals, results, titles = self.in_order(loaded, items)
+            self.domain.write(results, target, self.schema, Captions(titles))
             pairs = side_by_side_path(target) if side_by_side else None
             if pairs is not None:
-                self.domain.write_pairs(loaded.originals, items, pairs, self.schema)
+                self.domain.write_pairs(originals, results, pairs, self.schema)
             parts = part_results(self.parts, passed)
             values = {name: float(each.nanmean()) for name, each in self.measure.compute(passed).items()}
             return ReconstructedFile(
@@ -178,20 +180,24 @@ class RecordFiles:
                 seconds=seconds,
                 skipped=loaded.skipped,
                 notes=(
-                    *all_notes(loaded, self.domain.items, "kept in place" if self.keeps_unusable else "skipped"),
+                    *all_notes(loaded, self.domain.items, "skipped" if self.placeholder is None else "kept in place"),
                     *worst_parts(parts),
                 ),
             )
 
         return Stages(self.read, run, write, value_count)
 
-    def with_unusable(self, items: Sequence[Any], loaded: LoadedItems) -> Sequence[Any]:
-        """The results in the order of the file, with the items that cannot be read among them if they are kept."""
-        if not self.keeps_unusable or not loaded.unusable:
-            return items
-        rest = iter(items)
-        count = len(items) + len(loaded.unusable)
-        return [loaded.unusable[place] if place in loaded.unusable else next(rest) for place in range(count)]
+    def in_order(
+        self, loaded: LoadedItems, results: Sequence[Any]
+    ) -> tuple[Sequence[Any], Sequence[Any], Sequence[str]]:
+        """Originals, results and titles in the order of the file, with the items that cannot be read among them if they
+        are kept."""
+        others = loaded.unusable
+        if self.placeholder is None or not others:
+            return loaded.originals, results, loaded.titles
+        titles = in_place(loaded.titles, dict.fromkeys(others, "")) if loaded.titles else ()
+        placeholders = {place: self.placeholder(original) for place, original in others.items()}
+        return in_place(loaded.originals, others), in_place(results, placeholders), titles
 
     def encode(self, origin: LatentOrigin, outputs: Mapping[Path, Path]) -> Stages[Path, Any, Any, FileResult]:
         def run(_: Path, loaded: LoadedItems) -> tuple[LoadedItems, Posterior]:
@@ -231,6 +237,16 @@ class RecordFiles:
     def read(self, path: Path) -> LoadedItems:
         """The items of a file."""
         return self.domain.read(path, self.schema)
+
+
+def in_place(items: Sequence[Any], others: Mapping[int, Any]) -> list[Any]:
+    """Items with others at their positions among all.
+
+    >>> in_place(["a", "c"], {1: "b"})
+    ['a', 'b', 'c']
+    """
+    rest = iter(items)
+    return [others[place] if place in others else next(rest) for place in range(len(items) + len(others))]
 
 
 def value_count(loaded: LoadedItems) -> int:

@@ -11,7 +11,7 @@ from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Dataset, Record, Splits
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.domain import Schema
-from vaekit.errors import BadItem, NotFound, NoTrainingData
+from vaekit.errors import BadItem, NotFound, NoTrainingData, printable
 from vaekit.training.data import Source, Tensors, TrainingData, describe_data
 
 AT_ONCE = 1024
@@ -26,6 +26,20 @@ def kept_records(splits: Splits, held_out: float | None, items: str) -> Iterator
             yield splits.train.read(int(number))
         except (BadItem, NotFound):
             continue
+
+
+def without_columns(column: str, items: str) -> NoTrainingData:
+    """The error for a recipe that names a column of data that are no table.
+
+    Args:
+        column: the name.
+        items: plural noun for messages.
+    """
+    return NoTrainingData(
+        f"data.column is {printable(repr(column))}, and the {items} are in files without columns.",
+        "Expected a column only for tables.",
+        "Leave data.column out, or give a table.",
+    )
 
 
 def training_tensors(splits: Splits, schema: Schema, held_out: float | None, items: str, log: SkipLog) -> TrainingData:
@@ -61,7 +75,7 @@ def split_data(
     train = source(tensors_of(splits.train, kept, schema, log))
     if not len(train):
         reason = next(iter(log.reasons.values()), "")
-        raise NoTrainingData(f"None of {len(kept):,} {items} can be trained on.", reason, "")
+        raise NoTrainingData(f"Of the {items}, none of {len(kept):,} can be trained on.", reason, "")
     evaluated = tensor_of(splits.train if splits.test is None else splits.test, apart, schema, log)
     log.write()
     return TrainingData(train, evaluated if len(evaluated) else None, describe_data(splits, len(apart)))

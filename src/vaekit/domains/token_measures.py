@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vaekit.distributions import Likelihood
 from vaekit.distributions.sequences import before_padding
-from vaekit.domains.tokens import UNKNOWN
+from vaekit.domains.unknown_tokens import share_of_unknown, unknown_counts
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure, PooledMeasure, PooledResult, Result
 from vaekit.evaluation.vae_pass import VAEPass
@@ -165,18 +165,10 @@ def nll_of_parts(
 def unknown_tokens(tokenization: str) -> PooledMeasure:
     """The share of tokens that are not in the vocabulary. They are easy to predict: the likelihood of items with many
     of them is too high."""
-    share = Measure(
-        "unknown_tokens",
-        "unknown tokens",
-        "%",
-        "lower",
-        f"Share of tokens, without ends, that the vocabulary lacks. Tokens: {tokenization}.",
-    )
+    share = share_of_unknown(tokenization)
 
     def rows(vae_pass: VAEPass) -> Tensor:
-        counted = before_padding(vae_pass.x)
-        unknown = ((vae_pass.x == UNKNOWN) & counted).sum(dim=1)
-        return torch.stack([unknown, counted.sum(dim=1) - 1], dim=1).float()
+        return unknown_counts(vae_pass.x).float()
 
     def result(sums: Tensor, count: int) -> PooledResult:
         unknown, every = sums.tolist()

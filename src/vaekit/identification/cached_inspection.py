@@ -10,7 +10,7 @@ from vaekit.cache import cached_result, stamp
 from vaekit.catalog.tables import knowledge_digest
 from vaekit.formats.shard_sets import files_of
 
-QUESTION = "inspection 5"
+QUESTION = "inspection 6"
 """The start of the cache key; the number counts changes of the record."""
 
 

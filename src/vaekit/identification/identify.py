@@ -22,7 +22,7 @@ from vaekit.identification.diagnosis import channels_last, without_codebook
 from vaekit.identification.host_model import HostModel, host_model_of
 from vaekit.identification.key_signatures import not_runnable
 from vaekit.identification.locate import LocatedVAE, check_one_vae, gather, locate
-from vaekit.identification.metadata import read_config, read_normalization
+from vaekit.identification.metadata import doubtful_entries, read_config, read_normalization
 from vaekit.identification.mismatches import expected_tensors, halves_in, mismatches
 from vaekit.identification.normalization import (
     SHAPES,
@@ -54,7 +54,8 @@ class Identified:
     padding_source: str = ""
     """The source of the padding of its convolutions; empty if it is unknown, or if the family has only one."""
     contradictions: str = ""
-    """Entries of its config.json that differ from the weights, as a phrase; empty if there are none."""
+    """Entries of its config.json that differ from the weights, and of its metadata that cannot be followed, as a
+    phrase; empty if there are none."""
 
     @property
     def note(self) -> str:
@@ -154,7 +155,8 @@ def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[
     normalization = find_normalization(family, config, metadata, settings, list(filter(None, in_tensors)), host)
     padding = padding_source(metadata, settings) if family.paddings else ""
     disagreeing = contradictions(family, config, read_normalization(metadata), settings) if settings else ""
-    identified = Identified(path, family, config, parts, *normalization, host, padding, disagreeing)
+    doubts = "; ".join(filter(None, (disagreeing, *doubtful_entries(metadata, config.geometry.latent_channels))))
+    identified = Identified(path, family, config, parts, *normalization, host, padding, doubts)
     check_tensors(identified)
     return identified
 

@@ -48,14 +48,17 @@ def schema_text(schema: Mapping[str, Any]) -> str:
 
     >>> schema_text({"columns": [{"name": "age", "mean": 40.0}, {"name": "smoker"}]})
     '2 columns: age, smoker'
-    >>> schema_text({"unit": "characters", "tokens": ["a", "b", "c"], "length": 64})
-    'unit characters, 3 tokens, length 64'
+    >>> schema_text({"unit": "characters", "tokens": ["a", "b", "c"], "length": 64, "lowercase": True, "column": ""})
+    'unit characters, 3 tokens, length 64, lowercase'
     """
-    return printable(", ".join(entry_text(str(name), value) for name, value in schema.items()), LONGEST)
+    entries = ((str(name), value) for name, value in schema.items() if value is not None and value != "")
+    return printable(", ".join(entry_text(name, value) for name, value in entries), LONGEST)
 
 
 def entry_text(name: str, value: Any) -> str:
     """One entry of a schema: the names of a list of records, the length of another list, or the value."""
+    if isinstance(value, bool):
+        return name if value else f"no {name}"
     if not isinstance(value, (list, dict)):
         return f"{name} {record_value(value)}"
     names = [str(each["name"]) for each in value if isinstance(each, dict) and "name" in each]

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from vaekit.errors import counted, printable
 from vaekit.families import Config
 from vaekit.families.padding import ZEROS
 from vaekit.json import json_object
@@ -16,6 +17,7 @@ from vaekit.normalization import LatentNormalization
 from vaekit.records import renamed
 
 VERSION = "2"
+READABLE = ("1", "2")
 NORMALIZATION, NORMALIZATION_V1 = "vaekit.normalization", "vaekit.frame"
 """The key of the normalization, and its name in version 1, which is still read."""
 OLD_FIELDS = {"picture_size": "image_size"}
@@ -58,6 +60,29 @@ def normalization_text(normalization: LatentNormalization | None) -> str:
 def read_normalization(metadata: Mapping[str, str]) -> LatentNormalization | None:
     """The normalization in the metadata; None if it is missing or invalid."""
     return LatentNormalization.from_json(json_object(_normalization_entry(metadata)))
+
+
+def doubtful_entries(metadata: Mapping[str, str], latent_channels: int) -> list[str]:
+    """Phrases about entries that cannot be followed: a later version, and a normalization that is damaged.
+
+    Args:
+        metadata: of a file.
+        latent_channels: of its VAE.
+    """
+    doubts = []
+    version = metadata.get("vaekit.version", VERSION)
+    if version not in READABLE:
+        doubts.append(
+            f"its metadata is of version {printable(version, 40)}, and this vaekit knows {' and '.join(READABLE)}: a "
+            "newer one may read it differently"
+        )
+    entry, normalization = _normalization_entry(metadata), read_normalization(metadata)
+    if entry is not None and entry != UNKNOWN and not (normalization and normalization.fits(latent_channels)):
+        doubts.append(
+            f"the normalization in its metadata makes no sense for {counted(latent_channels, 'latent channel')}, and "
+            f"is ignored: {printable(entry, 100)}"
+        )
+    return doubts
 
 
 def is_stated_unknown(metadata: Mapping[str, str]) -> bool:

@@ -141,7 +141,7 @@ def data_text(data: Mapping[str, Any]) -> str:
     """The training data: "1,200 images (photos)", without held-out images."""
     count, place = data.get("items"), data.get("path")
     held_out = 0 if data.get("of_its_own") else data.get("held_out", 0)
-    images = f"{count - held_out:,} images" if isinstance(count, int) else "images"
+    images = counted(count - held_out, "image") if isinstance(count, int) else "images"
     return f"{images} ({inline(str(place))})" if place else images
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaekit.datasets.dataset import Dataset, Record
 from vaekit.datasets.read_errors import with_retries
-from vaekit.errors import BadItem, BadPlan, NotFound, VaekitError
+from vaekit.errors import BadItem, BadPlan, NotFound, VaekitError, counted
 from vaekit.pipeline import Stages, run_pipeline
 from vaekit.retrieval.contents import content_digest, stamp_of, unchanged_stamp
 from vaekit.retrieval.embedding import Embedding
@@ -157,7 +157,9 @@ def update(
     pending.commit()
     if len(changes.skipped) == len(data) and len(data):
         raise BadItem(
-            f"None of {len(data):,} items can be indexed.", next(iter(changes.skipped.values())), "Check the data."
+            f"None of {counted(len(data), 'item')} can be indexed.",
+            next(iter(changes.skipped.values())),
+            "Check the data.",
         )
     changes.removed = remove(index, live[~seen], tuple(f"{folder}/" for folder in unlisted))
     changes.seconds = time.perf_counter() - started

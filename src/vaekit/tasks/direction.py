@@ -20,6 +20,7 @@ from vaekit.tasks.encoded_data import as_it_is
 from vaekit.tasks.labelled_data import Reduce, labelled_latents, path_names
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.options import SelectionOptions
+from vaekit.tasks.property import property_of
 from vaekit.vae import at_item_size
 
 MOST_SIDE_EFFECTS = 200
@@ -48,6 +49,8 @@ class DirectionOptions:
     """The maximum number of items, a deterministic subset."""
     seed: int = 0
     """Of the subset."""
+    property: str | None = None
+    """A property that is computed of items, which is their label instead; see `property_of`."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def direction(
         progress: called with the number of encoded items and of all.
 
     Raises:
-        NotFound, NoTrainingData: the data or their labels cannot be read.
+        NotFound, NoTrainingData: the data or their labels cannot be read, or items have no such property.
         BadItem: too few items can be read.
         BadPlan: labels and options do not fit; see `target_of` and `learn`.
         BadDirection, LatentMismatch: a direction to be orthogonal to is damaged, or of another VAE.
@@ -114,11 +117,12 @@ def direction(
     """
     check_options(out, paths, options)
     kind, reduce = kind_of(model, options)
+    computed = None if options.property is None else property_of(model.domain, model.schema, options.property)
     others = [load_direction(path) for path in options.orthogonal_to]
     for path, other in zip(options.orthogonal_to, others, strict=True):
         check_same_vae(path, other.space, model.origin)
     selection = SelectionOptions(options.limit, options.seed)
-    data = labelled_latents(model, paths, options.label, selection, reduce, progress)
+    data = labelled_latents(model, paths, options.label, selection, reduce, progress, computed)
     target = target_of(data.label, data.labels, options.positive or last_path(paths, options))
     shape = tuple(data.z.shape[1:])
     probes = [
@@ -158,7 +162,7 @@ def direction(
 
 def number_notes(target: Target, options: DirectionOptions) -> tuple[str, ...]:
     """Whether labels that nobody named, such as class folders or digits, were read as numbers."""
-    if target.classes is not None or options.label is not None:
+    if target.classes is not None or options.label is not None or options.property is not None:
         return ()
     return (
         f"The labels ({printable(target.name)}) are all numbers, and the direction leads to higher ones. "
@@ -217,6 +221,12 @@ def check_options(out: Path, paths: Sequence[Path], options: DirectionOptions) -
     """
     if options.method not in METHODS:
         raise BadPlan(f"There is no method {printable(options.method)!r}.", f"Expected {', '.join(METHODS)}.", "")
+    if options.property is not None and options.label is not None:
+        raise BadPlan(
+            f"The label is the column {printable(options.label)} and the property {printable(options.property)}.",
+            "Expected one of both.",
+            "Leave out --label, or --property.",
+        )
     if options.limit is not None and options.limit < 1:
         raise BadPlan(f"The limit is {options.limit:,} items.", "Expected 1 or more.", "")
     if os.path.realpath(out) in map(os.path.realpath, (*paths, *options.orthogonal_to)):
@@ -240,7 +250,8 @@ def is_direction(path: Path) -> bool:
 
 def last_path(paths: Sequence[Path], options: DirectionOptions) -> str | None:
     """The class of the last one of two paths, which the direction leads to."""
-    return path_names(paths)[-1] if len(paths) == 2 and options.label is None else None
+    by_path = len(paths) == 2 and options.label is None and options.property is None
+    return path_names(paths)[-1] if by_path else None
 
 
 def other_targets(labels: dict[str, Sequence[str | None]]) -> list[Target]:

@@ -10,7 +10,7 @@ import torch
 
 from vaekit.datasets.dataset import Dataset
 from vaekit.domains.in_memory import schema_digest
-from vaekit.errors import BadItem, BadPlan, printable
+from vaekit.errors import BadItem, BadPlan, counted, printable
 from vaekit.reading import exists
 from vaekit.retrieval.embedding import Embedding
 from vaekit.retrieval.external import load_external
@@ -130,7 +130,9 @@ def train(source: EmbeddingSource) -> Meaning:
     others = [position for position in range(len(data)) if position not in queries]
     chosen = dict(readable(data, source.prepare, first_by_hash(data, others, SAMPLE)))
     if not chosen:
-        raise BadItem(f"None of {len(others):,} {model.domain.items} can be read.", "", "Check the data.")
+        raise BadItem(
+            f"None of {counted(len(others), model.domain.item, model.domain.items)} can be read.", "", "Check the data."
+        )
     labels = [source.labels[position] for position in chosen] if source.labels else []
     about = "with their labels" if labels else "without labels"
     source.say(f"Training `meaning` on {len(chosen):,} {model.domain.items} {about}; this takes minutes.")

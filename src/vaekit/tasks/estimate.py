@@ -24,6 +24,8 @@ SAMPLES = 2000
 """That a regression is fitted to without data."""
 MOST_ITEMS = 20_000
 """Of data that it is fitted to, a deterministic subset."""
+POOR = 0.3
+"""R2 below which a regression is of little help."""
 AT_ONCE = 1024
 """Items that are measured at once."""
 
@@ -43,7 +45,14 @@ class Estimate:
     def quality(self) -> str:
         """How well it predicts, a phrase."""
         r2 = self.regression.r2
-        return "too few to measure how well it predicts" if r2 is None else f"R2 {r2:.2f} on items it was not fitted to"
+        if r2 is None:
+            return "too few to measure how well it predicts"
+        return f"R2 {r2:.2f} on items it was not fitted to{', which is poor' if self.is_poor else ''}"
+
+    @property
+    def is_poor(self) -> bool:
+        """Whether it is known that it predicts badly."""
+        return self.regression.r2 is not None and self.regression.r2 < POOR
 
 
 def estimate_of_labels(

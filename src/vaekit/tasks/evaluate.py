@@ -9,6 +9,7 @@ import torch
 
 from vaekit.domains.domain import Domain, MeasureOptions, Schema
 from vaekit.domains.find import domain_of
+from vaekit.domains.unknown_tokens import SHARE, note_on_unknown
 from vaekit.evaluation.evaluate import Evaluation, EvaluationData, Group, evaluate, measuring, no_progress
 from vaekit.evaluation.journal import Batch
 from vaekit.evaluation.latent_space import PATHS, LatentSpace, measure_latent_space
@@ -67,8 +68,10 @@ class EvaluateResult:
     """The measured values."""
 
     evaluation: Evaluation
+    item: str
+    """Noun for an item."""
     items: str
-    """Plural noun for the items."""
+    """Its plural."""
     notes: Sequence[str]
     """How the VAE was run, where that was not as planned."""
     latent: LatentSpace | None = None
@@ -153,7 +156,7 @@ def evaluate_data(
     latent = None
     if options.latent:
         latent = latent_space(vae, plan, domain, schema, data_items, options, protocol, out, progress)
-    samples, page, remarks = None, None, tuple(notes())
+    samples, page, remarks = None, None, (*notes(), *note_on_tokens(evaluation, domain))
     if compare is not None:
         engine = Engine(vae, replace(plan, batch_size=max(plan.batch_size, domain.batch_size)))
         samples = evaluate_samples(engine, domain, schema, compare, wanted, progress)
@@ -162,7 +165,13 @@ def evaluate_data(
             page = out / PAGE
             write_page(evaluation, samples, engine, domain, schema, data_items, page)
             write_record(out / SAMPLES, samples.as_json())
-    return EvaluateResult(evaluation, domain.items, remarks, latent, samples, page)
+    return EvaluateResult(evaluation, domain.item, domain.items, remarks, latent, samples, page)
+
+
+def note_on_tokens(evaluation: Evaluation, domain: Domain) -> tuple[str, ...]:
+    """Whether the VAE knows few tokens of the items."""
+    shares = [each.value / 100 for each in evaluation.results if each.quantity.name == SHARE]
+    return note_on_unknown(shares[0], domain.items) if shares else ()
 
 
 def start_measuring(same: SameVAE, plan: Plan, options: MeasureOptions, protocol: Protocol) -> Callable[[Group], Batch]:

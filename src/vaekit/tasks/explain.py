@@ -2,7 +2,6 @@
 
 import heapq
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,9 @@ from vaekit.anomaly.scores import Scorer
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.errors import BadItem, NotFound, counted, printable
-from vaekit.reading import exists
 from vaekit.runtime.draws import repeated
 from vaekit.tasks.batch import Progress, no_progress
+from vaekit.tasks.given import named_item
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.scorer import batch_size, scorer_of
 
@@ -175,19 +174,6 @@ def scored_items(
         else:
             if wanted:
                 raise NotFound(f"{path} has no {model.domain.item} {printable(wanted)}.", "", "Check the number.")
-
-
-def named_item(path: Path) -> tuple[Path, str | None]:
-    """A data set and the name of one of its items, for a path such as `folder/rows.csv:172`, as items are called in
-    scores; or a path and None.
-
-    >>> named_item(Path("no-such-folder/rows.csv:172"))
-    (PosixPath('no-such-folder/rows.csv:172'), None)
-    """
-    found = re.fullmatch(r"(.+?)(:\d+|\[\d+\])", path.name)
-    if found is None or exists(path) or not exists(path.with_name(found[1])):
-        return path, None
-    return path.with_name(found[1]), path.name
 
 
 def most_improbable(items: Iterator[Chosen], most: int) -> list[Chosen]:

@@ -3,9 +3,12 @@ read from results."""
 
 import itertools
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.files import not_found
@@ -15,6 +18,8 @@ from vaekit.tasks.model import OpenModel
 
 SHOWN = 50
 """Lines of a file."""
+ITEM_NAME = re.compile(r"(.+?)(:\d+|\[\d+\])")
+"""The name of a file, and an item of it."""
 FOLDER = "given"
 """The subfolder of the output folder with these files."""
 
@@ -26,7 +31,7 @@ def given_files(model: OpenModel, arguments: Sequence[str], out: Path, folder: s
     Args:
         model: the VAE.
         arguments: each a path, or the text of an item where items are texts. What ends like a file of such items, or
-            begins like an existing folder, is a path.
+            begins like an existing folder, is a path, also with the number of an item behind it.
         out: the output folder.
         folder: its subfolder for the file.
 
@@ -70,6 +75,29 @@ def check_count(model: OpenModel, path: Path, texts: Sequence[str]) -> None:
         )
 
 
+@contextmanager
+def given_or_temporary(model: OpenModel, arguments: Sequence[str], out: Path | None) -> Iterator[list[Path]]:
+    """See `given_files`; without an output folder, the texts are in a temporary file until the end."""
+    if out is not None:
+        yield given_files(model, arguments, out)
+        return
+    with TemporaryDirectory() as folder:
+        yield given_files(model, arguments, Path(folder))
+
+
+def named_item(path: Path) -> tuple[Path, str | None]:
+    """A data set and the name of one of its items, for a path such as `folder/rows.csv:172`, as items are called in
+    scores; or a path and None.
+
+    >>> named_item(Path("no-such-folder/rows.csv:172"))
+    (PosixPath('no-such-folder/rows.csv:172'), None)
+    """
+    found = ITEM_NAME.fullmatch(path.name)
+    if found is None or exists(path) or not exists(path.with_name(found[1])):
+        return path, None
+    return path.with_name(found[1]), path.name
+
+
 def is_text(model: OpenModel, argument: str) -> bool:
     """Whether an argument is the text of an item.
 
@@ -81,9 +109,12 @@ def is_text(model: OpenModel, argument: str) -> bool:
             "An argument is empty.", f"Expected a path, or the text of {model.domain.items}.", "Check variables."
         )
     path, folder = Path(argument), os.path.dirname(argument)  # noqa: PTH120 (of the text as it is)
-    if exists(path):
+    named = ITEM_NAME.fullmatch(path.name)
+    file = path if named is None else path.with_name(named[1])
+    is_pattern = "{" in path.name and not model.domain.is_text  # of several files
+    if exists(path) or exists(file) or is_pattern:
         return False
-    like_path = path.suffix.lower() in model.domain.suffixes or (folder and exists(Path(folder)))
+    like_path = file.suffix.lower() in model.domain.suffixes or (folder and exists(Path(folder)))
     if not model.domain.is_text or like_path:
         raise not_found(path)
     return True
@@ -94,9 +125,10 @@ def readable(argument: str) -> str:
     return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
 
 
-def first_lines(model: OpenModel, path: Path) -> list[str]:
-    """The first lines of a file of items that was written; none where items are not texts."""
+def first_lines(model: OpenModel, path: Path, most: int = SHOWN) -> list[str]:
+    """The first lines of a file of items that was written, to be printed; none where items are not texts."""
     if not model.domain.is_text:
         return []
     with open_file(path) as file:
-        return [line.decode("utf-8", "replace").rstrip("\r\n") for line in itertools.islice(file, SHOWN)]
+        lines = [line.decode("utf-8", "replace") for line in itertools.islice(file, most)]
+    return [line.replace("\t", " ").strip() for line in lines]

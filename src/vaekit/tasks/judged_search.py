@@ -151,6 +151,16 @@ class JudgedSearch:
                 f"({self.of_labels.quality})."
             )
 
+    @property
+    def notes_on_estimate(self) -> list[str]:
+        """Whether the regression that was fitted is of little help."""
+        if self.estimate is None or not self.estimate.is_poor:
+            return []
+        name = printable(self.goal.wanted.name)
+        if self.of_labels is not None:
+            return [f"Latents hardly predict {name}, so its values are guesses: more labelled data may help."]
+        return [f"Latents hardly predict {name}, so its estimated gradient is little help: more --steps may help."]
+
     def notes_on(self, judge: Judge) -> list[str]:
         """Notes on items that stayed as they are."""
         kept = [best for best in judge.best if best.original]

@@ -18,9 +18,11 @@ from vaekit.errors import BadItem, VaekitError, counted, printable
 from vaekit.latents.targets import LEAST_ITEMS
 from vaekit.reading import real_path
 from vaekit.tasks.batch import Progress, no_progress
+from vaekit.tasks.computed_labels import computed_labels
 from vaekit.tasks.encoded_data import as_it_is, encoded_records
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.options import SelectionOptions
+from vaekit.tasks.property import Property
 
 Reduce = Callable[[Tensor], Tensor]
 """Latents (b, z, ...) -> what directions are learned from."""
@@ -55,6 +57,7 @@ def labelled_latents(
     selection: SelectionOptions,
     reduce: Reduce,
     progress: Progress,
+    computed: Property | None = None,
 ) -> LabelledLatents:
     """Encode the items of all paths that have a label.
 
@@ -65,6 +68,7 @@ def labelled_latents(
         selection: of many items.
         reduce: applied to each batch of latents (b, z, ...), such as the mean over positions.
         progress: called with the number of encoded items and of all.
+        computed: a property of items that is their label instead; items for which it is not finite have none.
 
     Raises:
         NotFound, NoTrainingData: data or labels cannot be read.
@@ -72,10 +76,12 @@ def labelled_latents(
     """
     log = SkipLog()
     data = [model.domain.open(path, log).train for path in paths]
-    chosen = [
-        each_label(dataset, name, column, len(paths)) for dataset, name in zip(data, path_names(paths), strict=True)
-    ]
-    label = column or (PATHS if len(paths) > 1 else usual_column(label_names(data[0])) or PATHS)
+    if computed is None:
+        names = path_names(paths)
+        chosen = [each_label(dataset, name, column, len(paths)) for dataset, name in zip(data, names, strict=True)]
+        label = column or (PATHS if len(paths) > 1 else usual_column(label_names(data[0])) or PATHS)
+    else:
+        chosen, label = [[computed.name] * len(dataset) for dataset in data], computed.name
     numbers = [numbers_of(dataset, labels, selection, len(paths)) for dataset, labels in zip(data, chosen, strict=True)]
     total, done = sum(map(len, numbers)), 0
     positions = model.engine.geometry.latent_size(model.schema.example().shape[2:])
@@ -96,7 +102,7 @@ def labelled_latents(
         labels += [own[number] for number in read]
     if len(labels) < LEAST_ITEMS:
         raise BadItem(
-            f"{len(labels)} of {total:,} {model.domain.items} with a label can be read.",
+            f"{len(labels)} of {counted(total, model.domain.item, model.domain.items)} with a label can be read.",
             f"Expected {LEAST_ITEMS} or more.",
             next(iter(log.reasons.values()), "Give more data."),
         )
@@ -105,8 +111,13 @@ def labelled_latents(
         for dataset, read in zip(data, kept, strict=True)
         if read
     ]
-    missing = sum(label is None for own in chosen for label in own)
-    notes = [f"{missing:,} {model.domain.items} have no label"] if missing else []
+    others = other_labels(data, kept, label)
+    if computed is not None:
+        others |= computed_labels(model, computed, data, kept)
+        labels = list(others.pop(label))
+    missing = sum(label is None for own in (*chosen, labels) for label in own)
+    without = f"{counted(missing, model.domain.item, model.domain.items)} {'has' if missing == 1 else 'have'} no label"
+    notes = [without] if missing else []
     if log.reasons:
         notes.append(f"{len(log.reasons):,} skipped: {printable(next(iter(log.reasons.values())), 300)}")
     return LabelledLatents(
@@ -115,7 +126,7 @@ def labelled_latents(
         labels=labels,
         positions=positions,
         examples=torch.cat(examples),
-        others=other_labels(data, kept, label),
+        others=others,
         notes=tuple(notes),
     )
 

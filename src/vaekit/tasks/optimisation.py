@@ -1,5 +1,6 @@
 """Optimise the items of files: search, decode, write and measure."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -12,6 +13,7 @@ from vaekit.distributions import expectation
 from vaekit.domains.domain import LoadedItems
 from vaekit.domains.files import side_by_side_path
 from vaekit.domains.finite_results import check_finite
+from vaekit.domains.item_functions import Captions, ItemValues
 from vaekit.domains.record_files import skip_notes
 from vaekit.errors import BadItem, counted
 from vaekit.latents.paths import linear
@@ -152,11 +154,13 @@ class Optimisation:
         """Write results, and measure them."""
         model, target, size = self.model, self.outputs[path], tuple(loaded.x.shape[2:])
         results, originals = model.schema.to_items(found.x), model.schema.to_items(loaded.x)
-        model.domain.write(results, target, model.schema)
+        decoded = at_item_size(found.x, model.engine.geometry)
+        before, after = (ItemValues(self.goal.wanted.name, found.measure(x).tolist()) for x in (loaded.x, decoded))
+        model.domain.write(results, target, model.schema, Captions(loaded.titles, (after, *self._similar(found))))
         pairs = side_by_side_path(target) if self.side_by_side else None
         if pairs is not None:
-            model.domain.write_pairs(loaded.originals or originals, results, pairs, model.schema)
-        result = self._as_written(target, at_item_size(found.x, model.engine.geometry))
+            model.domain.write_pairs(loaded.originals or originals, results, pairs, model.schema, (before, after))
+        result = self._as_written(target, decoded)
         start = at_item_size(model.decode(starts, size), model.engine.geometry)
         stages = (loaded.x, start, result, model.engine.reconstruct(result))
         end = found.end
@@ -181,6 +185,12 @@ class Optimisation:
             reference=self.reference(tuple(starts.shape[1:])).name,
             notes=(*notes, *found.notes, *skip_notes(loaded, model.domain.items)),
         )
+
+    def _similar(self, found: Found) -> Iterator[ItemValues]:
+        """The similarities of results to their items, where the domain has a measure and results were judged by it."""
+        measure, values = self.model.domain.similarity, found.similarities
+        if measure is not None and None not in values:
+            yield ItemValues(measure.name, [math.nan if value is None else value for value in values])
 
     def _as_written(self, target: Path, decoded: Tensor) -> Tensor:
         """Results as their file holds them; for properties that are measured of items, what is written."""

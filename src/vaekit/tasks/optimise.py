@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from vaekit.errors import BadPlan, printable
@@ -23,6 +23,9 @@ NAME = "optimised"
 """The name of the record."""
 METHODS = (AUTO, GRADIENT, CMA_ES)
 MOST_STEPS = 100_000
+LOW = 0.4
+"""A similarity below which two items are different ones: for molecules, the usual minimum of constrained optimization
+(Jin et al. 2018, arXiv 1802.04364)."""
 FARTHEST = 1000
 """Distance in standard deviations."""
 
@@ -80,7 +83,8 @@ def optimise(
         ),
     }
     written = write_record(out / f"{NAME}.json", record)
-    return Optimised(
+    notes = () if search is None else (*search.notes, *search.notes_on_estimate)
+    result = Optimised(
         batch,
         written,
         goal.wanted.name,
@@ -88,8 +92,20 @@ def optimise(
         run.method,
         None if search is None or search.measure_of_similarity is None else search.measure_of_similarity.name,
         None if search is None or search.estimate is None else f"{search.estimate.source}: {search.estimate.quality}",
-        () if search is None else tuple(search.notes),
+        notes,
     )
+    return result if options.similarity is not None else replace(result, notes=(*notes, *notes_on_similarity(result)))
+
+
+def notes_on_similarity(result: Optimised) -> list[str]:
+    """Whether results that were not bound to be similar to their items are others."""
+    median = result.median_similarity
+    if median is None or median >= LOW:
+        return []
+    return [
+        f"Results are not similar to the items: the median {result.similarity} is {median:.2f}. "
+        f"--similarity {LOW:g} sets a minimum."
+    ]
 
 
 def search_of(model: OpenModel, goal: Goal, options: OptimiseOptions, progress: Progress) -> JudgedSearch | None:

@@ -1,7 +1,9 @@
 """What `optimise` is asked for, and what it returns."""
 
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
+from statistics import median
 
 from vaekit.tasks.batch import Batch
 
@@ -107,3 +109,10 @@ class Optimised:
     estimate: str | None = None
     """What the regression of the property on latents was fitted to, and how well it predicts; None without one."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def median_similarity(self) -> float | None:
+        """Of results to their items; None without a measure."""
+        values = [item.similarity for file in self.batch.results for item in file.items]
+        known = [value for value in values if value is not None and isfinite(value)]
+        return median(known) if known else None

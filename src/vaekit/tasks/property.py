@@ -77,9 +77,10 @@ def property_of(domain: Domain, schema: Schema, name: str, data: Path | None = N
     if is_function_name(name):
         return property_of_function(name, unknown)
     known = [*domain.properties, *columns]
-    also = f"Or one of {', '.join(known)}." if known else ""
-    remedy = did_you_mean(name, known) or unknown.remedy
-    raise NotFound(unknown.found, f"{unknown.expected} {also}".strip(), remedy) from unknown
+    expected = unknown.expected
+    if known:
+        expected = f"Expected one of {', '.join(known)}, or {expected.removeprefix('Expected ')}"
+    raise NotFound(unknown.found, expected, did_you_mean(name, known) or unknown.remedy) from unknown
 
 
 def property_of_function(name: str, unknown: NotFound) -> Property:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaekit.distributions import NormalAndUniform, SampledPrior, StandardNormal
 from vaekit.domains.sample_quality import CompareSamples, SampleQuality
-from vaekit.errors import BadItem, BadPlan, NoPrior
+from vaekit.errors import BadItem, BadPlan, NoPrior, counted
 from vaekit.geometry import size_text
 from vaekit.json import plain
 from vaekit.latents.fitted_prior import FittedMixture, fit_mixture
@@ -122,7 +122,7 @@ def sample(
     kept, remarks = selection(model, options.unique, options.new_to, options.keep_invalid, progress)
 
     def missing() -> int:
-        return options.count - kept.kept
+        return kept.missing(options.count)
 
     compared: list[object] = []
 
@@ -135,7 +135,7 @@ def sample(
             progress(kept.kept, options.count)
         if not kept.kept:
             raise BadItem(
-                f"None of {kept.drawn:,} samples is wanted: {kept.left_out}.",
+                f"None of {counted(kept.drawn, 'sample')} is wanted: {kept.left_out}.",
                 f"Expected {model.domain.items} that are valid, and new where --new-to is given.",
                 "Train the VAE longer, or leave out these options.",
             )
@@ -285,7 +285,7 @@ def fitted_prior(model: OpenModel, options: SampleOptions, progress: Progress) -
     left_out = f" ({skipped:,} cannot be read)" if skipped else ""
     count = len(prior.weights)
     kind = "one Gaussian" if count == 1 else f"a mixture of {count} Gaussians"
-    return prior, f"{kind}, fitted to {len(z):,} {model.domain.items}{left_out}"
+    return prior, f"{kind}, fitted to {counted(len(z), model.domain.item, model.domain.items)}{left_out}"
 
 
 def latents(

@@ -12,6 +12,9 @@ from vaekit.errors import BadPlan, counted
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
 
+WINDOW, FEWEST = 10_000, 10
+"""Sampling ends when of this number of draws, fewer than the second number are wanted."""
+
 
 @dataclass(eq=False)
 class Selection:
@@ -30,14 +33,26 @@ class Selection:
     repeated: int = 0
     already_known: int = 0
     seen: set[str] = field(default_factory=set)
+    window_start: int = 0
+    """The number that was kept before the last draws."""
+    few_wanted: int | None = None
+    """How many of the last draws were wanted, if these were almost none: more of them would hardly find others."""
 
     def __call__(self, items: Iterable[Any]) -> Iterator[Any]:
         """The wanted ones of samples."""
         for item in items:
             self.drawn += 1
-            if self.wants(item):
-                self.kept += 1
+            is_wanted = self.wants(item)
+            self.kept += is_wanted
+            if self.drawn % WINDOW == 0:
+                wanted, self.window_start = self.kept - self.window_start, self.kept
+                self.few_wanted = wanted if wanted < FEWEST else self.few_wanted
+            if is_wanted:
                 yield item
+
+    def missing(self, wanted: int) -> int:
+        """How many samples are still to be found; 0 if they would hardly be found."""
+        return 0 if self.few_wanted is not None else wanted - self.kept
 
     def wants(self, item: Any) -> bool:
         """Whether a sample is wanted, which is counted."""
@@ -69,9 +84,13 @@ class Selection:
     def notes(self, wanted: int) -> tuple[str, ...]:
         """Notes on the samples that are missing, and on those that were left out."""
         items = counted(wanted, self.model.domain.item, self.model.domain.items)
-        found = (
-            () if self.kept == wanted else (f"Only {self.kept:,} of {items}: gave up after {self.drawn:,} were drawn.",)
+        few = (
+            f", as of the last {WINDOW:,} almost none were wanted ({self.few_wanted})"
+            if self.few_wanted is not None
+            else ""
         )
+        gave_up = f"Only {self.kept:,} of {items}: gave up after {self.drawn:,} were drawn{few}."
+        found = () if self.kept == wanted else (gave_up,)
         if self.left_out:
             return (*found, f"Of {self.drawn:,} that were drawn, left out: {self.left_out}.")
         if self.invalid:

@@ -18,6 +18,7 @@ from vaekit.anomaly.thresholds import Threshold
 from vaekit.atomic import atomic_file
 from vaekit.domains.domain import ItemStream
 from vaekit.domains.files import not_found
+from vaekit.domains.unknown_tokens import UnknownTokens
 from vaekit.errors import BadItem, BadPlan, NotFound, NoTrainingData, counted, did_you_mean, printable
 from vaekit.reading import exists
 from vaekit.shards import IN_PROCESS, Runner, Work, run_in_order
@@ -131,12 +132,13 @@ def score(
         check_same_draws(reference, options)
         scorer = replace(scorer, draws=reference.draws, seed=reference.seed)
     threshold = chosen_threshold(reference, options)
-    totals = Totals()
+    totals, unknown = Totals(), UnknownTokens(model.schema, model.domain.items)
     start = time.monotonic()
     with atomic_file(out) as part, part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         items = labelled_stream(model, data, options.labels, required=not statistics.labelled, keep=options.keep)
+        counted_items = replace(items, batches=unknown.of_batches(items.batches))
         work = Work(partial(start_scoring, Scoring(model, reference, options.score, scorer.draws, scorer.seed)))
-        with closing(run_in_order(runner, work, parts_of(items, options.limit))) as scored:
+        with closing(run_in_order(runner, work, parts_of(counted_items, options.limit))) as scored:
             write_scores(file, items, scored, threshold, options, totals, progress)
     result = ScoreResult(
         out,
@@ -151,7 +153,7 @@ def score(
         statistics.path,
         0 if reference is None else reference.items,
         statistics.fitted,
-        (*statistics.notes, *model.notes),
+        (*statistics.notes, *unknown.note, *model.notes),
     )
     write_record(record_beside(out), record_of(result, model, data, options, scorer.draws))
     return result

@@ -1,8 +1,10 @@
 """The file of scores: a line for each item, with columns of the data where they are kept."""
 
+import csv
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +76,12 @@ def check_scores_output(out: Path, inputs: Sequence[Path]) -> None:
                 f"{record_beside(out).name} beside it the record.",
                 "Choose another name, or remove the file.",
             )
+
+
+def first_scores(out: Path, most: int) -> list[float]:
+    """The first scores in a file of scores; NaN for items without one."""
+    with open(out, encoding="utf-8", newline="") as file:
+        return [float(row[HEADER[1]] or "nan") for row in islice(csv.DictReader(file), most)]
 
 
 def begins_with(path: Path, start: bytes) -> bool:

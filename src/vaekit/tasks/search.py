@@ -12,7 +12,7 @@ from vaekit.datasets.dataset import Dataset, Record
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.whole import whole
 from vaekit.domains.item_functions import ItemSimilarity
-from vaekit.errors import BadIndex, BadItem, BadPlan, IndexMismatch, NotFound, VaekitError, printable
+from vaekit.errors import BadIndex, BadItem, BadPlan, IndexMismatch, NotFound, VaekitError, counted, printable
 from vaekit.json import plain
 from vaekit.reading import exists
 from vaekit.records import differences
@@ -131,7 +131,7 @@ def search(
         check_model(opened, model)
         query = query_of(model, item, opened, options)
         matches, same, store, remark = matches_of(opened, query, options)
-        few = f"The index holds only {len(opened):,} items." if len(opened) < options.k else ""
+        few = f"The index holds only {counted(len(opened), 'item')}." if len(opened) < options.k else ""
         notes = [note for note in (*query.notes, remark, few) if note]
         neighbors, measure = neighbors_from(matches, same), model.domain.similarity
         data, missing = None, ""

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from vaekit.errors import TrainingStopped
+from vaekit.errors import TrainingStopped, counted
 from vaekit.normalization import LatentNormalization
 from vaekit.training.data import Stream
 from vaekit.vae import VAE
@@ -44,7 +44,7 @@ def measure_normalizations(
         TrainingStopped: `stop` returned True.
     """
     times = "" if len(models) == 1 else f", for each of {len(models)} averages of the weights"
-    say(f"Measuring the latents of {items:,} items for the normalization{times}.")
+    say(f"Measuring the latents of {counted(items, 'item')} for the normalization{times}.")
 
     def after(before: int, done: int) -> None:
         measuring(before + done, items * len(models))

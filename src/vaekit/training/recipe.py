@@ -30,6 +30,8 @@ TABLES = ("vae", "data", "objective", "schedule", "codes")
 """Of a recipe."""
 OLD_TABLES = ("pictures", "images")
 """Former names of the table [data] for images."""
+FIRST_SEQUENCES = "sequence"
+"""The kind of the first edition's net of sequences."""
 KEYS = (*TABLES, *OLD_TABLES, "start")
 """What an override may add to a recipe."""
 LARGEST = 2**20
@@ -243,11 +245,13 @@ def is_table_in(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> 
 
 
 def upgraded(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe in the current form: the first edition had `data` for what is now `dataset`, and a table [pictures]
-    instead of [data].
+    """A recipe in the current form: the first edition had `data` for what is now `dataset`, a table [pictures] instead
+    of [data], and characters as the default unit of text, whose net was called `sequence`.
 
     >>> upgraded({"data": "Photographs", "pictures": {"size": 32}})
     {'dataset': 'Photographs', 'data': {'domain': 'images', 'size': 32}}
+    >>> upgraded({"data": {"domain": "text"}, "vae": {"net": {"kind": "sequence"}}})["data"]
+    {'domain': 'text', 'unit': 'characters'}
     """
     result = dict(table)
     if isinstance(result.get("data"), str):
@@ -263,6 +267,9 @@ def upgraded(table: Mapping[str, Any]) -> dict[str, Any]:
     data = result.get("data")
     if isinstance(data, Mapping) and data.get("crop") == "centre":
         result["data"] = {**data, "crop": "center"}
+    net = table_or_empty(table_or_empty(result.get("vae")).get("net"))
+    if isinstance(data, Mapping) and data.get("domain") == "text" and net.get("kind") == FIRST_SEQUENCES:
+        result["data"] = {**data, "unit": data.get("unit", "characters")}
     return result
 
 

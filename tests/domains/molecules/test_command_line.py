@@ -69,7 +69,14 @@ def test_reconstructions_keep_the_places_of_molecules_that_cannot_be_read(run: P
     lines = (tmp_path / "out" / "bad.smi").read_text().splitlines()
     assert len(lines) == 5 and lines[1:4] == ["\tinvalid"] * 3
     pairs = [line.split("\t") for line in (tmp_path / "out" / "bad.side-by-side.smi").read_text().splitlines()]
-    assert [pair[:2] for pair in pairs[1:]] == [["CCOC", "ether"], ["CCNCC", ""]]
+    assert [pair[:2] for pair in pairs[1:]] == [
+        ["CCOC", "ether"],
+        ["notasmiles", "x"],
+        ["", ""],
+        ["[U]", "metal"],
+        ["CCNCC", ""],
+    ]
+    assert [pair[2:] for pair in pairs[2:5]] == [["", "nan"]] * 3
 
 
 def test_paths_indexes_and_latents(run: Path, data: Path, tmp_path: Path) -> None:

@@ -58,10 +58,10 @@ def test_a_small_molecule_is_drawn_at_the_same_size_beside_any_other(tmp_path: P
 
 
 def test_notes_are_drawn_before_the_property(tmp_path: Path) -> None:
-    def glyphs(notes: list[str] | None) -> int:
+    def glyphs(notes: list[str]) -> int:
         return write_drawing(["CCO", ""], tmp_path / "x.svg", 2, notes).read_text().count("<path")
 
-    assert glyphs(["", ""]) == glyphs(None) < glyphs(["ethanol", ""]) < glyphs(["ethanol", "lost"])
+    assert glyphs(["", ""]) == glyphs([]) < glyphs(["ethanol", ""]) < glyphs(["ethanol", "lost"])
     assert glyphs(["x" * NOTE, ""]) == glyphs(["x" * (NOTE - 3) + "y" * 500, ""])
 
 

@@ -148,6 +148,9 @@ def test_a_table_without_molecules_is_refused(tmp_path: Path) -> None:
     assert len(MOLECULES.schema({"column": "structure", "held_out": 0}, splits).tokens) == 3
     with refuses(NoTrainingData, "id", "structure"):
         MOLECULES.schema({"column": "id"}, splits)
+    (tmp_path / "z.smi").write_text("CCO\nCCN\n")
+    with refuses(NoTrainingData, "data.column", "nosuch"):
+        MOLECULES.schema({"column": "nosuch"}, MOLECULES.open(tmp_path / "z.smi", SkipLog()))
 
 
 def test_line_ends_in_cells_do_not_mix_up_data() -> None:

@@ -70,7 +70,12 @@ def test_sentences_that_cannot_be_used_stay_in_their_places(model: OpenModel, tm
     (note,) = result.notes
     assert all(fact in note for fact in ("s.txt:3", "s.txt:4", "s.txt:5", "3 of 5"))
     pairs = (out / "s.side-by-side.txt").read_text().splitlines()
-    assert [pair.split("\t")[0] for pair in pairs] == ["A cat runs.", "It is late."]
+    assert [pair.split("\t") for pair in pairs[1:4]] == [[line, line] for line in written[1:4]]
+    assert pairs[0] == f"A cat runs.\t{written[0]}" and pairs[-1].startswith("It is late.\t")
+
+
+def test_the_defaults_of_units_agree() -> None:
+    assert TEXT.settings_from({}).unit == recipe("text").data["unit"]
 
 
 @pytest.mark.parametrize("key", ["vocabulary", "length"])

@@ -110,6 +110,8 @@ def test_columns_of_tables() -> None:
         usual.to_tensor(rows)
     with refuses(NoTrainingData, "text", "other", "missing"):
         fit(rows, "words", 9, 9, column="missing")
+    with refuses(NoTrainingData, "data.column", "nosuch"):
+        fit(lines("a b"), "words", 9, 9, column="nosuch")
     with refuses(NoTrainingData, "title", "review"):
         fit([TextRow("t.csv:2", {"title": "a", "review": "b"}, None)], "words", 9, 9)
 

@@ -50,7 +50,7 @@ from vaekit.domains.images.sequences import DEFAULT_ANIMATION, resized, sequence
 from vaekit.domains.images.training_data import image_training_data
 from vaekit.domains.images.write import PAIR, side_by_side, write_image
 from vaekit.domains.item_batches import item_stream
-from vaekit.domains.item_functions import MeasureItems
+from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemValues, MeasureItems
 from vaekit.errors import BadCheckpoint, BadRecipe
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.perception import Perception
@@ -231,12 +231,19 @@ class Images:
         check_takes_images(geometry)
         return image_buckets(replace(preparation_of(schema), channels=geometry.channels), geometry, options)
 
-    def write(self, items: Sequence[Tensor], path: Path, schema: Schema) -> None:
+    def write(self, items: Sequence[Tensor], path: Path, schema: Schema, captions: Captions = NO_CAPTIONS) -> None:
         """The first of the images (1, c, h, w)."""
         colors, alpha = split_alpha(items[0])
         write_image(path, as_rgb(colors), alpha=alpha)
 
-    def write_pairs(self, originals: Sequence[Tensor], results: Sequence[Tensor], path: Path, schema: Schema) -> None:
+    def write_pairs(
+        self,
+        originals: Sequence[Tensor],
+        results: Sequence[Tensor],
+        path: Path,
+        schema: Schema,
+        measured: tuple[ItemValues, ItemValues] | None = None,
+    ) -> None:
         """The first pair of images (1, c, h, w), with captions."""
         write_image(path, side_by_side([as_rgb(originals[0]), as_rgb(results[0])], PAIR))
 

@@ -13,7 +13,7 @@ from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.images.decode import pixels_of
 from vaekit.domains.images.exposure import relative
 from vaekit.domains.images.preparation import Preparation, binarized, cut, extent, put, short_side, too_small
-from vaekit.errors import BadItem, NotFound, NoTrainingData, printable
+from vaekit.errors import BadItem, NotFound, NoTrainingData, counted, printable
 from vaekit.training.data import item_by_item
 from vaekit.training.seeds import derive_seed, generator_for
 
@@ -65,7 +65,9 @@ class LazyImages:
             finally:
                 self.skipped.write()
         first = next(iter(self.skipped.reasons.values()), "")
-        raise NoTrainingData(f"None of {len(self):,} images can be read. {first}", "", "Check the first of them.")
+        raise NoTrainingData(
+            f"None of {counted(len(self), 'image')} can be read. {first}", "", "Check the first of them."
+        )
 
     def show(self, out: Tensor, item: int, seed: int) -> None:
         """Write an item, without a replacement.

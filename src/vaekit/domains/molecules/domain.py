@@ -1,6 +1,5 @@
 """Molecules as a domain."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,11 +17,12 @@ from vaekit.datasets.dataset import Dataset, Record, Row, Splits
 from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.domains.domain import LoadedItems, MeasureOptions, Schema
 from vaekit.domains.in_memory import InMemoryDomain, loaded_items
-from vaekit.domains.item_functions import ItemSimilarity
+from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemSimilarity, ItemValues
 from vaekit.domains.molecules.chemistry import rdkit
 from vaekit.domains.molecules.codecs import selfies
 from vaekit.domains.molecules.drawings import captions, image, write_drawing
 from vaekit.domains.molecules.measures import molecule_errors
+from vaekit.domains.molecules.pairs import on_one_line, write_pairs
 from vaekit.domains.molecules.properties import PROPERTIES
 from vaekit.domains.molecules.records import FORMAT, name_of, no_column, open_molecules, text_of
 from vaekit.domains.molecules.sample_quality import MOST, MoleculeComparison, known_molecules, some_molecules
@@ -31,9 +31,10 @@ from vaekit.domains.molecules.settings import MoleculeSettings
 from vaekit.domains.molecules.similarity import tanimoto
 from vaekit.domains.molecules.token_store import TokenStore, convert_all, token_store
 from vaekit.domains.molecules.training_data import fit, source_of
+from vaekit.domains.record_tensors import without_columns
 from vaekit.domains.sample_quality import CompareSamples
 from vaekit.domains.token_measures import sequence_measures
-from vaekit.errors import BadItem, NotFound, NoTrainingData
+from vaekit.errors import BadItem, NotFound, NoTrainingData, counted
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure
 from vaekit.training.data import TrainingData, describe_data
@@ -67,7 +68,7 @@ class Molecules(InMemoryDomain):
         train = source_of(store, splits.train, kept, schema, log)
         if not len(train):
             reason = next(iter(log.reasons.values()), "")
-            raise NoTrainingData(f"None of {len(kept):,} molecules can be trained on.", reason, "")
+            raise NoTrainingData(f"None of {counted(len(kept), 'molecule')} can be trained on.", reason, "")
         others = splits.train if splits.test is None else splits.test
         if splits.test is not None:
             store = self._store(others, settings, log.say)
@@ -116,20 +117,26 @@ class Molecules(InMemoryDomain):
         return schema_from(plain)
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
-        """Empty SMILES are in the places of molecules that cannot be read."""
+        """With all molecules that cannot be read; of those without a line, such as one with a NUL, an empty one."""
         said: list[str] = []
         dataset = self.open(path, SkipLog(say=said.append)).train
         loaded = loaded_items(path, dataset, schema, partial(self.original, schema=schema))
         skipped = [place for place in range(len(dataset)) if dataset.key(place) in loaded.skipped]
-        return replace(loaded, unusable=dict.fromkeys(skipped, ""), notes={path.name: said} if said else {})
+        return replace(
+            loaded,
+            unusable={place: loaded.unusable.get(place, "\t") for place in skipped},
+            titles=[parts_of_original(original)[1] for original in loaded.originals],
+            notes={path.name: said} if said else {},
+        )
 
     def is_valid(self, item: str) -> bool:
         return bool(item)
 
     def original(self, record: Record, schema: Schema) -> str:
-        """The SMILES and the name in the file."""
+        """The SMILES and the name in the file, each on one line."""
         assert isinstance(schema, MoleculeSchema)
-        return f"{text_of(record, schema.column)}\t{name_of(record)}"
+        parts = text_of(record, schema.column), name_of(record)
+        return "\t".join(map(on_one_line, parts))
 
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
         assert isinstance(schema, MoleculeSchema)
@@ -142,28 +149,22 @@ class Molecules(InMemoryDomain):
         symbols = f"{len(schema.tokens):,} symbols of {schema.codec.upper()}"
         return sequence_measures(vae, super().measures(vae, schema, options, device), self.item, symbols)
 
-    def write(self, items: Sequence[str], path: Path, schema: Schema) -> None:
+    def write(self, items: Sequence[str], path: Path, schema: Schema, captions: Captions = NO_CAPTIONS) -> None:
         """One canonical SMILES a line; an invalid molecule is an empty one named `invalid`. Beside it, with the ending
         .svg, a drawing of the first ones."""
         write_lines(path, [item or INVALID_LINE for item in items])
-        write_drawing(items, path.with_suffix(".svg"))
+        write_drawing(items, path.with_suffix(".svg"), notes=captions.titles, values=captions.values)
 
-    def write_pairs(self, originals: Sequence[str], results: Sequence[str], path: Path, schema: Schema) -> None:
-        """A table with tabs: the SMILES in the file, the name, the SMILES of the result, and their similarity."""
-        before = [original.partition("\t") for original in originals]
-        similar = tanimoto([smiles for smiles, _, _ in before], results)
-        rows = [
-            f"{smiles}\t{name}\t{result}\t{value:.4f}"
-            for (smiles, _, name), result, value in zip(before, results, similar, strict=True)
-        ]
-        write_lines(path, ["smiles\tname\tresult\ttanimoto", *rows])
-        pairs = [each for (smiles, _, _), result in zip(before, results, strict=True) for each in (smiles, result)]
-        notes = [
-            note
-            for (_, _, name), value in zip(before, similar, strict=True)
-            for note in (name or "original", "" if math.isnan(value) else f"Tanimoto {value:.2f}")
-        ]
-        write_drawing(pairs, path.with_suffix(".svg"), 4, notes)
+    def write_pairs(
+        self,
+        originals: Sequence[str],
+        results: Sequence[str],
+        path: Path,
+        schema: Schema,
+        measured: tuple[ItemValues, ItemValues] | None = None,
+    ) -> None:
+        """A table and a drawing; see `pairs.write_pairs`."""
+        write_pairs([parts_of_original(original) for original in originals], results, path, measured)
 
     def write_many(self, items: Iterable[str], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
         """One file, and a drawing."""
@@ -187,14 +188,22 @@ class Molecules(InMemoryDomain):
         return image(items, captions(items))
 
 
+def parts_of_original(original: str) -> tuple[str, str]:
+    """The SMILES and the name of `Molecules.original`."""
+    smiles, _, name = original.partition("\t")
+    return smiles, name
+
+
 def check_column(dataset: Dataset, column: str) -> None:
-    """Check that a table has the column that a recipe names.
+    """Check that data are a table with the column that a recipe names.
 
     Raises:
-        NoTrainingData: it has not.
+        NoTrainingData: they are not.
     """
     with suppress(BadItem, NotFound):
         record = dataset.read(0)
+        if column and not isinstance(record, Row):
+            raise without_columns(column, "molecules")
         if column and isinstance(record, Row) and column not in record.values:
             error = no_column(replace(record, name=record.name.rpartition(":")[0] or record.name), column)
             raise NoTrainingData(error.found, error.expected, error.remedy)
@@ -206,6 +215,6 @@ MOLECULES = Molecules(
     similarity=ItemSimilarity("Tanimoto", tanimoto),
     properties=PROPERTIES,
     is_text=True,
-    keeps_unusable=True,
+    placeholder=lambda _: "",  # an invalid molecule
     samples_vary=True,
 )

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from vaekit.atomic import atomic_file
+from vaekit.domains.item_functions import ItemValues
 from vaekit.domains.molecules.chemistry import rdkit, read_smiles, without_log
 from vaekit.domains.molecules.properties import PROPERTIES
 
@@ -27,38 +28,54 @@ MOST_ATOMS = 150
 NOTE = 16
 """Characters of a note under a molecule."""
 CAPTION = "QED"
-"""The property under each molecule."""
+"""The property under each molecule by default."""
 INVALID = "invalid"
 
 
 def write_drawing(
-    smiles: Sequence[str], path: Path, columns: int = COLUMNS, notes: Sequence[str] | None = None
+    smiles: Sequence[str],
+    path: Path,
+    columns: int = COLUMNS,
+    notes: Sequence[str] = (),
+    values: Sequence[ItemValues] = (),
 ) -> Path:
-    """Write a grid of the first molecules as SVG, with a property under each; invalid ones say so.
+    """Write a grid of the first molecules as SVG, with properties under each; invalid ones say so.
 
     Args:
         smiles: of the molecules.
         path: of the file.
         columns: of the grid.
-        notes: a text for each molecule before its property, or "" for none.
+        notes: a text for each molecule before its properties, or "" for none; empty if no molecule has one.
+        values: the properties; empty for `CAPTION`.
 
     Raises:
         CannotWrite: for example, the disk is full.
     """
-    texts = captions(smiles[:MOST])
-    if notes is not None:
-        lines = zip(notes[:MOST], texts, strict=True)
-        texts = [", ".join(line for line in (shortened(note), text) if line) for note, text in lines]
-    drawing = svg(smiles[:MOST], texts, columns)
+    shown = smiles[:MOST]
+    drawing = svg(shown, captions(shown, notes, values), columns)
     with atomic_file(path) as part:
         part.write_text(drawing, "utf-8")
     return path
 
 
-def captions(smiles: Sequence[str], name: str = CAPTION) -> list[str]:
-    """A property of each molecule, as text."""
-    values = PROPERTIES[name](smiles)
-    return ["" if math.isnan(value) else f"{name} {value:.2f}" for value in values]
+def captions(smiles: Sequence[str], notes: Sequence[str] = (), values: Sequence[ItemValues] = ()) -> list[str]:
+    """The text under each molecule; see `write_drawing`. There may be more notes and values than molecules."""
+    shown = values or [ItemValues(CAPTION, PROPERTIES[CAPTION](smiles))]
+    columns = [list(map(shortened, notes[: len(smiles)] or [""] * len(smiles)))]
+    columns += [[value_text(each.name, value) for value in each.values[: len(smiles)]] for each in shown]
+    return [", ".join(filter(None, texts)) for texts in zip(*columns, strict=True)]
+
+
+def value_text(name: str, value: float) -> str:
+    """A value with its name, that of a function without its module; empty for NaN.
+
+    >>> value_text("QED", 0.8713), value_text("weight", 312.4), value_text("mine:length", 3), value_text("SA", math.nan)
+    ('QED 0.87', 'weight 312.4', 'length 3.00', '')
+    """
+    if math.isnan(value):
+        return ""
+    number = f"{value:.2f}" if abs(value) < 100 else f"{value:.4g}"
+    return f"{shortened(name.rpartition(':')[2])} {number}"
 
 
 def shortened(note: str) -> str:

@@ -12,7 +12,7 @@ from vaekit.domains.molecules.chemistry import EVERYTHING, Normalization, shown
 from vaekit.domains.molecules.codecs import CODECS, decode, encode
 from vaekit.domains.molecules.records import key_of, text_of, unreadable
 from vaekit.domains.tokens import UNKNOWN, TokenTable, padded, until_end
-from vaekit.errors import NotFound, printable
+from vaekit.errors import NotFound, counted, printable
 
 MOST_LENGTH = 2**16
 """Tokens of a molecule."""
@@ -87,7 +87,7 @@ class MoleculeSchema:
         if unknown:
             return f"it needs the token {printable(unknown[0], 40)}, which the VAE was not trained with"
         if count >= self.length:
-            return f"it has {count:,} tokens, and this VAE takes at most {self.length - 1:,}"
+            return f"it has {counted(count, 'token')}, and this VAE takes at most {self.length - 1:,}"
         return ""
 
     def to_items(self, x: Tensor) -> list[str]:

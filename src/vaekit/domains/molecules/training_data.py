@@ -64,7 +64,7 @@ def fit(
     if not len(used):
         shortest = lengths[lengths > 0]
         raise NoTrainingData(
-            f"None of {len(rows):,} molecules can be trained on.",
+            f"None of {counted(len(rows), 'molecule')} can be trained on.",
             f"The shortest has {shortest.min():,} tokens."
             if len(shortest)
             else store.message(int(rows[0]), "The first molecule"),

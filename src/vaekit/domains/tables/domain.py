@@ -17,6 +17,7 @@ from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.domain import ItemStream, Schema
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.in_memory import InMemoryDomain
+from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemValues
 from vaekit.domains.record_tensors import tensor_of
 from vaekit.domains.sample_quality import CompareSamples
 from vaekit.domains.tables.column_errors import column_errors
@@ -114,7 +115,9 @@ class Tables(InMemoryDomain):
         assert isinstance(schema, TableSchema)
         return column_errors(schema)
 
-    def write(self, items: Sequence[Mapping[str, str]], path: Path, schema: Schema) -> None:
+    def write(
+        self, items: Sequence[Mapping[str, str]], path: Path, schema: Schema, captions: Captions = NO_CAPTIONS
+    ) -> None:
         """CSV with a header, in the units of the data; with all columns that the items have, which are those of the
         schema unless they come from a file."""
         assert isinstance(schema, TableSchema)
@@ -127,6 +130,7 @@ class Tables(InMemoryDomain):
         results: Sequence[Mapping[str, str]],
         path: Path,
         schema: Schema,
+        measured: tuple[ItemValues, ItemValues] | None = None,
     ) -> None:
         """CSV with two columns for each column of the data."""
         assert isinstance(schema, TableSchema)

@@ -15,12 +15,13 @@ from vaekit.datasets.open import TEXT_SUFFIXES
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.domain import MeasureOptions, Schema
 from vaekit.domains.in_memory import InMemoryDomain
+from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemValues
 from vaekit.domains.text.byte_pairs import BYTES as FEWEST
 from vaekit.domains.text.fit import fit
 from vaekit.domains.text.measures import bleu_of, tokenization, word_counts
 from vaekit.domains.text.schema import KINDS, TextSchema, schema_from, text_of
 from vaekit.domains.text.similarity import WORDS_KEPT
-from vaekit.domains.text.units import BPE, CHARACTERS
+from vaekit.domains.text.units import BPE, WORDS
 from vaekit.domains.token_measures import sequence_measures, token_errors
 from vaekit.domains.token_source import token_training_data
 from vaekit.evaluation.evaluate import Measures
@@ -35,7 +36,7 @@ LINE_END = re.compile("[\n\r]+")
 class TextSettings:
     """The table [data] of a recipe for text."""
 
-    unit: str = CHARACTERS
+    unit: str = WORDS
     """What a token is: "words" (and punctuation marks), "bpe" (frequent byte sequences), "bytes" or "characters"."""
     vocabulary: int = 10_000
     """The maximum number of different tokens; rarer ones are unknown."""
@@ -102,11 +103,18 @@ class Text(InMemoryDomain):
         every, missing = sequence_measures(vae, measured, self.item, tokenization(schema), partial(word_counts, schema))
         return Measures(every.items, (*every.pooled, bleu_of(schema))), missing
 
-    def write(self, items: Sequence[str], path: Path, schema: Schema) -> None:
+    def write(self, items: Sequence[str], path: Path, schema: Schema, captions: Captions = NO_CAPTIONS) -> None:
         """One sentence a line."""
         write_lines(path, map(on_one_line, items))
 
-    def write_pairs(self, originals: Sequence[str], results: Sequence[str], path: Path, schema: Schema) -> None:
+    def write_pairs(
+        self,
+        originals: Sequence[str],
+        results: Sequence[str],
+        path: Path,
+        schema: Schema,
+        measured: tuple[ItemValues, ItemValues] | None = None,
+    ) -> None:
         """One pair a line, with a tab between the sentences."""
         pairs = zip(map(on_one_line, originals), map(on_one_line, results), strict=True)
         write_lines(path, ["\t".join(pair) for pair in pairs])
@@ -123,5 +131,5 @@ TEXT = Text(
     samples_vary=True,
     is_text=True,
     similarity=WORDS_KEPT,
-    keeps_unusable=True,
+    placeholder=str,  # the sentence itself
 )

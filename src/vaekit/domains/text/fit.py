@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from vaekit.datasets.dataset import Line, Record, TextRow
+from vaekit.domains.record_tensors import without_columns
 from vaekit.domains.text import byte_pairs
 from vaekit.domains.text.schema import TextSchema, no_column, sentence_of
 from vaekit.domains.text.units import BPE, BYTE_TOKENS, BYTES, UNITS, WORDS
@@ -67,10 +68,12 @@ def sentences(records: Iterable[Record], column: str | None) -> list[str]:
     """The texts of records; those that have none, or too long ones, are passed over.
 
     Raises:
-        NoTrainingData: rows have no column of text.
+        NoTrainingData: rows have no column of text, or a column of lines is named.
     """
     found: list[str] = []
     for record in records:
+        if isinstance(record, Line) and column:
+            raise without_columns(column, "sentences")
         if isinstance(record, TextRow) and (column or record.column) not in record.values:
             raise NoTrainingData(*no_column(record, column))
         try:
