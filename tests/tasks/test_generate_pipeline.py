@@ -160,7 +160,7 @@ def test_what_is_there_is_kept(pipelines: Callable[[str], Path], tmp_path: Path)
         options(pipelines("sd1"), tmp_path, count=2), GenerateCallbacks(preview=lambda _, done: steps.append(done))
     )
     assert first.stat().st_mtime_ns == before
-    assert set(steps) == {3, 4}
+    assert steps == [1, 1, 2], "three evaluations of the second item only"
     assert [path.name for path in both.paths] == ["generated-0001.png", "generated-0002.png"]
     generate_with_pipeline(options(pipelines("sd1"), tmp_path, guidance=2.0))
     assert first.stat().st_mtime_ns != before
