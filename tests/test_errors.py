@@ -1,12 +1,23 @@
 """The words of errors, and their tree."""
 
 import errno
+import pickle
 import re
 
 import pytest
 
 import vaekit.errors
-from vaekit.errors import CannotRead, CannotWriteHere, OutOfMemory, VaekitError, counted, printable, system_errors
+from vaekit.errors import (
+    BadItem,
+    CannotRead,
+    CannotWriteHere,
+    OutOfMemory,
+    TooLittleMemory,
+    VaekitError,
+    counted,
+    printable,
+    system_errors,
+)
 
 
 def test_foreign_text_is_made_fit_for_a_message() -> None:
@@ -23,6 +34,16 @@ def test_nouns_are_counted() -> None:
 def test_the_parts_of_an_error_make_one_paragraph() -> None:
     error = VaekitError("This was found.", "", "Do that.")
     assert str(error) == "This was found. Do that."
+
+
+@pytest.mark.parametrize(
+    "error",
+    [VaekitError("This was found.", "", "Do that."), TooLittleMemory("a", "b", "c", 7), BadItem("\x1b", "e", "r")],
+)
+def test_errors_are_picklable(error: VaekitError) -> None:
+    """Workers in other processes raise them."""
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error) and str(copy) == str(error) and vars(copy) == vars(error)
 
 
 def drawn_tree(text: str) -> list[tuple[str, str]]:

@@ -36,6 +36,8 @@
     ├── BadIndex                  an index of items that is damaged, hostile, or not an index
     ├── IndexMismatch             an index of another VAE, embedding or data
     ├── MissingPackage            a required optional package is not installed
+    ├── ClusterFailed             a cluster that cannot be reached, or that was lost
+    ├── ShardFailed               a part of the work whose workers died again and again
     └── BadPlan                   an invalid plan: unknown dtype, missing device, or a padding
         │                         that the network does not support
         └── TooLittleMemory       an image that needs more memory than allowed, even with streaming
@@ -43,11 +45,13 @@
 Each message states what was found, what was expected and what to do, in this order.
 """
 
+import copyreg
 import difflib
 import errno
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Errors of writing that concern the whole disk rather than one file."""
@@ -89,6 +93,10 @@ class VaekitError(Exception):
     def __init__(self, found: str, expected: str, remedy: str) -> None:
         self.found, self.expected, self.remedy = map(visible, (found, expected, remedy))
         super().__init__(" ".join(part for part in (self.found, self.expected, self.remedy) if part))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it without a call of `__init__`, whose arguments differ between the classes."""
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class BadItem(VaekitError):
@@ -228,8 +236,24 @@ class IndexMismatch(VaekitError):
     """An index that was made with another VAE, another embedding or other data. The index is unchanged."""
 
 
+class BadCache(VaekitError):
+    """A cache of latents that is damaged, of another version, or not one."""
+
+
+class CacheMismatch(VaekitError):
+    """A cache of latents that was made with other settings. The cache is unchanged."""
+
+
 class MissingPackage(VaekitError):
     """A feature needs an optional package that is not installed."""
+
+
+class ClusterFailed(VaekitError):
+    """A cluster, or the workers on this machine, cannot be reached or started, or were lost. What is done is kept."""
+
+
+class ShardFailed(VaekitError):
+    """Several workers died while they processed the same part of the work. What is done is kept."""
 
 
 class BadPlan(VaekitError):

@@ -4,9 +4,11 @@ A shard is a part of a task that is done as a whole or not at all, such as a fil
 same bytes. Runners decide where: in this process (`InProcess`), or on the actors of a Ray cluster (`vaekit.cluster`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from functools import partial
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 Spec = TypeVar("Spec")
 Result = TypeVar("Result")
@@ -20,11 +22,19 @@ class Work(Generic[Spec, Result]):
     """Called once by each worker: loads what all shards need, such as a VAE, and returns the function of a shard."""
 
 
+@runtime_checkable
 class Runner(Protocol):
     """Where shards are processed."""
 
-    def run(self, work: Work[Spec, Result], specs: Sequence[Spec]) -> Iterator[tuple[Spec, Result]]:
+    def run(self, work: Work[Spec, Result], specs: Iterable[Spec]) -> Generator[tuple[Spec, Result], None, None]:
         """The results of shards as they are done, in any order, each once.
+
+        Workers end when the iteration ends, by an error or `close`: use `contextlib.closing` if the loop may be left
+        early.
+
+        Args:
+            work: what is done.
+            specs: the shards. Taken one by one, as workers become free: they may be read meanwhile.
 
         Raises:
             VaekitError: as raised by the work, or the runner gave up on a shard.
@@ -35,8 +45,58 @@ class Runner(Protocol):
 class InProcess:
     """One shard after the other in this process."""
 
-    def run(self, work: Work[Spec, Result], specs: Sequence[Spec]) -> Iterator[tuple[Spec, Result]]:
-        if specs:
-            process = work.start()
-            for spec in specs:
-                yield spec, process(spec)
+    def run(self, work: Work[Spec, Result], specs: Iterable[Spec]) -> Generator[tuple[Spec, Result], None, None]:
+        process: Callable[[Spec], Result] | None = None
+        for spec in specs:
+            process = process or work.start()
+            yield spec, process(spec)
+
+
+IN_PROCESS = InProcess()
+
+
+@dataclass(frozen=True)
+class Numbered(Generic[Spec]):
+    """A shard and its place among all of them."""
+
+    number: int
+    spec: Spec
+
+    def __str__(self) -> str:
+        return str(self.spec)
+
+
+def run_in_order(
+    runner: Runner, work: Work[Spec, Result], specs: Iterable[Spec]
+) -> Generator[tuple[Spec, Result], None, None]:
+    """The results of shards in the order of the shards. Those that are done early are kept in memory until then."""
+    numbered = (Numbered(number, spec) for number, spec in enumerate(specs))
+    early: dict[int, tuple[Spec, Result]] = {}
+    number = 0
+    with closing(runner.run(Work(partial(_start_numbered, work)), numbered)) as results:
+        for shard, result in results:
+            early[shard.number] = shard.spec, result
+            while number in early:
+                yield early.pop(number)
+                number += 1
+
+
+def _start_numbered(work: Work[Spec, Result]) -> Callable[[Numbered[Spec]], Result]:
+    process = work.start()
+    return lambda shard: process(shard.spec)
+
+
+def strided(specs: Sequence[Spec], rank: int, of: int) -> Sequence[Spec]:
+    """The part of shards that is done by one of several independent processes, such as the tasks of a Slurm array.
+
+    All of them must be given the same list: that of all shards, not of those that are left.
+
+    >>> strided("abcdefg", 1, 3)
+    'be'
+
+    Args:
+        specs: all shards.
+        rank: the number of this process, from 0.
+        of: the number of processes.
+    """
+    return specs[rank::of]

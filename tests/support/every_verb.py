@@ -50,6 +50,7 @@ QUICK: dict[str, Callable[[Bench], Arguments]] = {
     ),
     "encode": lambda at: ("encode", at.image, "--vae", at.vae, "--out", at.latents),
     "decode": lambda at: ("decode", at.latents, "--vae", at.vae, "--out", at.work / "decoded", "--dtype", "bf16"),
+    "cache": lambda at: ("cache", at.images, at.work / "cached", "--vae", at.vae, "--size", "32", "--buckets", "0"),
     "index": lambda at: ("index", at.images, "--vae", at.vae, "--out", at.work / "filed"),
     "search": lambda at: ("search", at.image, "--index", at.work / "filed", "--out", at.work / "found"),
     "convert": lambda at: ("convert", at.vae, at.work / "same.safetensors"),

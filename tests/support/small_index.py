@@ -16,7 +16,7 @@ from vaekit.families import assemble, family_of
 from vaekit.families.burgess.net import BurgessConfig
 from vaekit.retrieval.description import Description
 from vaekit.retrieval.index import opened_for_change, opened_for_search
-from vaekit.retrieval.update import Changes, update
+from vaekit.retrieval.update import Changes, embedding_here, update
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
@@ -94,7 +94,8 @@ def indexed(
     """Bring an index up to date with sentences."""
     embedding = embedding or Random()
     with opened_for_change(folder, description_of(embedding)) as index:
-        return update(index, Lines(items), as_values, embedding, labels, chunk, **options)
+        data = Lines(items)
+        return update(index, data, embedding_here(data, as_values, embedding), labels, chunk, **options)
 
 
 def content(folder: Path) -> dict[str, tuple[bytes, str | None, bytes]]:

@@ -49,7 +49,9 @@ class LatentSpace:
     latents: LatentStatistics | None = None
     """Statistics of raw latents, if known: they distinguish spaces of equal shapes."""
     colors: tuple[tuple[float, ...], ...] | None = None
-    """RGB per unit of each latent channel: the linear map of fast previews, up to a factor."""
+    """RGB in [-1, 1] per unit of each channel of normalized latents: the linear map of fast previews."""
+    colors_offset: tuple[float, ...] = (0.0, 0.0, 0.0)
+    """RGB of latents that are zero."""
     same_weights_as: str = ""
     """The space with the same or indistinguishable weights, but another normalization."""
     model_name: str = ""
@@ -166,6 +168,7 @@ def latent_spaces() -> tuple[LatentSpace, ...]:
             not_in=tuple(entry.get("not_in", ())),
             latents=_statistics(entry.get("latents")),
             colors=tuple(map(tuple, entry["colors"])) if "colors" in entry else None,
+            colors_offset=tuple(entry.get("colors_offset", (0.0, 0.0, 0.0))),
             same_weights_as=entry.get("same_weights_as", ""),
             model_name=entry.get("model_name", ""),
             also=tuple(entry.get("also", ())),

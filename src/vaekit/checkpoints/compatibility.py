@@ -13,8 +13,13 @@ from vaekit.identification.identify import Identified
 from vaekit.identification.weights import StoredWeights, in_dtype, weights_in
 
 
-def check_values(new: Identified, own: Identified) -> None:
+def check_values(new: Identified, own: Identified, any_family: bool = False) -> None:
     """Reject a VAE of another family than the checkpoint's own, or with latents of another shape.
+
+    Args:
+        new: the VAE.
+        own: that of the checkpoint.
+        any_family: accept other families, of which some have the same latents: TAESD those of SD1.
 
     Raises:
         LatentMismatch: family or shape differ.
@@ -26,7 +31,7 @@ def check_values(new: Identified, own: Identified) -> None:
     differences = [
         f"{name} {given[name]} instead of {expected[name]}" for name in given if given[name] != expected[name]
     ]
-    if new.family.name != own.family.name:
+    if new.family.name != own.family.name and not any_family:
         differences.insert(0, f"a {new.family.name!r} autoencoder instead of a {own.family.name!r} one")
     if differences:
         raise mismatch(new, title(own), "; ".join(differences))

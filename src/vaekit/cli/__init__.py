@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from vaekit.cli.bake import bake
+from vaekit.cli.cache import cache
 from vaekit.cli.compare import compare
 from vaekit.cli.convert import convert
 from vaekit.cli.decode import decode
@@ -23,6 +24,7 @@ from vaekit.cli.evaluate import evaluate
 from vaekit.cli.explain import explain
 from vaekit.cli.extract import extract
 from vaekit.cli.finetune import finetune
+from vaekit.cli.generate import generate
 from vaekit.cli.get import get
 from vaekit.cli.index import index
 from vaekit.cli.inspect import inspect
@@ -50,8 +52,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    *(reconstruct, encode, decode, sample, interpolate, traverse, direction, edit, optimise, index, search, score),
-    *(explain, compare, doctor, evaluate, train, finetune, push, get, inspect, diff, convert, extract, bake),
+    *(reconstruct, encode, decode, sample, generate, interpolate, traverse, direction, edit, optimise, cache),
+    *(index, search, score, explain, compare, doctor, evaluate, train, finetune, push, get, inspect, diff, convert),
+    *(extract, bake),
 )
 for verb in VERBS:
     app.command(no_args_is_help=True, cls=WithRecipes if verb is train else None)(verb)

@@ -7,6 +7,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import log, log_note, print_json, print_table, progress_bar, spinner
+from vaekit.cli.runner_options import RunnerOptions
 from vaekit.errors import counted
 from vaekit.tasks.options import ModelOptions
 
@@ -26,6 +27,7 @@ SHOWN_PARTS = 5
 COLUMNS = ("measure", "unit", "mean", "+-", "95 % interval", "of")
 
 
+@options.with_records
 def evaluate(
     data: Annotated[
         Path, typer.Option("--data", metavar="PATH", help="Items of the kind that the VAE takes: a file or a folder.")
@@ -112,6 +114,8 @@ def evaluate(
     backend: options.Backend = "auto",
     padding: options.Padding = None,
     weights: options.Weights = None,
+    *,
+    running: RunnerOptions,
     as_json: options.Json = False,
 ) -> None:
     """Measure a VAE on data of its domain.
@@ -128,13 +132,14 @@ def evaluate(
     from vaekit.domains.domain import MeasureOptions
     from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data
 
-    side = parsed_size(size)
+    side, runner = parsed_size(size), running.make(device)
+    source = ModelOptions(vae, models, padding, weights)
     with spinner("loading the VAE"):
-        loaded, plan = vae_and_plan(ModelOptions(vae, models, padding, weights), device, dtype, memory, backend, batch)
+        loaded, plan = vae_and_plan(source, device, dtype, memory, backend, batch)
     measure = MeasureOptions(side, size is not None and side is None, nll, seed, features, lpips)
     with progress_bar("items") as progress:
         wanted = EvaluateOptions(measure, sample, limit, batch, latent, samples=samples, trained_on=trained_on)
-        result = evaluate_data(loaded, plan, data, wanted, out, progress)
+        result = evaluate_data(loaded, plan, data, wanted, out, progress, runner, source)
     found = result.evaluation
     log_note(vae, loaded.origin.note if loaded.origin else "")
     for item in found.skipped:

@@ -9,6 +9,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import Lines, log, print_facts, print_json, progress_bar, spinner
+from vaekit.cli.runner_options import RunnerOptions
 from vaekit.errors import counted
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
@@ -62,6 +63,7 @@ def index(
     ] = Store.AUTO,
     seed: options.Seed = 0,
     engine: EngineOptions,
+    running: RunnerOptions,
     as_json: options.Json = False,
 ) -> None:
     """Index items, so that similar ones are found.
@@ -74,10 +76,11 @@ def index(
     from vaekit.tasks.index import index as run
     from vaekit.tasks.model import open_model
 
+    runner = running.make(engine.device)
     with spinner("loading the VAE"):
         model = open_model(source, replace(engine, batch=BATCH))
     with progress_bar(model.domain.items, "opening the data") as progress:
-        result = run(model, data, out, IndexOptions(embed, label, store.value, source.vae, seed), progress, log)
+        result = run(model, data, out, IndexOptions(embed, label, store.value, source.vae, seed), progress, log, runner)
     for note in result.notes:
         log(note)
     log_skipped(result)

@@ -13,6 +13,7 @@ from vaekit.geometry import Geometry, size_text
 
 TOKENS = "tokens"
 """The kind of likelihoods of sequences, whose length includes the end."""
+PNG = ".png"
 CATALOG_FACTS = ("name", "about", "latent_space", "license", "fp16", "data", "training", "measured")
 
 
@@ -34,8 +35,12 @@ def inspect(
 
     Prints family, layout, domain, schema, config, channels, factor, latent normalization, fingerprint and problems,
     from the keys, shapes, metadata and weights of the file; its name is ignored. If normalization or padding is
-    unknown, the VAE is run on built-in images to measure it. Results are cached until the file changes.
+    unknown, the VAE is run on built-in images to measure it. Results are cached until the file changes. Of an image
+    that `vaekit generate` wrote, the settings are printed.
     """
+    if Path(file).suffix.lower() == PNG and Path(file).is_file():
+        inspect_image(Path(file), as_json)
+        return
     facts = look(file, models, hashed, measured, weights) | {"path": file}
     if facts["catalog_entry"] is not None:  # the rest of the entry is for `list` and `get`
         facts["catalog_entry"] = {name: facts["catalog_entry"][name] for name in CATALOG_FACTS}
@@ -43,6 +48,17 @@ def inspect(
         print_json(facts)
     else:
         print_facts(file, rows_of(SimpleNamespace(**facts)))
+
+
+def inspect_image(path: Path, as_json: bool) -> None:
+    """Print the settings in an image that vaekit generated."""
+    from vaekit.domains.images.png_metadata import read_settings
+
+    settings = read_settings(path)
+    if as_json:
+        print_json(settings)
+    else:
+        print_facts(str(path), {name: str(value) for name, value in settings.items() if value is not None})
 
 
 def look(

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vaekit.cli.runner_options import PART_FLAGS, RUNNER_FLAGS, PartOptions, RunnerOptions
 from vaekit.errors import counted
 from vaekit.tasks.options import DecodingOptions, EngineOptions, ModelOptions
 
@@ -187,6 +188,8 @@ FLAGS: dict[type, dict[str, tuple[Any, Any]]] = {
         "backend": (Backend, "auto"),
     },
     DecodingOptions: {"beam": (Beam, 1)},
+    RunnerOptions: RUNNER_FLAGS,
+    PartOptions: PART_FLAGS,
 }
 """The option and the default of each field of a record; fields without an option keep the default of the record."""
 
@@ -222,6 +225,12 @@ def with_records(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether the user gave an option, by the name of its parameter, rather than leaving its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def weights_of_each(weights: list[WeightsKind] | None, vaes: int) -> list[str | None]:

@@ -21,11 +21,13 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from vaekit.errors import VaekitError, of_system, printable, visible
 from vaekit.json import dumps, in_ascii
@@ -272,6 +274,29 @@ def progress_bar(what: str, before: str = "") -> Iterator[Callable[[int, int], N
     with _transient_progress(*columns) as bar:
         task = bar.add_task(before, total=None, visible=bool(before))
         yield lambda done, total: bar.update(task, description=what, completed=done, total=total, visible=total > 1)
+
+
+@contextmanager
+def rate_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar like `progress_bar` with the rate of slow steps, such as encoding; not shown before the first
+    call."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeRemainingColumn(),
+    )
+    with _transient_progress(*columns) as bar:
+        task = bar.add_task(printable(what, 40), total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=total > 1)
+
+
+class RateColumn(ProgressColumn):
+    """Items per second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.1f}/s" if task.speed else "", "progress.data.speed")
 
 
 def _transient_progress(*columns: ProgressColumn) -> Progress:

@@ -9,6 +9,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import Lines, log, print_facts, print_json, print_table, progress_bar, spinner
+from vaekit.cli.runner_options import RunnerOptions
 from vaekit.errors import counted
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
@@ -145,6 +146,7 @@ def score(
         ),
     ] = None,
     engine: EngineOptions,
+    running: RunnerOptions,
     as_json: options.Json = False,
 ) -> None:
     """Score how normal items are, and flag anomalies.
@@ -165,6 +167,7 @@ def score(
 
     if contamination is not None and false_positive_rate is not None:
         raise typer.BadParameter("it excludes --false-positive-rate.", param_hint="--contamination")
+    runner = running.make(engine.device)
     with spinner("loading the VAE"):
         model = open_model(source, replace(engine, batch=BATCH))
     data, *others = given_files(model, given, out.parent, f"{out.stem}.{FOLDER}")
@@ -186,7 +189,7 @@ def score(
         tuple(dict.fromkeys(keep or ())),
     )
     with progress_bar(model.domain.items, "opening the data") as progress:
-        result = run(model, data, out, wanted, progress, log)
+        result = run(model, data, out, wanted, progress, log, runner)
     if page is not None:
         write_score_page(model, data, result, wanted, page, log)
     for note in result.notes:

@@ -1,4 +1,4 @@
-"""`vaekit train`: train a VAE from a recipe."""
+"""`vaekit train`: train a VAE or a diffusion model from a recipe."""
 
 import tomllib
 from collections.abc import Sequence
@@ -65,24 +65,36 @@ def train(
             show_default="inferred",
         ),
     ] = None,
+    vae: Annotated[
+        str | None,
+        typer.Option(
+            "--vae", metavar="VAE", help=f"Diffusion recipes: the VAE whose latents are generated. {options.ANY_VAE}"
+        ),
+    ] = None,
+    models: options.Models = None,
     device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
-    """Train a VAE from a recipe.
+    """Train a VAE from a recipe, or a diffusion model on the latents of one.
 
     The recipe names the kind of data: images, tables, text or molecules. An interrupted run is resumed by the same
     command; on a CPU it ends with the weights of an uninterrupted one, bit for bit. RUN gets vae.safetensors, which
     --vae RUN loads, the complete recipe (recipe.json), checkpoints, a log, and reconstructions of held-out items: of
     images while the run goes on, of others at its end, with a few samples. For several devices: torchrun
     --nproc-per-node N -m vaekit train ... See docs/training.md.
+
+    A diffusion recipe needs --vae, and RUN gets diffusion.safetensors, with which `vaekit generate --model RUN` works.
+    See docs/diffusion.md.
     """
+    from vaekit.tasks.options import ModelOptions
     from vaekit.tasks.train import TrainCallbacks, TrainOptions
     from vaekit.tasks.train import train as train_vae
 
     if samples and minutes:
         raise typer.BadParameter("give --samples or --minutes, not both", param_hint="--minutes")
+    encoder = None if vae is None else ModelOptions(vae, models)
     wanted = TrainOptions(
-        recipe, data, out, samples, minutes, seed, tuple(changes or ()), device, kinds_of(columns or ())
+        recipe, data, out, samples, minutes, seed, tuple(changes or ()), device, kinds_of(columns or ()), encoder
     )
     with stop_on_signal() as stop, training_progress() as (tell, bar):
         result = train_vae(wanted, TrainCallbacks(tell, log, stop, bar, bar))

@@ -69,7 +69,8 @@ def name_columns(names: Sequence[str], contents: bool) -> dict[str, list[str | N
 
 
 def annotation_columns(annotations: Sequence[Mapping[str, bytes]]) -> dict[str, list[str | None]]:
-    """The columns of labels in annotations of samples, as in WebDataset: `cls` with a class, and `json` with an object.
+    """The columns in annotations of samples, as in WebDataset: `cls` with a class, `json` with an object of values, and
+    `txt` with a text.
 
     >>> annotation_columns([{"cls": b"3"}, {"json": b'{"age": 4.5}'}])
     {'cls': ['3', None], 'age': [None, '4.5']}
@@ -77,14 +78,17 @@ def annotation_columns(annotations: Sequence[Mapping[str, bytes]]) -> dict[str, 
     Args:
         annotations: of each record, content by kind.
     """
-    rows = [{**json_labels(each.get("json", b"")), **class_label(each.get("cls"))} for each in annotations]
+    rows = [
+        {**json_labels(each.get("json", b"")), **label_in("cls", each.get("cls")), **label_in("txt", each.get("txt"))}
+        for each in annotations
+    ]
     return {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
 
 
-def class_label(content: bytes | None) -> dict[str, str]:
-    """The label in a file that holds nothing else."""
+def label_in(name: str, content: bytes | None) -> dict[str, str]:
+    """The label in a file that holds nothing else, in a column of this name."""
     label = label_text(content)
-    return {} if label is None else {"cls": label}
+    return {} if label is None else {name: label}
 
 
 def json_labels(content: bytes) -> dict[str, str]:

@@ -27,8 +27,8 @@ PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 """The magic bytes of gzip, bzip2, xz and zstd."""
 PACKED_NAME = re.compile(r"tar|\.(tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 SUFFIXES = frozenset({".tar"})
-ANNOTATIONS = frozenset({".cls", ".json"})
-"""The suffixes of members with labels."""
+ANNOTATIONS = frozenset({".cls", ".json", ".txt"})
+"""The suffixes of members with labels and captions."""
 LARGEST_ANNOTATION = 2**16
 """In bytes; larger members are no labels."""
 EXTENSIONS = (
@@ -170,7 +170,7 @@ def annotations(path: Path) -> dict[str, dict[str, bytes]]:
     """
     found: dict[str, dict[str, bytes]] = {}
     try:
-        listed, _ = cached_result(path, "annotations in a tar", partial(members, path, ANNOTATIONS))
+        listed, _ = cached_result(path, "labels and captions in a tar", partial(members, path, ANNOTATIONS))
         with open_file(path) as file:
             for name, offset, size in listed:
                 if size <= LARGEST_ANNOTATION:

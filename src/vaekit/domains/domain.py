@@ -12,6 +12,7 @@ from vaekit.datasets.dataset import Record, Splits
 from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.domains.attribution import Attribution, Explanation
 from vaekit.domains.files import ItemFiles
+from vaekit.domains.fitting import FitOptions, Fitting
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemSimilarity, ItemValues, MeasureItems
 from vaekit.domains.sample_quality import CompareSamples
@@ -374,6 +375,18 @@ class Domain(Protocol):
 
         Raises:
             NotFound, NoTrainingData: there are no items, no labels, or no such column.
+        """
+
+    def fitting(self, schema: Schema, geometry: Geometry, options: FitOptions) -> Fitting:
+        """How items are brought to the sizes in which their latents are cached.
+
+        Args:
+            schema: of the items.
+            geometry: of the VAE.
+            options: the sizes.
+
+        Raises:
+            BadPlan: the VAE cannot take these sizes, or items have one size anyway.
         """
 
     def write(self, items: Sequence[Any], path: Path, schema: Schema, captions: Captions = NO_CAPTIONS) -> None:

@@ -30,9 +30,11 @@ from vaekit.domains.domain import (
     TermSettings,
 )
 from vaekit.domains.files import ItemFiles
+from vaekit.domains.fitting import FitOptions, Fitting
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.item_batches import item_stream
 from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemSimilarity, ItemValues, MeasureItems
+from vaekit.domains.one_size import OneSize, refuse_sizes
 from vaekit.domains.record_files import RecordFiles
 from vaekit.domains.record_tensors import kept_records, tensor_of, training_tensors
 from vaekit.domains.sample_quality import CompareSamples
@@ -288,6 +290,10 @@ class InMemoryDomain(ABC):
         keep: Sequence[str] = (),
     ) -> ItemStream:
         return item_stream(self.open(path, log), schema, size, label, train, keep)
+
+    def fitting(self, schema: Schema, geometry: Geometry, options: FitOptions) -> Fitting:
+        refuse_sizes(options, self.items)
+        return OneSize(schema, schema_digest(schema))
 
     def write_many(self, items: Iterable[Any], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
         """One file."""

@@ -64,7 +64,7 @@ def split_data(
     held_out: float | None,
     items: str,
     log: SkipLog,
-    source: Callable[[Iterable[Tensor]], Source],
+    source: Callable[[Iterable[Tensor]], Source[Tensor]],
 ) -> TrainingData:
     """All items, with a source that is made of their batches; see `training_tensors`.
 

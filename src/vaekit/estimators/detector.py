@@ -26,7 +26,8 @@ from vaekit.estimators.table_input import InvalidInput, is_frame, library_of, va
 from vaekit.estimators.table_output import frame_of
 from vaekit.evaluation.vae_pass import DirectRunner
 from vaekit.tasks.reference import DEFAULT_CONTAMINATION, ThresholdOptions, thresholds
-from vaekit.tasks.score import check_score, score_named
+from vaekit.tasks.score import check_score
+from vaekit.tasks.scoring import score_named
 
 MOST_CONTAMINATION = 0.5
 VALUES, MOST_ROWS = 2**20, 4096

@@ -20,6 +20,7 @@ from vaekit.json import dumps
 from vaekit.metrics.measure import Measure
 from vaekit.metrics.statistics import RunningMean
 from vaekit.pipeline import Outcome, Stages, run_pipeline
+from vaekit.shards import IN_PROCESS, Runner, Work, run_in_order
 
 BATCH_VALUES = 2**22
 """The maximum number of values of a batch of several items: 5 images of 768x512, 21 of 256x256."""
@@ -168,6 +169,8 @@ def evaluate(
     not_measured: Mapping[str, str] | None = None,
     environment: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] = no_progress,
+    shards: Runner = IN_PROCESS,
+    work: "Work[Group, Batch] | None" = None,
 ) -> Evaluation:
     """Evaluate a VAE on data.
 
@@ -185,6 +188,9 @@ def evaluate(
         not_measured: reasons, by name, for quantities that are not measured.
         environment: properties that rounding may depend on, for the results.
         progress: called with the number of items done and the total.
+        shards: measures groups of items, which this process reads and whose values it collects.
+        work: makes `measuring` with the same VAE, measures and protocol in the processes of `shards`; None for that of
+            this process.
 
     Raises:
         NothingEvaluated: no item could be measured.
@@ -196,7 +202,8 @@ def evaluate(
         if journal is not None:
             add_saved(tally, journal)
         progress(tally.done, len(data.names))
-        _measure(runner, data, measures, protocol, tally, journal, torch.device(device), progress)
+        work = work or Work(lambda: measuring(runner, measures, protocol, device))
+        _measure(data, protocol, tally, journal, progress, shards, work)
         evaluation = tally.evaluation(protocol, not_measured or {}, environment or {})
         if out is not None:
             write_result(evaluation, out / RESULT)
@@ -231,33 +238,54 @@ def write_result(evaluation: Evaluation, path: Path) -> None:
         part.write_text(dumps(evaluation.as_json()) + "\n", "utf-8")
 
 
-def _measure(
-    runner: VAERunner,
-    data: EvaluationData,
-    measures: Measures,
-    protocol: Protocol,
-    tally: Tally,
-    journal: Journal | None,
-    device: torch.device,
-    progress: Callable[[int, int], None],
-) -> None:
-    """Measure the items that are not in the tally yet."""
+Outcomes = list[Outcome[str, Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Items that are measured at once."""
+
+    outcomes: Outcomes
+
+    def __str__(self) -> str:
+        return f"the items {printable(self.outcomes[0].item)} to {printable(self.outcomes[-1].item)}"
+
+
+def measuring(
+    runner: VAERunner, measures: Measures, protocol: Protocol, device: torch.device | str
+) -> Callable[[Group], Batch]:
+    """The function that measures a group of items; see `evaluate` for the arguments."""
 
     def make_pass(names: Sequence[str], x: Tensor) -> VAEPass:
         return VAEPass(tuple(names), x.to(device), runner, protocol.seed, protocol.latents == SAMPLE)
 
+    @torch.no_grad()
+    def measure(group: Group) -> Batch:
+        return measured(group.outcomes, measures, make_pass)
+
+    return measure
+
+
+def _measure(
+    data: EvaluationData,
+    protocol: Protocol,
+    tally: Tally,
+    journal: Journal | None,
+    progress: Callable[[int, int], None],
+    shards: Runner,
+    work: Work[Group, Batch],
+) -> None:
+    """Measure the items that are not in the tally yet."""
     stages: Stages[str, Tensor, Tensor, Tensor] = Stages(data.read, lambda _, x: x, lambda _, x: x, Tensor.numel)
     remaining = islice(data.names, tally.done, None)
-    with closing(run_pipeline(remaining, stages, VaekitError, READ_AHEAD_VALUES)) as outcomes, torch.no_grad():
-        for group in grouped(outcomes, protocol.batch):
-            batch = measured(group, measures, make_pass)
-            if journal is not None:
-                journal.add(batch)
-            tally.add(batch)
-            progress(tally.done, len(data.names))
-
-
-Outcomes = list[Outcome[str, Tensor]]
+    with closing(run_pipeline(remaining, stages, VaekitError, READ_AHEAD_VALUES)) as outcomes:
+        groups = map(Group, grouped(outcomes, protocol.batch))
+        with closing(run_in_order(shards, work, groups)) as batches:
+            for _, batch in batches:
+                if journal is not None:
+                    journal.add(batch)
+                tally.add(batch)
+                progress(tally.done, len(data.names))
 
 
 def grouped(outcomes: Iterator[Outcome[str, Tensor]], limit: int) -> Iterator[Outcomes]:

@@ -2,6 +2,8 @@
 
 from pathlib import Path, PurePath
 
+from vaekit.run_folder import DIFFUSION
+
 DIFFUSERS_WEIGHTS, DIFFUSERS_SETTINGS = "diffusion_pytorch_model.safetensors", "config.json"
 """The files of a diffusers folder."""
 WEIGHTS_ENDINGS = (".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin", ".gguf")
@@ -10,12 +12,15 @@ REFERENCE = "anomaly.safetensors"
 
 
 def holds_weights(name: str) -> bool:
-    """Whether a file holds weights, by its name.
+    """Whether a file holds weights that may be those of a VAE, by its name. The diffusion model of a run may not: the
+    VAE is beside it.
 
     >>> holds_weights("vae.safetensors"), holds_weights("vae.safetensors.anomaly.safetensors")
     (True, False)
     """
-    return PurePath(name).suffix.lower() in WEIGHTS_ENDINGS and not name.endswith(REFERENCE)
+    return PurePath(name).suffix.lower() in WEIGHTS_ENDINGS and not (
+        name.endswith(REFERENCE) or PurePath(name).name == DIFFUSION
+    )
 
 
 def missing_target(path: Path) -> str:

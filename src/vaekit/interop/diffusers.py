@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from vaekit.checkpoints.save import family_and_config, save
-from vaekit.distributions import DiagonalGaussian, Quantized, StandardNormal
+from vaekit.distributions import DiagonalGaussian, Posterior, Quantized, StandardNormal
 from vaekit.distributions.base import map_tensors
 from vaekit.errors import BadItem
 from vaekit.families.normalization import COUNT, EPSILON, MEAN, VARIANCE, statistics_of
@@ -94,7 +94,7 @@ class DiffusersVAE(nn.Module):
             BadItem: a video with several frames.
         """
         self._load_weights()
-        posterior = map_tensors(torch.cat, *map(self.vae.encode, self._batches(x)))
+        posterior = map_tensors(torch.cat, *map(self._encoded, self._batches(x)))
         if isinstance(posterior, DiagonalGaussian):
             output = Record(latent_dist=LatentDist(posterior, self.dtype, film=x.dim() == 5))
         else:
@@ -116,8 +116,8 @@ class DiffusersVAE(nn.Module):
             BadItem: latents of several video frames.
         """
         self._load_weights()
-        images = torch.cat([self.vae.decode(self._decodable(raw)) for raw in self._batches(z)])
-        output = Record(sample=in_form(images.to(self.dtype), film=z.dim() == 5))
+        images = torch.cat([self._decoded(self._decodable(raw)) for raw in self._batches(z)])
+        output = Record(sample=in_form(images, film=z.dim() == 5))
         return output if return_dict else output.to_tuple()
 
     def forward(
@@ -133,6 +133,14 @@ class DiffusersVAE(nn.Module):
             return self.decode(encoded.latents, return_dict)
         posterior = encoded.latent_dist
         return self.decode(posterior.sample(generator) if sample_posterior else posterior.mode(), return_dict)
+
+    def _encoded(self, x: Tensor) -> Posterior:
+        """The posterior of images."""
+        return self.vae.encode(x)
+
+    def _decoded(self, raw: Tensor) -> Tensor:
+        """The images of raw latents."""
+        return self.vae.decode(raw).to(self.dtype)
 
     def _batches(self, values: Tensor) -> tuple[Tensor, ...]:
         """Images or latents in the weights' dtype, in one batch or one by one."""

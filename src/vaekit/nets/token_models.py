@@ -1,6 +1,7 @@
 """Models of the next token, given the context of a latent and the tokens before: recurrent nets and a transformer.
 
-The context is part of the input at every position, so that it does not fade over long sequences. See
+The context is part of the input at every position, so that it does not fade over long sequences, and it is added to
+what the logits are computed from: such skip connections keep latents in use (Dieng et al. 2019, arXiv 1807.04863). See
 `vaekit.distributions.sequences.TokenModel` for the methods.
 """
 
@@ -79,13 +80,14 @@ class Recurrent(nn.Module):
         between = dropout if config.layers > 1 else 0.0
         self.recurrent = self.net(2 * config.embedding, config.width, config.layers, batch_first=True, dropout=between)
         self.dropout = nn.Dropout(dropout)
+        self.skip = nn.Linear(config.embedding, config.width, bias=False)
         self.out = nn.Linear(config.width, config.vocabulary)
 
     def hidden(self, context: Tensor, previous: Codes) -> Tensor:
         embedded = self.dropout(self.inputs(previous))
         inputs = torch.cat([embedded, context.unsqueeze(1).expand(-1, embedded.shape[1], -1)], dim=2)
         states, _ = self.recurrent(inputs, self._packed(self._initial(context)))
-        return self.dropout(states)
+        return self.dropout(states) + self.skip(context).unsqueeze(1)
 
     def logits(self, hidden: Tensor) -> Tensor:
         return self.out(hidden)
@@ -101,7 +103,7 @@ class Recurrent(nn.Module):
         inputs = torch.cat([embedded, context], dim=1).unsqueeze(1)
         hidden, after = self.recurrent(inputs, self._packed(states))
         parts = (after,) if isinstance(after, Tensor) else after
-        return hidden.squeeze(1), (context, *(part.transpose(0, 1) for part in parts))
+        return hidden.squeeze(1) + self.skip(context), (context, *(part.transpose(0, 1) for part in parts))
 
     def _initial(self, context: Tensor) -> State:
         """The initial state: tensors (b, layers, width)."""
@@ -130,26 +132,30 @@ class Transformer(nn.Module):
         self.context = nn.Linear(config.embedding, config.width)
         self.blocks = Blocks(config.width, config.heads, config.layers, config.length, dropout)
         self.dropout = nn.Dropout(dropout)
+        self.skip = nn.Linear(config.embedding, config.width, bias=False)
         self.out = nn.Linear(config.width, config.vocabulary)
 
     def hidden(self, context: Tensor, previous: Codes) -> Tensor:
         embedded = self.dropout(self.inputs(previous)) + self.context(context).unsqueeze(1)
-        return self.dropout(self.blocks(embedded, causal=True))
+        return self.dropout(self.blocks(embedded, causal=True)) + self.skip(context).unsqueeze(1)
 
     def logits(self, hidden: Tensor) -> Tensor:
         return self.out(hidden)
 
     def start(self, context: Tensor) -> tuple[Tensor, State]:
         added = self.context(context)
-        return self._advance(self.inputs.first(len(context)), added, self.blocks.empty_cache(added))
+        return self._advance(
+            self.inputs.first(len(context)), (added, self.skip(context)), self.blocks.empty_cache(added)
+        )
 
     def step(self, token: Codes, state: State) -> tuple[Tensor, State]:
-        added, cache = state
-        return self._advance(self.inputs.one(token), added, cache)
+        *contexts, cache = state
+        return self._advance(self.inputs.one(token), tuple(contexts), cache)
 
-    def _advance(self, embedded: Tensor, added: Tensor, cache: Tensor) -> tuple[Tensor, State]:
-        hidden, cache = self.blocks.step(embedded + added, cache)
-        return hidden, (added, cache)
+    def _advance(self, embedded: Tensor, contexts: State, cache: Tensor) -> tuple[Tensor, State]:
+        at_input, at_output = contexts
+        hidden, cache = self.blocks.step(embedded + at_input, cache)
+        return hidden + at_output, (*contexts, cache)
 
 
 TOKEN_MODELS: dict[str, type[Recurrent | Transformer]] = {

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -72,8 +72,20 @@ class Looked:
     error: str | None = None
 
 
-Embedded = tuple[list[Looked], Vectors]
-"""The jobs of a chunk, and the vectors of those with an item."""
+@dataclass(frozen=True)
+class Done:
+    """A job that is done."""
+
+    job: Job
+    is_embedded: bool
+    """Whether it has a new vector."""
+    error: str | None
+
+
+Embedded = tuple[list[Done], Vectors]
+"""The jobs of a chunk, and the new vectors."""
+Embed = Callable[[Iterator[list[Job]]], Generator[Embedded, None, None]]
+"""Chunks of jobs to their vectors, in the order of the chunks."""
 
 
 def chunk_size(values: int) -> int:
@@ -81,11 +93,29 @@ def chunk_size(values: int) -> int:
     return max(1, min(LARGEST_CHUNK, CHUNK_VALUES // max(1, values)))
 
 
+def embedding_here(data: Dataset, prepare: Prepare, embedding: Embedding) -> Embed:
+    """Embed in this process, and read the next items meanwhile."""
+    stages: Stages[list[Job], list[Looked], Embedded, Embedded] = Stages(
+        read=lambda jobs: [look(job, data, prepare) for job in jobs],
+        run=lambda _, looked: embedded(looked, embedding),
+        write=lambda _, done: done,
+    )
+
+    def embed(chunks: Iterator[list[Job]]) -> Generator[Embedded, None, None]:
+        with single_threaded_initializer(), closing(run_pipeline(chunks, stages, VaekitError)) as outcomes:
+            for outcome in outcomes:
+                if outcome.error is not None:
+                    raise outcome.error
+                assert outcome.done is not None
+                yield outcome.done
+
+    return embed
+
+
 def update(
     index: Index,
     data: Dataset,
-    prepare: Prepare,
-    embedding: Embedding,
+    embed: Embed,
     labels: Sequence[str | None],
     chunk: int,
     unlisted: Sequence[str] = (),
@@ -99,8 +129,7 @@ def update(
     Args:
         index: opened for changing.
         data: the items.
-        prepare: records to tensors.
-        embedding: tensors to vectors.
+        embed: reads items and embeds them.
         labels: of the items; empty for no labels.
         chunk: the number of items that are read and embedded at once.
         unlisted: folders that could not be listed. Items in them are not removed.
@@ -115,25 +144,15 @@ def update(
     live = index.rows.slots()
     seen = np.zeros(len(live), bool)
     pending = Pending(index)
-    stages: Stages[list[Job], list[Looked], Embedded, Embedded] = Stages(
-        read=lambda jobs: [look(job, data, prepare) for job in jobs],
-        run=lambda _, looked: embedded(looked, embedding),
-        write=lambda _, done: done,
-    )
     finished = 0
-    pipeline = run_pipeline(jobs_of(index, data, labels, chunk), stages, VaekitError)
-    with single_threaded_initializer(), closing(pipeline) as outcomes:
-        for outcome in outcomes:
-            if outcome.error is not None:
-                raise outcome.error
-            assert outcome.done is not None
-            looked, vectors = outcome.done
-            for each in looked:
+    with closing(embed(jobs_of(index, data, labels, chunk))) as chunks:
+        for done, vectors in chunks:
+            for each in done:
                 if each.error is None and each.job.row is not None:
                     seen[np.searchsorted(live, each.job.row.slot)] = True
                 note(each, changes)
-            pending.add(looked, vectors)
-            finished += len(looked)
+            pending.add(done, vectors)
+            finished += len(done)
             progress(finished, len(data))
     pending.commit()
     if len(changes.skipped) == len(data) and len(data):
@@ -199,23 +218,21 @@ def with_content(job: Job, digest: bytes, stamp: str) -> Job:
 def embedded(looked: list[Looked], embedding: Embedding) -> Embedded:
     """Embed the items of a chunk; those without a valid vector get an error. Returns the vectors of the others."""
     items = [each.item for each in looked if each.item is not None]
+    result = [Done(each.job, each.item is not None, each.error) for each in looked]
     if not items:
-        return looked, np.zeros((0, embedding.dimension), np.float32)
+        return result, np.zeros((0, embedding.dimension), np.float32)
     try:
-        return looked, checked_vectors(embedding, torch.cat(items))
+        return result, checked_vectors(embedding, torch.cat(items))
     except BadItem:
         pass
     vectors: list[Vectors] = []
-    result: list[Looked] = []
-    for each in looked:
+    for place, each in enumerate(looked):
         if each.item is None:
-            result.append(each)
             continue
         try:
             vectors.append(checked_vectors(embedding, each.item))
-            result.append(each)
         except BadItem as error:
-            result.append(Looked(each.job, error=f"{each.job.entry.name}: {error}"))
+            result[place] = Done(each.job, False, f"{each.job.entry.name}: {error}")
     return result, np.concatenate([np.zeros((0, embedding.dimension), np.float32), *vectors])
 
 
@@ -250,13 +267,13 @@ def checked_vectors(embedding: Embedding, x: Tensor) -> Vectors:
     return vectors
 
 
-def note(looked: Looked, changes: Changes) -> None:
+def note(done: Done, changes: Changes) -> None:
     """Count an item."""
-    if looked.error is not None:
-        changes.skipped[looked.job.entry.name] = looked.error
-    elif looked.item is None:
+    if done.error is not None:
+        changes.skipped[done.job.entry.name] = done.error
+    elif not done.is_embedded:
         changes.unchanged += 1
-    elif looked.job.row is None:
+    elif done.job.row is None:
         changes.added += 1
     else:
         changes.edited += 1
@@ -276,15 +293,15 @@ class Pending:
         self._vectors: list[Vectors] = []
         self._since = time.monotonic()
 
-    def add(self, looked: Sequence[Looked], vectors: Vectors) -> None:
+    def add(self, done: Sequence[Done], vectors: Vectors) -> None:
         """Add the items of a chunk, and commit if it is time.
 
         Raises:
             CannotWriteHere: see `Index.change`.
         """
-        for each in looked:
+        for each in done:
             row = each.job.row
-            if each.item is not None:
+            if each.is_embedded:
                 self._added.append(each.job.entry)
                 if row is not None:
                     self._removed.append(row.id)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -9,7 +10,8 @@ import torch
 from vaekit.domains.domain import Domain, MeasureOptions, Schema
 from vaekit.domains.find import domain_of
 from vaekit.domains.unknown_tokens import SHARE, note_on_unknown
-from vaekit.evaluation.evaluate import Evaluation, EvaluationData, evaluate, no_progress
+from vaekit.evaluation.evaluate import Evaluation, EvaluationData, Group, evaluate, measuring, no_progress
+from vaekit.evaluation.journal import Batch
 from vaekit.evaluation.latent_space import PATHS, LatentSpace, measure_latent_space
 from vaekit.evaluation.protocol import MODE, SAMPLE, Protocol, chosen_names, versions
 from vaekit.evaluation.vae_pass import EngineRunner
@@ -17,7 +19,10 @@ from vaekit.identification.fingerprint import fingerprint
 from vaekit.report.evaluation_page import EvaluationReport, write_evaluation_page
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
+from vaekit.shards import IN_PROCESS, InProcess, Runner, Work
+from vaekit.tasks.options import ModelOptions
 from vaekit.tasks.record import write_record
+from vaekit.tasks.same_vae import SameVAE
 from vaekit.tasks.sample_evaluation import (
     NO_PRIOR,
     EvaluatedSamples,
@@ -84,6 +89,8 @@ def evaluate_data(
     options: EvaluateOptions = EvaluateOptions(),
     out: Path | None = None,
     progress: Callable[[int, int], None] = no_progress,
+    runner: Runner = IN_PROCESS,
+    source: ModelOptions | None = None,
 ) -> EvaluateResult:
     """Measure a VAE on data of its domain.
 
@@ -94,6 +101,8 @@ def evaluate_data(
         options: how to evaluate.
         out: a folder to keep results in, to go on after an interruption; None keeps nothing.
         progress: called with the number of items that were measured, and of all.
+        runner: measures items. Samples and the latent space are measured in this process.
+        source: what the VAE was loaded from, with which the workers of a runner load it; None to send them its weights.
 
     Raises:
         NotFound, NoTrainingData: there are no items.
@@ -111,7 +120,7 @@ def evaluate_data(
     measures, missing = domain.measures(vae, schema, measure, device)
     items = domain.evaluation_items(data, vae, schema, measure)
     names = chosen_names(items.names, options.limit, measure.seed)
-    runner, notes = domain.runner(vae, plan)
+    vae_runner, notes = domain.runner(vae, plan)
     protocol = Protocol(
         vae=fingerprint(vae),
         data=items.digest(names),
@@ -128,8 +137,11 @@ def evaluate_data(
         versions=versions(domain.computing),
     )
     data_items = EvaluationData(names, items.read)
+    work = None
+    if not isinstance(runner, InProcess):
+        work = Work(partial(start_measuring, SameVAE(vae, source), plan, absolute(measure), protocol))
     evaluation = evaluate(
-        runner,
+        vae_runner,
         data_items,
         measures,
         protocol,
@@ -138,6 +150,8 @@ def evaluate_data(
         not_measured=missing,
         environment={"threads": torch.get_num_threads(), "processor": torch.backends.cpu.get_cpu_capability()},
         progress=progress,
+        shards=runner,
+        work=work,
     )
     latent = None
     if options.latent:
@@ -158,6 +172,20 @@ def note_on_tokens(evaluation: Evaluation, domain: Domain) -> tuple[str, ...]:
     """Whether the VAE knows few tokens of the items."""
     shares = [each.value / 100 for each in evaluation.results if each.quantity.name == SHARE]
     return note_on_unknown(shares[0], domain.items) if shares else ()
+
+
+def start_measuring(same: SameVAE, plan: Plan, options: MeasureOptions, protocol: Protocol) -> Callable[[Group], Batch]:
+    """The function that measures a group of items, in any process."""
+    vae = same.vae
+    domain, schema = domain_of(vae)
+    measures, _ = domain.measures(vae, schema, options, plan.torch_device)
+    return measuring(domain.runner(vae, plan)[0], measures, protocol, plan.torch_device)
+
+
+def absolute(options: MeasureOptions) -> MeasureOptions:
+    """The same options in any working directory."""
+    paths = {name: path.absolute() for name in ("features", "lpips") if (path := getattr(options, name)) is not None}
+    return replace(options, **paths)
 
 
 def write_page(

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from vaekit.tasks.options import EngineOptions
+
 
 @dataclass(frozen=True)
 class GenerateOptions:
@@ -37,6 +39,21 @@ class GenerateOptions:
     """Item n is generated from the seed and n only, whatever the number of items."""
     previews: bool = False
     """Whether previews are written while the model runs."""
+    device: str | None = None
+    """None for CUDA if available, else the CPU."""
+    models: Sequence[Path] | None = None
+    """The folders in which names of VAEs are looked up; None for the user's own."""
+    dtype: str = "fp32"
+    """The dtype of computations, of pipelines and their VAE: "fp32", "bf16" or "fp16"."""
+    memory: str | None = None
+    """The memory limit of the VAE of a pipeline, such as "2GiB"; None for what is free."""
+    scheduler: str | None = None
+    """Another scheduler than a pipeline's own."""
+
+    @property
+    def engine(self) -> EngineOptions:
+        """How a VAE is run."""
+        return EngineOptions(dtype=self.dtype, device=self.device, memory=self.memory)
 
 
 @dataclass(frozen=True)
@@ -48,7 +65,7 @@ class GenerateCallbacks:
     say: Callable[[str], None] = lambda _: None
     """Called with messages for the user."""
     preview: Callable[[Tensor, int], None] = lambda *_: None
-    """Called with latents (b, z, ...) that are on their way, and the number of finished steps."""
+    """Called with raw latents (b, z, ...) that are on their way, and the number of finished steps."""
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from vaekit.retrieval.description import Description, read_description
 from vaekit.retrieval.embedding import Embedding
 from vaekit.retrieval.index import HEAD, Index, check_folder, is_empty, opened_for_change, opened_for_search
 from vaekit.retrieval.matrix import REBUILD
-from vaekit.retrieval.update import Changes, chunk_size, update
+from vaekit.retrieval.update import Changes, Embed, Embedded, Job, chunk_size, embedded, embedding_here, look, update
+from vaekit.shards import IN_PROCESS, InProcess, Runner, Work, run_in_order
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.embeddings import (
     LOOK,
@@ -28,6 +31,7 @@ from vaekit.tasks.embeddings import (
     embedding_named,
     preparation_of,
     prepare_for,
+    stored_embedding,
     values_per_item,
 )
 from vaekit.tasks.index_quality import AUTO, Quality, check_store, is_current, measure
@@ -106,6 +110,7 @@ def index(
     options: IndexOptions = IndexOptions(),
     progress: Progress = no_progress,
     say: Callable[[str], None] = lambda _: None,
+    runner: Runner = IN_PROCESS,
 ) -> IndexResult:
     """Write an index of the items of a data set, or bring one up to date.
 
@@ -119,6 +124,7 @@ def index(
         options: how.
         progress: called with the number of finished items and of all.
         say: called with a sentence before a long step.
+        runner: reads and embeds items. Its workers must see the data and the index at the same paths.
 
     Raises:
         NotFound, NoTrainingData: there are no items, or no such labels. The index is unchanged.
@@ -146,11 +152,14 @@ def index(
         label=options.label or "",
     )
     with opened_for_change(out, description) as opened:
+        embed = embedding_here(data.items, prepare, embedding)
+        if not isinstance(runner, InProcess):
+            files = IndexedFiles(model, path.absolute(), options.embed, out.absolute())
+            embed = embedding_by(runner, files)
         changes = update(
             opened,
             data.items,
-            prepare,
-            embedding,
+            embed,
             data.labels,
             chunk_size(values_per_item(options.embed, model)),
             list(data.log.reasons),
@@ -172,6 +181,69 @@ def open_data(model: OpenModel, path: Path, label: str | None = None) -> IndexDa
     log = SkipLog(say=said.append)
     items = whole(model.domain.open(path, log))
     return IndexData(items, labels_of(items, label), log, said)
+
+
+@dataclass(frozen=True, eq=False)
+class IndexedFiles:
+    """What is embedded, for any process."""
+
+    model: OpenModel
+    path: Path
+    """Of the data set."""
+    embed: str
+    folder: Path
+    """Of the index."""
+
+
+def embedding_by(runner: Runner, files: IndexedFiles) -> Embed:
+    """Embed by a runner, whose workers read the items."""
+
+    def embed(chunks: Iterator[list[Job]]) -> Generator[Embedded, None, None]:
+        shards = map(Chunk, chunks)
+        with closing(run_in_order(runner, Work(partial(start_embedding, files)), shards)) as done:
+            for _, result in done:
+                yield result
+
+    return embed
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Items that are read and embedded at once."""
+
+    jobs: list[Job]
+
+    def __str__(self) -> str:
+        return f"the items {self.jobs[0].entry.name} to {self.jobs[-1].entry.name}"
+
+
+def start_embedding(files: IndexedFiles) -> Callable[[Chunk], Embedded]:
+    """The function that reads and embeds a chunk."""
+    data, model = open_data(files.model, files.path).items, files.model
+    prepare, embedding = prepare_for(files.embed, model), stored_embedding(files.embed, model, files.folder)
+    assert embedding is not None, "it was trained before items are embedded"
+
+    def embed(chunk: Chunk) -> Embedded:
+        for job in chunk.jobs:
+            check_same_item(data, job, files.path)
+        return embedded([look(job, data, prepare) for job in chunk.jobs], embedding)
+
+    return embed
+
+
+def check_same_item(data: Whole, job: Job, path: Path) -> None:
+    """Check that a process sees an item where the one that started the run sees it.
+
+    Raises:
+        IndexMismatch: it sees other data.
+    """
+    entry = job.entry
+    if entry.position >= len(data) or data.key(entry.position) != entry.key:
+        raise IndexMismatch(
+            f"A worker does not find {printable(entry.key)} in {path} where the run found it.",
+            "Expected the same data on all machines, and no changes during a run.",
+            "Run the same command again; if the machines have different disks, put the data on a shared one.",
+        )
 
 
 def lasting_name(vae: str) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from torch import Generator, Tensor
 
@@ -16,6 +17,7 @@ from vaekit.evaluation.vae_pass import EngineRunner, VAEPass
 from vaekit.runtime.engine import Engine
 from vaekit.tasks.decoding import set_decoding
 from vaekit.tasks.options import GREEDY, DecodingOptions, EngineOptions, LatentOptions, ModelOptions
+from vaekit.tasks.same_vae import check_same
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,18 @@ class OpenModel:
     """The schema of its items."""
     items: ItemFiles
     """Reads and writes files of its items."""
+    opening: "Opening | None" = None
+    """How it was opened, with which other processes open it again; None for a VAE that was made in memory."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it as the name of its file.
+
+        Raises:
+            TypeError: it has none.
+        """
+        if self.opening is None:
+            raise TypeError("a VAE that was made in memory cannot be opened by other processes")
+        return reopened, (self.opening, self.origin.fingerprint)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -90,6 +104,27 @@ class OpenModel:
         return {"fingerprint": self.origin.fingerprint, "family": self.origin.family, "dtype": ", ".join(names)}
 
 
+@dataclass(frozen=True)
+class Opening:
+    """How a VAE is opened; see `open_model`."""
+
+    model: ModelOptions
+    engine: EngineOptions
+    correct: bool
+    decoding: DecodingOptions
+
+
+def reopened(opening: Opening, fingerprint: str) -> OpenModel:
+    """Open a VAE in another process.
+
+    Raises:
+        ClusterFailed: it has another fingerprint.
+    """
+    model = open_model(opening.model, opening.engine, opening.correct, opening.decoding)
+    check_same(model.engine.vae, opening.model, fingerprint)
+    return model
+
+
 def open_model(
     model: ModelOptions | None = None,
     engine: EngineOptions | None = None,
@@ -117,4 +152,5 @@ def open_model(
     size = domain.batch_size if engine.batch is None else engine.batch
     running = Engine(vae, replace(plan, batch_size=size))
     items = domain.files(running, schema)
-    return OpenModel(running, domain, schema, items.corrected(model.vae, model.models) if correct else items)
+    opening = Opening(model.absolute(), engine, correct, decoding)
+    return OpenModel(running, domain, schema, items.corrected(model.vae, model.models) if correct else items, opening)

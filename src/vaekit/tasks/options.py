@@ -1,9 +1,11 @@
 """Options that several tasks share. Importing this module does not import torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from vaekit.reading import exists
 
 if TYPE_CHECKING:
     from vaekit.runtime.plan import Plan
@@ -28,6 +30,12 @@ class ModelOptions:
         from vaekit.checkpoints.load import load
 
         return load(self.vae, padding=self.padding, models=self.models, weights=self.weights)
+
+    def absolute(self) -> "ModelOptions":
+        """The same choice from any working directory."""
+        vae = str(Path(self.vae).absolute()) if self.vae and exists(Path(self.vae)) else self.vae
+        models = None if self.models is None else [folder.absolute() for folder in self.models]
+        return replace(self, vae=vae, models=models)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 import csv
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import IO
 
-import torch
 from torch import Tensor
 
 from vaekit.anomaly.reference import ALL_SCORES, RELATIVE_SCORES, Reference
@@ -15,17 +16,19 @@ from vaekit.anomaly.reference_files import find_reference, load_reference, recor
 from vaekit.anomaly.scores import DRAWS, LIKELIHOOD, PER_TOKEN, Scorer, check_has_prior
 from vaekit.anomaly.thresholds import Threshold
 from vaekit.atomic import atomic_file
-from vaekit.domains.domain import ItemBatch, ItemStream
+from vaekit.domains.domain import ItemStream
 from vaekit.domains.files import not_found
 from vaekit.domains.unknown_tokens import UnknownTokens
 from vaekit.errors import BadItem, BadPlan, NotFound, NoTrainingData, counted, did_you_mean, printable
 from vaekit.reading import exists
+from vaekit.shards import IN_PROCESS, Runner, Work, run_in_order
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
 from vaekit.tasks.reference import FittedReference, ThresholdOptions, fit_reference, labelled_stream, normal_in
 from vaekit.tasks.score_lines import Detection, Totals, check_scores_output, header_of, lines_of, record_beside
-from vaekit.tasks.scorer import scorer_of, usable_places
+from vaekit.tasks.scorer import scorer_of
+from vaekit.tasks.scoring import Part, Scoring, parts_of, start_scoring
 
 DEFAULT = "default"
 """The score that suits the items of a VAE; see `score_of`."""
@@ -91,6 +94,7 @@ def score(
     options: ScoreOptions = ScoreOptions(),
     progress: Progress = no_progress,
     say: Callable[[str], None] = lambda _: None,
+    runner: Runner = IN_PROCESS,
 ) -> ScoreResult:
     """Write a CSV file with a line for each item: name, score (higher is more normal), whether it is flagged, the
     reason why it has no score, its label, and columns that are kept; and a record of the call beside it.
@@ -102,6 +106,7 @@ def score(
         options: which score, and how thresholds are chosen.
         progress: called with the number of finished items and of all.
         say: called with a sentence before a long step.
+        runner: computes the scores of batches; statistics of normal data are computed in this process.
 
     Raises:
         BadPlan: there is no such score, or the statistics were computed with another number of latents.
@@ -132,7 +137,9 @@ def score(
     with atomic_file(out) as part, part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         items = labelled_stream(model, data, options.labels, required=not statistics.labelled, keep=options.keep)
         counted_items = replace(items, batches=unknown.of_batches(items.batches))
-        write_scores(file, counted_items, scorer, reference, threshold, options, totals, progress)
+        work = Work(partial(start_scoring, Scoring(model, reference, options.score, scorer.draws, scorer.seed)))
+        with closing(run_in_order(runner, work, parts_of(counted_items, options.limit))) as scored:
+            write_scores(file, items, scored, threshold, options, totals, progress)
     result = ScoreResult(
         out,
         totals.items,
@@ -269,14 +276,13 @@ def chosen_threshold(reference: Reference | None, options: ScoreOptions) -> Thre
 def write_scores(
     file: IO[str],
     stream: ItemStream,
-    scorer: Scorer,
-    reference: Reference | None,
+    scored: Iterable[tuple[Part, Tensor]],
     threshold: Threshold | None,
     options: ScoreOptions,
     totals: Totals,
     progress: Progress,
 ) -> None:
-    """Score items batch by batch, and write their lines.
+    """Write the lines of items batch by batch, as they are scored.
 
     Raises:
         BadItem: none can be scored.
@@ -285,9 +291,8 @@ def write_scores(
     writer = csv.writer(file, lineterminator="\n")
     header = False
     known: str | None = None
-    for batch in stream.batches:
-        count = len(batch.names) if options.limit is None else min(len(batch.names), options.limit - totals.items)
-        values = scores_in(batch, count, scorer, reference, options.score)
+    for part, values in scored:
+        batch, count = part.batch, part.count
         if not header:
             writer.writerow(header_of(batch.labels is not None, batch.kept))
             header = True
@@ -298,8 +303,6 @@ def write_scores(
         totals.items += count
         total = stream.expected_total(totals.items)
         progress(totals.items, total if options.limit is None else min(total, options.limit))
-        if totals.items == options.limit:
-            break
     if totals.items == 0:
         raise NoTrainingData("The data hold no items.", "Expected at least one.", "Check the file.")
     if totals.not_scored == totals.items:
@@ -308,36 +311,6 @@ def write_scores(
             next(iter(totals.reasons.values()), ""),
             "Give items of the kind that the VAE was trained on.",
         )
-
-
-def scores_in(batch: ItemBatch, count: int, scorer: Scorer, reference: Reference | None, name: str) -> Tensor:
-    """The scores of the first items of a batch, (count,), float64; NaN for items with problems."""
-    usable = torch.tensor([place for place in usable_places(batch) if place < count], dtype=torch.long)
-    values = torch.full((count,), torch.nan, dtype=torch.float64)
-    if len(usable):
-        values[usable] = score_named(name, batch.x[usable], scorer, reference)
-    return values
-
-
-def score_named(name: str, x: Tensor, scorer: Scorer, reference: Reference | None) -> Tensor:
-    """A score of items (b, ...), (b,), float64.
-
-    Raises:
-        BadPlan: items of this kind have no such score.
-        BadItem: the items differ in size from the reference items.
-    """
-    if name not in RELATIVE_SCORES:
-        scores = scorer.evidence(x).scores
-        if name not in scores:
-            raise BadPlan(
-                f"This VAE has no score {name}.", f"Its scores are {', '.join(scores)}.", "Choose one of these."
-            )
-        return scores[name]
-    assert reference is not None
-    if name != "ensemble":
-        return reference.relative_scores(scorer.latents(x), {}, [name])[name]
-    evidence = scorer.evidence(x)
-    return reference.relative_scores(evidence.latents, evidence.scores, [name])[name]
 
 
 def notes_on(fitted: FittedReference, item: str, items: str) -> list[str]:

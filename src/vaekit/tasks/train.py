@@ -1,12 +1,14 @@
-"""Train a VAE with a recipe on data of any domain, and evaluate the result on held-out items."""
+"""Train a VAE with a recipe on data of any domain, and evaluate the result on held-out items; or a diffusion model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.diffusion.recipe import is_diffusion
 from vaekit.domains.domain import Domain, Schema
 from vaekit.domains.find import domain_named
 from vaekit.domains.recipes import recipe
@@ -19,6 +21,9 @@ from vaekit.run_folder import EVALUATION, SKIPPED
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.tasks.examples import write_examples
+from vaekit.tasks.latent_data import Reporting
+from vaekit.tasks.options import ModelOptions
+from vaekit.tasks.train_diffusion import prepare_diffusion, with_schedule
 from vaekit.training.adversarial.from_recipe import adversarial_setup
 from vaekit.training.data import Stream
 from vaekit.training.initialize import initializer_for
@@ -51,6 +56,8 @@ class TrainOptions:
     device: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     """Tables: the kinds of columns that are not to be inferred, such as {"amount": "positive"}."""
+    vae: ModelOptions | None = None
+    """Recipes of diffusion models: the VAE whose latents are generated."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ class TrainCallbacks:
     stop: Callable[[], bool] = lambda: False
     """Returns True to save the state and stop."""
     measuring: Callable[[int, int], None] = no_progress
-    """Called with the number of items whose latents were measured, and the total."""
+    """Called with the number of items whose latents were measured, or that were encoded, and the total."""
     evaluating: Callable[[int, int], None] = no_progress
     """Called with the number of evaluated held-out items, and the total."""
 
@@ -73,7 +80,7 @@ class TrainCallbacks:
 class PreparedRun:
     """A run, with the domain and schema of its data."""
 
-    run: Run
+    run: Run[VAE, Tensor]
     domain: Domain
     schema: Schema
 
@@ -94,11 +101,12 @@ class TrainResult:
 
 
 def train(options: TrainOptions, callbacks: TrainCallbacks = TrainCallbacks()) -> TrainResult:
-    """Train a VAE, resuming an interrupted run in the folder, and evaluate the result.
+    """Train a VAE, resuming an interrupted run in the folder, and evaluate the result; or a diffusion model.
 
     Raises:
         NotFound, NoTrainingData, BadRecipe, UnknownDomain, MissingPackage: see `prepare_run`.
         RecipeChanged, TrainingStopped, TrainingDiverged, CannotWrite: see `run_training`.
+        BadRecipe: a VAE is given for a recipe that trains one.
     """
     processes, device = join_processes(Plan(device=options.device).torch_device)
     say = callbacks.say if processes.first else quietly
@@ -108,6 +116,14 @@ def train(options: TrainOptions, callbacks: TrainCallbacks = TrainCallbacks()) -
         chosen = recipe(options.recipe, changes)
         return chosen.with_data({"columns": dict(options.columns)}) if options.columns else chosen
 
+    if is_diffusion(recipe_for(options.samples)):
+        return train_diffusion(options, callbacks, recipe_for, device, processes, say)
+    if options.vae is not None:
+        raise BadRecipe(
+            f"The recipe {options.recipe} trains a VAE, and another one is given.",
+            "Expected --vae with a recipe of a diffusion model only.",
+            "Leave it out; `vaekit finetune` goes on with an existing VAE.",
+        )
     prepared = prepare_run(recipe_for(options.samples), options.data, options.out, options.seed, device, processes, say)
     if options.minutes:
         samples = samples_for_duration(prepared.run, 60 * options.minutes, say)
@@ -117,6 +133,44 @@ def train(options: TrainOptions, callbacks: TrainCallbacks = TrainCallbacks()) -
         return TrainResult(options.out, prepared.domain.items, first=False)
     evaluation = evaluate_run(prepared, vae, callbacks.evaluating)
     return TrainResult(options.out, prepared.domain.items, evaluation, examples=tuple(examples_of(prepared, vae, say)))
+
+
+def train_diffusion(
+    options: TrainOptions,
+    callbacks: TrainCallbacks,
+    recipe_for: Callable[[int | None], Recipe],
+    device: torch.device,
+    processes: ProcessGroup,
+    say: Callable[[str], None],
+) -> TrainResult:
+    """Train a diffusion model, resuming an interrupted run; see `train`.
+
+    Args:
+        options, callbacks: of the call.
+        recipe_for: the recipe for a number of samples; None for its own.
+        device, processes: the device of this process, and all processes.
+        say: called with messages for the user.
+
+    Raises:
+        NotFound, NoTrainingData, BadRecipe, TrainingStopped: see `prepare_diffusion`.
+        RecipeChanged, TrainingStopped, TrainingDiverged, CannotWrite: see `run_training`.
+    """
+    prepared = prepare_diffusion(
+        recipe_for(options.samples),
+        options.data,
+        options.out,
+        options.seed,
+        options.vae,
+        device,
+        processes,
+        SkipLog(options.out / SKIPPED, say),
+        Reporting(callbacks.measuring, callbacks.stop),
+    )
+    if options.minutes:
+        samples = samples_for_duration(prepared.run, 60 * options.minutes, say)
+        prepared = with_schedule(prepared, recipe_for(samples))
+    run_training(prepared.run, callbacks.log, say, callbacks.stop)
+    return TrainResult(options.out, prepared.items, first=processes.first)
 
 
 def prepare_run(

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
+from torch import nn
+
 from vaekit.metrics.latent.code_usage import perplexity, usage
 from vaekit.nets.code_head import WINDOW, CodeHead
 from vaekit.nets.codebooks import CodebookLearning
@@ -58,9 +60,9 @@ def set_codes(vae: VAE, table: Mapping[str, Any], samples: int | None = None) ->
         head.learn(from_dict(CodebookLearning, settings))
 
 
-def code_heads(vae: VAE) -> dict[str, CodeHead]:
+def code_heads(model: nn.Module) -> dict[str, CodeHead]:
     """The modules that output codes, by name."""
-    return {name: head for name, head in vae.named_modules() if isinstance(head, CodeHead)}
+    return {name: head for name, head in model.named_modules() if isinstance(head, CodeHead)}
 
 
 def code_statistics(heads: Mapping[str, CodeHead]) -> dict[str, float]:

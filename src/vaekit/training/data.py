@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Barrier, Event
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
@@ -21,24 +21,26 @@ from vaekit.datasets.dataset import Splits
 from vaekit.runtime.threads import single_threaded_initializer
 from vaekit.training.seeds import derive_seed, generator_for
 
+Batch = TypeVar("Batch")
+Batch_co = TypeVar("Batch_co", covariant=True)
 PARTS = 4
 """Tasks per thread and batch: with fewer, threads idle at the end of a batch; more have a higher overhead."""
 
 
 @runtime_checkable
-class Source(Protocol):
-    """Items as tensors of one shape. Picklable."""
+class Source(Protocol[Batch_co]):
+    """Items of one shape: as tensors for a VAE. Picklable."""
 
     def __len__(self) -> int:
         """The number of items."""
 
-    def batch(self, items: Tensor, seed: int) -> Tensor:
+    def batch(self, items: Tensor, seed: int) -> Batch_co:
         """The items with these indices (b,), stacked: (b, ...). Random transformations (crops, flips, noise) follow
         from the seed. Thread-safe."""
 
 
 @runtime_checkable
-class ItemByItem(Source, Protocol):
+class ItemByItem(Source[Tensor], Protocol):
     """A source whose items are slow to load, and can be loaded one by one in parallel. Its `batch` is
     `item_by_item`."""
 
@@ -70,7 +72,7 @@ class Tensors:
 class TrainingData:
     """Items for training, and held-out items for validation."""
 
-    source: Source
+    source: Source[Tensor]
     held_out: Tensor | None
     """(b, ...); None if there are too few items."""
     description: Mapping[str, Any]
@@ -101,10 +103,10 @@ def available_cores() -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Stream:
+class Stream(Generic[Batch_co]):
     """The items of a source in the order of a run: each epoch has all items once, in its own random order."""
 
-    source: Source
+    source: Source[Batch_co]
     seed: int
 
     def items(self, position: int, count: int) -> Tensor:
@@ -118,7 +120,7 @@ class Stream:
             position, count = position + len(part), count - len(part)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def batch(self, position: int, count: int) -> Tensor:
+    def batch(self, position: int, count: int) -> Batch_co:
         """The items from `position` on, with random transformations: (count, ...)."""
         return self.source.batch(self.items(position, count), self.seed_at(position))
 
@@ -142,8 +144,8 @@ def item_by_item(source: ItemByItem, items: Tensor, seed: int) -> Tensor:
 
 
 def ahead(
-    stream: Stream, positions: Iterable[int], count: int, workers: int, depth: int = 2
-) -> Steps[Tensor, None, None]:
+    stream: Stream[Batch], positions: Iterable[int], count: int, workers: int, depth: int = 2
+) -> Steps[Batch, None, None]:
     """The batches at these positions, in order, loaded ahead of time by threads.
 
     Close the generator (`contextlib.closing`) if the loop may end early: threads then stop after their current item.
@@ -164,7 +166,7 @@ def ahead(
     by_item = isinstance(stream.source, ItemByItem)
     limit = max(depth, -(-workers // count) + 1) if by_item else depth + workers
     pool = WorkerPool(workers)
-    pending: deque[PendingBatch] = deque()
+    pending: deque[PendingBatch[Batch]] = deque()
     try:
         for position in positions:
             pending.append(pool.load(stream, position, count))
@@ -177,19 +179,19 @@ def ahead(
 
 
 @dataclass(frozen=True, eq=False)
-class PendingBatch:
+class PendingBatch(Generic[Batch]):
     """A batch that is being loaded."""
 
     out: Tensor | None
     """The batch that threads write to; None for a batch that is loaded as a whole."""
-    parts: Sequence[Future[Tensor | None]]
+    parts: Sequence[Future[Batch | None]]
 
-    def result(self) -> Tensor:
+    def result(self) -> Batch:
         """Wait for the batch."""
         parts = [part.result() for part in self.parts]
         batch = self.out if self.out is not None else parts[0]
         assert batch is not None
-        return batch
+        return cast(Batch, batch)
 
 
 class WorkerPool:
@@ -205,14 +207,14 @@ class WorkerPool:
                 self.pool.submit(started.wait)
             started.wait()
 
-    def load(self, stream: Stream, position: int, count: int) -> PendingBatch:
+    def load(self, stream: Stream[Batch], position: int, count: int) -> PendingBatch[Batch]:
         """Start to load the batch at this position."""
-        source = stream.source
+        source: object = stream.source
         if not isinstance(source, ItemByItem):
             return PendingBatch(None, [self.pool.submit(stream.batch, position, count)])
         batch, items = source.empty(count), stream.items(position, count).tolist()
         seed, step = stream.seed_at(position), -(-count // (PARTS * self.workers))
-        parts: list[Future[Tensor | None]] = [
+        parts: list[Future[Batch | None]] = [
             self.pool.submit(self._fill, source, batch, items, range(start, min(start + step, count)), seed)
             for start in range(0, count, step)
         ]

@@ -19,7 +19,7 @@ FIRST, BLOCKS = 64, 20_000
 """A quarter of the number of items that weights are initialized from, and the maximum number of blocks of them."""
 
 
-def initializer_for(recipe: Recipe, stream: Stream) -> Callable[[VAE], None] | None:
+def initializer_for(recipe: Recipe, stream: Stream[Tensor]) -> Callable[[VAE], None] | None:
     """The function that initializes weights: `init_linear` for "linear", `init_to_mean` for "mean"; None for no start.
 
     It raises BadRecipe if the start is unknown, or incompatible with the VAE.
@@ -28,7 +28,7 @@ def initializer_for(recipe: Recipe, stream: Stream) -> Callable[[VAE], None] | N
     return None if start is None else partial(initialize, recipe.name, start, stream)
 
 
-def initialize(recipe: str, start: object, stream: Stream, vae: VAE) -> None:
+def initialize(recipe: str, start: object, stream: Stream[Tensor], vae: VAE) -> None:
     """Initialize weights from the first items of a run.
 
     Args:
@@ -58,7 +58,7 @@ def initialize(recipe: str, start: object, stream: Stream, vae: VAE) -> None:
         ) from error
 
 
-def first_items(stream: Stream) -> Tensor:
+def first_items(stream: Stream[Tensor]) -> Tensor:
     """Items from the beginning of a run, (4 * FIRST, ...)."""
     return torch.cat([stream.batch(position, FIRST) for position in range(0, 4 * FIRST, FIRST)])
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from vaekit.errors import TrainingStopped, counted
 from vaekit.normalization import LatentNormalization
@@ -21,7 +22,7 @@ DIGITS = 5
 
 def measure_normalizations(
     models: Sequence[VAE],
-    stream: Stream,
+    stream: Stream[Tensor],
     items: int,
     batch: int,
     say: Callable[[str], None] = lambda _: None,
@@ -60,7 +61,7 @@ def measure_normalizations(
 
 @torch.no_grad()
 def measured_normalization(
-    vae: VAE, stream: Stream, items: int, batch: int, after: Callable[[int], None] = lambda _: None
+    vae: VAE, stream: Stream[Tensor], items: int, batch: int, after: Callable[[int], None] = lambda _: None
 ) -> LatentNormalization | None:
     """One shift and one scale for all channels, from the posterior modes of `items` items; None if the latents are
     constant.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +14,14 @@ from torch.optim import AdamW
 
 from vaekit.errors import BadRecipe, TrainingDiverged, counted
 from vaekit.training.code_stats import code_heads, code_statistics
-from vaekit.training.data import Stream, ahead
+from vaekit.training.data import Batch, Stream, ahead
 from vaekit.training.ema_heads import UpdatesWithoutGradient, heads_without_gradient
-from vaekit.training.objectives import Losses, Objective
+from vaekit.training.objectives import Loss, Losses, Objective, StepLosses
 from vaekit.training.processes import ProcessGroup
-from vaekit.training.recompute import recompute_activations
+from vaekit.training.recompute import nets_of, recompute_activations
 from vaekit.training.schedule import PRECISIONS, Schedule
 from vaekit.training.seeds import derive_seed, generator_for
-from vaekit.training.state import EMA, State, modules_of
+from vaekit.training.state import EMA, Model, State, modules_of
 from vaekit.vae import VAE
 
 PATIENCE = 10
@@ -52,8 +52,8 @@ class AdversaryHook(Protocol):
 class Step:
     """The report of one step."""
 
-    state: State
-    losses: Losses
+    state: State[Any]
+    losses: StepLosses
     """The losses of the last micro-batch."""
     parts: dict[str, float]
     """The loss terms of the whole step, in this process."""
@@ -72,18 +72,18 @@ def optimizer_for(module: nn.Module, schedule: Schedule) -> AdamW:
     )
 
 
-def initial_train_state(vae: VAE, schedule: Schedule, frozen: Sequence[str] = ()) -> State:
+def initial_train_state(model: Model, schedule: Schedule, frozen: Sequence[str] = ()) -> State[Model]:
     """The state before the first step, with modules frozen by name."""
-    for part in modules_of(vae, frozen):
+    for part in modules_of(model, frozen):
         part.requires_grad_(False)
-    averages = [EMA(vae, decay) for decay in schedule.averages]
-    return State(vae, optimizer_for(vae, schedule), averages, frozen=frozen)
+    averages = [EMA(model, decay) for decay in schedule.averages]
+    return State(model, optimizer_for(model, schedule), averages, frozen=frozen)
 
 
 def train(
-    state: State,
-    stream: Stream,
-    objective: Objective,
+    state: State[Any],
+    stream: Stream[Any],
+    objective: Loss,
     schedule: Schedule,
     *,
     adversary: AdversaryHook | None = None,
@@ -111,9 +111,11 @@ def train(
     Raises:
         TrainingDiverged: `PATIENCE` consecutive gradients are non-finite. The weights are those before them.
         BadRecipe: the batch size is not divisible by micro-batches and processes, a term needs larger micro-batches,
-            or a term is incompatible with this VAE.
+            or a term or the schedule is incompatible with this model.
     """
-    vae, device = state.vae, next(state.vae.parameters()).device
+    model, device = state.model, next(state.model.parameters()).device
+    if schedule.encoder_steps > 1 and not isinstance(model, VAE):
+        raise no_encoder(schedule.encoder_steps)
     micro_batches = schedule.micro_batches(processes)
     size = schedule.batch_size // (micro_batches * processes.count)
     if size < objective.min_items:
@@ -124,13 +126,13 @@ def train(
         for micro_batch in range(micro_batches)
     )
     state.to_training()
-    trained = [each for each in vae.parameters() if each.requires_grad]
-    heads, coded = trained_heads(vae), code_heads(vae)
+    trained = [each for each in model.parameters() if each.requires_grad]
+    heads, coded = trained_heads(model), code_heads(model)
     share = 1 / (micro_batches * processes.count)
     started = time.monotonic()
     if schedule.compiled:
-        compile_nets(vae)
-    recomputing = recompute_activations(vae) if schedule.recompute else nullcontext()
+        compile_nets(model)
+    recomputing = recompute_activations(model) if schedule.recompute else nullcontext()
     with recomputing, closing(batches_at(positions, stream, size, workers)) as batches:
         while state.samples < schedule.samples:
             rate = schedule.rate_at(state.samples)
@@ -142,21 +144,23 @@ def train(
                 seed_layers(device, derive_seed(stream.seed, "layers", position))
                 with in_precision(device, schedule.precision):
                     generator = generator_for(stream.seed, "noise", position)
-                    losses = objective(vae, x.to(device), state.samples, generator)
+                    losses = objective(model, x.to(device), state.samples, generator)
                 values, total = dict(losses.parts), losses.total
                 if adversary is not None:
-                    loss, logged = adversary.generator_loss(losses, vae, state.samples)
+                    assert isinstance(losses, Losses)
+                    loss, logged = adversary.generator_loss(losses, model, state.samples)
                     total, values = total + loss, values | logged
                 if not total.requires_grad:
                     raise untrained(state.samples, values)
                 (share * total).backward()
                 if adversary is not None:
+                    assert isinstance(losses, Losses)
                     values |= adversary.collect(losses, share, state.samples)
                 for name, value in values.items():
                     parts[name] = parts.get(name, 0) + value / micro_batches
-            processes.sum_gradients(vae)
+            processes.sum_gradients(model)
             if schedule.is_for_encoder(state.samples):
-                keep_gradients_of_encoder(vae)
+                keep_gradients_of_encoder(model)
             norm = clipped(trained, schedule.gradient_clip)
             means = {name: part.item() for name, part in parts.items()}
             if torch.isfinite(norm):
@@ -166,7 +170,7 @@ def train(
                 for name, head in heads.items():
                     head.adapt(processes.sum_, generator_for(stream.seed, f"adapting {name}", state.samples))
                 for average in state.averages:
-                    average.update(vae, state.samples // schedule.batch_size)
+                    average.update(model, state.samples // schedule.batch_size)
                 state.passed_over = 0
             else:
                 skip_step(state, means, [*heads.values(), *([adversary] if adversary is not None else [])])
@@ -179,7 +183,7 @@ def train(
 
 
 def skip_step(
-    state: State, parts: dict[str, float], collectors: Iterable[UpdatesWithoutGradient | AdversaryHook]
+    state: State[Any], parts: dict[str, float], collectors: Iterable[UpdatesWithoutGradient | AdversaryHook]
 ) -> None:
     """Skip a step with a non-finite gradient.
 
@@ -193,22 +197,21 @@ def skip_step(
         raise diverged(state.samples, parts)
 
 
-def compile_nets(vae: VAE) -> None:
-    """Compile encoder and decoder in place; the names of weights do not change, and earlier copies are unaffected."""
-    for net in (vae.encoder, vae.decoder):
-        if net is not None:
-            net.compile()
+def compile_nets(model: nn.Module) -> None:
+    """Compile the nets of a model in place; the names of weights do not change, and earlier copies are unaffected."""
+    for net in nets_of(model):
+        net.compile()
 
 
-def trained_heads(vae: VAE) -> dict[str, UpdatesWithoutGradient]:
+def trained_heads(model: nn.Module) -> dict[str, UpdatesWithoutGradient]:
     """The modules that learn without gradients, except for frozen ones, by name."""
-    modules = dict(vae.named_modules())
-    return {name: head for name, head in heads_without_gradient(vae).items() if modules[name].training}
+    modules = dict(model.named_modules())
+    return {name: head for name, head in heads_without_gradient(model).items() if modules[name].training}
 
 
 def batches_at(
-    positions: Iterator[int], stream: Stream, size: int, workers: int
-) -> Generator[tuple[int, Tensor], None, None]:
+    positions: Iterator[int], stream: Stream[Batch], size: int, workers: int
+) -> Generator[tuple[int, Batch], None, None]:
     """Each position with the micro-batch at it."""
     requested: list[int] = []
 
@@ -260,6 +263,15 @@ def too_few(size: int, minimum: int) -> BadRecipe:
         f"The micro-batch has {size} items, but a term of this objective, or its trim, needs at least {minimum}.",
         "",
         "Increase schedule.batch_size or schedule.micro_batch.",
+    )
+
+
+def no_encoder(steps: int) -> BadRecipe:
+    """The error for steps of the encoder of a model that has none."""
+    return BadRecipe(
+        f"The schedule has encoder_steps = {steps}.",
+        "Only a VAE has an encoder that is trained by itself.",
+        "Leave out schedule.encoder_steps.",
     )
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
@@ -24,6 +24,34 @@ from vaekit.vae import VAE
 Shared = TypeVar("Shared")
 ROUNDING = 1e-9
 """A share of items may be too small by this: 0.29 of 100 are 29."""
+
+
+@runtime_checkable
+class StepLosses(Protocol):
+    """The loss of a batch, and its parts."""
+
+    @property
+    def total(self) -> Tensor:
+        """What is minimized."""
+
+    @property
+    def parts(self) -> Mapping[str, Tensor]:
+        """Values to log, by name."""
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """What a run minimizes: a function of a model and a batch. `Objective` is that of VAEs. Picklable."""
+
+    @property
+    def min_items(self) -> int:
+        """The minimum batch size."""
+
+    def has_final_weights(self, samples: int) -> bool:
+        """Whether the function no longer changes after `samples` samples."""
+
+    def __call__(self, model: Any, x: Any, samples: int, generator: Generator, /) -> StepLosses:
+        """The losses of a batch after `samples` samples."""
 
 
 @dataclass(eq=False)

@@ -21,10 +21,10 @@ LAYERS = 2
 
 
 @contextmanager
-def recompute_activations(vae: VAE) -> Iterator[None]:
-    """In this context, the blocks of encoder and decoder store only their inputs for the backward pass. Earlier copies
-    of the VAE are unaffected."""
-    chosen = [block for net in (vae.encoder, vae.decoder) if net is not None for block in blocks(net)]
+def recompute_activations(model: nn.Module) -> Iterator[None]:
+    """In this context, the blocks of the nets of a model store only their inputs for the backward pass. Earlier copies
+    of the model are unaffected."""
+    chosen = [block for net in nets_of(model) for block in blocks(net)]
     for block in chosen:
         block.forward = partial(recomputed, block.forward)
     try:
@@ -32,6 +32,13 @@ def recompute_activations(vae: VAE) -> Iterator[None]:
     finally:
         for block in chosen:
             del block.forward  # restores the method of the class
+
+
+def nets_of(model: nn.Module) -> list[nn.Module]:
+    """The nets that a model consists of: of a VAE, encoder and decoder."""
+    if isinstance(model, VAE):
+        return [net for net in (model.encoder, model.decoder) if net is not None]
+    return list(model.children())
 
 
 def recomputed(forward: Callable[..., Any], *inputs: Any, **options: Any) -> Any:

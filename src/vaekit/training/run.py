@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
@@ -23,19 +23,18 @@ from vaekit.checkpoints.save import save
 from vaekit.errors import BadCheckpoint, TrainingDiverged, TrainingStopped, counted
 from vaekit.run_folder import AVERAGES, CHECKPOINTS, RESULT
 from vaekit.training.adversarial.rollback_guard import RollbackGuard
-from vaekit.training.data import Stream
+from vaekit.training.data import Batch, Stream
 from vaekit.training.health import HealthMonitor, validate
 from vaekit.training.latent_statistics import measure_normalizations
 from vaekit.training.log import Log, LogEvent
 from vaekit.training.loop import AdversaryHook, Step, initial_train_state, train
-from vaekit.training.objectives import Objective
+from vaekit.training.objectives import Loss, Objective
 from vaekit.training.processes import ProcessGroup
 from vaekit.training.recipe import Recipe, table_or_empty
 from vaekit.training.run_identity import claim_folder, stored_identity
 from vaekit.training.schedule import Schedule
 from vaekit.training.seeds import derive_seed, generator_for
-from vaekit.training.state import State, Stateful, newest_checkpoint, save_state
-from vaekit.vae import VAE
+from vaekit.training.state import Model, State, Stateful, newest_checkpoint, save_state
 
 LOG_LINES, VALIDATIONS = 400, 40
 """The default number of training lines in the log, and of validations."""
@@ -54,8 +53,8 @@ OTHER_SHARE = 0.08
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """Everything that a training run consists of.
+class Run(Generic[Model, Batch]):
+    """Everything that a training run consists of: of a VAE, with batches of tensors, or of another model.
 
     Picklable, so that it can be sent to other processes: data in files and base models are pickled as paths and
     digests, and opened again there. Relative paths stay relative.
@@ -63,24 +62,28 @@ class Run:
 
     recipe: Recipe
     folder: Path
-    stream: Stream
+    stream: Stream[Batch]
     data: Mapping[str, Any]
     """A description of the data, part of the identity of the run."""
-    objective: Objective
+    objective: Loss
     schedule: Schedule
-    held_out: Tensor | None = None
+    held_out: Batch | None = None
     """Items for validation that are not trained on, (b, ...)."""
-    begin: Callable[[], VAE] | None = None
-    """Returns the initial VAE; None for the recipe's with random weights. It keeps its normalization, known or not:
-    diffusion models on its latents depend on it."""
-    start: Callable[[VAE], None] | None = None
+    begin: Callable[[], Model] | None = None
+    """Returns the initial model; None for the recipe's VAE with random weights. A VAE keeps its normalization, known or
+    not: diffusion models on its latents depend on it."""
+    start: Callable[[Model], None] | None = None
     """Initializes random weights, in place."""
     frozen: Sequence[str] = ()
-    """Names of the VAE's modules that are not trained."""
+    """Names of the model's modules that are not trained."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """Additional metadata entries of the result."""
-    write: Callable[[VAE], object] | None = None
-    """Writes the result; None for the native layout."""
+    write: Callable[[Model], object] | None = None
+    """Writes the result; None for a VAE's file in the native layout."""
+    save: Callable[..., None] = save
+    """(model, path, notes=...) -> None: writes an average of the weights, and the result unless `write` does."""
+    validate: Callable[..., Mapping[str, float | list[float]]] = validate
+    """Measures the held-out items; see `vaekit.training.health.validate`."""
     adversary: AdversaryHook | None = None
     guard: RollbackGuard | None = None
     """Watches the reconstructions of an adversarial run."""
@@ -96,7 +99,7 @@ class Run:
     """Steps between two validations; 0 for 1/40 of the run."""
     save_seconds: float = 300.0
     """Seconds between two checkpoints."""
-    show: Callable[[VAE, Tensor, int], Mapping[str, Tensor]] | None = None
+    show: Callable[[Model, Batch, int], Mapping[str, Tensor]] | None = None
     """(VAE, held-out items, samples so far) -> images (3, h, w) in [-1, 1] by name, for TensorBoard."""
 
     def identity(self) -> dict[str, Any]:
@@ -105,12 +108,12 @@ class Run:
 
 
 def run_training(
-    run: Run,
+    run: Run[Model, Batch],
     tell: Callable[[LogEvent], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
     measuring: Callable[[int, int], None] = lambda *_: None,
-) -> VAE:
+) -> Model:
     """Train to the end, from the last checkpoint if there is one, and return the result.
 
     Args:
@@ -130,7 +133,7 @@ def run_training(
     if run.processes.first:
         claim_folder(run.folder, run.identity())
     run.processes.wait()
-    state = initial_state(run)
+    state: State[Any] = initial_state(run)
     checkpoint = newest_checkpoint(run.folder / CHECKPOINTS, say)
     if checkpoint is not None:
         try:
@@ -156,7 +159,7 @@ def run_training(
     return state.result
 
 
-def train_in_memory(run: Run) -> VAE:
+def train_in_memory(run: Run[Model, Batch]) -> Model:
     """Train to the end, and return the result in evaluation mode: without files, log, validation and checkpoints. The
     folder of the run is not used.
 
@@ -170,8 +173,8 @@ def train_in_memory(run: Run) -> VAE:
 
 
 def measure_results(
-    run: Run,
-    state: State,
+    run: Run[Any, Any],
+    state: State[Any],
     say: Callable[[str], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
     measuring: Callable[[int, int], None] = lambda *_: None,
@@ -189,20 +192,24 @@ def measure_results(
     measure_normalizations(models, run.stream, items, size, say, stop, measuring)
 
 
-def initial_state(run: Run) -> State:
+def initial_state(run: Run[Model, Any]) -> State[Model]:
     """The state before the first step."""
     torch.manual_seed(derive_seed(run.stream.seed, "weights", 0))
-    vae = (run.begin or run.recipe.vae)()
+    begin: Callable[[], Any] = run.begin or run.recipe.vae
+    model: Model = begin()
     if run.start is not None:
-        run.start(vae)
+        run.start(model)
     if run.adversary is not None:
+        assert isinstance(run.objective, Objective)
         run.adversary.check(run.objective)
-    state = initial_train_state(vae.to(run.device), run.schedule, run.frozen)
+    state = initial_train_state(model.to(run.device), run.schedule, run.frozen)
     state.extras = run.extras
     return state
 
 
-def train_until(run: Run, state: State, schedule: Schedule, after: Callable[[Step], None] | None = None) -> None:
+def train_until(
+    run: Run[Any, Any], state: State[Any], schedule: Schedule, after: Callable[[Step], None] | None = None
+) -> None:
     """Train a state by a schedule, with the data, objective and adversary of a run."""
     train(
         state,
@@ -216,7 +223,7 @@ def train_until(run: Run, state: State, schedule: Schedule, after: Callable[[Ste
     )
 
 
-def samples_for_duration(run: Run, seconds: float, say: Callable[[str], None]) -> int:
+def samples_for_duration(run: Run[Any, Any], seconds: float, say: Callable[[str], None]) -> int:
     """The number of samples for training in `seconds` seconds: that of the run in the folder, if there is one, or that
     of a timing trial, whose weights are discarded. Learning rate schedules need the number before training starts.
 
@@ -261,7 +268,9 @@ class TrialOver(Exception):
 class RunMonitor:
     """Runs after every step: logs, validates, saves checkpoints, and stops."""
 
-    def __init__(self, run: Run, log: Log | None, say: Callable[[str], None], stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, run: Run[Any, Any], log: Log | None, say: Callable[[str], None], stop: Callable[[], bool]
+    ) -> None:
         self.run, self.log, self.say, self.stop = run, log, say, stop
         self.health = HealthMonitor()
         steps = run.schedule.samples // run.schedule.batch_size
@@ -299,15 +308,17 @@ class RunMonitor:
                 "The same command resumes the run.",
             )
 
-    def validate(self, state: State) -> dict[str, float | list[float]]:
+    def validate(self, state: State[Any]) -> Mapping[str, float | list[float]]:
         """The losses of the held-out items, and the health of their latents."""
         run = self.run
         assert run.held_out is not None
         generator = generator_for(run.stream.seed, "held out", 0)
         size = run.schedule.micro_batch or run.schedule.batch_size
-        return validate(state.result.eval(), run.held_out.to(run.device), run.objective, state.samples, size, generator)
+        return run.validate(
+            state.result.eval(), run.held_out.to(run.device), run.objective, state.samples, size, generator
+        )
 
-    def show(self, state: State) -> None:
+    def show(self, state: State[Any]) -> None:
         """Write images of the held-out items for TensorBoard."""
         run = self.run
         if run.show is not None and run.held_out is not None and self.log is not None:
@@ -344,11 +355,11 @@ class RunMonitor:
         return started and self.run.objective.has_final_weights(samples)
 
 
-def finish(run: Run, state: State) -> None:
+def finish(run: Run[Any, Any], state: State[Any]) -> None:
     """Write the result, and the other averages."""
     for average in state.averages[1:]:
-        save(average.model, run.folder / AVERAGES / f"{average.decay}.safetensors", notes=run.notes)
+        run.save(average.model, run.folder / AVERAGES / f"{average.decay}.safetensors", notes=run.notes)
     if run.write is not None:
         run.write(state.result.eval())
     else:
-        save(state.result, run.folder / RESULT, notes=run.notes)
+        run.save(state.result, run.folder / RESULT, notes=run.notes)

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -26,26 +26,29 @@ from vaekit.reading import open_file, read_json
 from vaekit.training.ema_heads import heads_without_gradient
 from vaekit.vae import VAE
 
+Model = TypeVar("Model", bound=nn.Module)
 TENSORS, VALUES = "state.safetensors", "state.json"
 KEPT = 2
 """The number of checkpoints that are kept: if the newest is damaged, the one before it is used."""
+VAE_PART, MODEL_PART = "vae", "model"
+"""The start of the names of a model's tensors in checkpoints: of a VAE, and of another model."""
 OLD_EXTRAS = {"opponent": "adversary"}
 """Names of extras in checkpoints of the first edition."""
 
 
-class EMA:
+class EMA(Generic[Model]):
     """An exponential moving average of the weights of a model.
 
     The decay of step t is min(decay, (1 + t) / (10 + t)), so that the random initial weights are soon forgotten. A run
     may keep several averages, and choose afterwards (Karras et al. 2024, arXiv 2312.02696, section 3).
     """
 
-    def __init__(self, model: VAE, decay: float) -> None:
+    def __init__(self, model: Model, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
 
     @torch.no_grad()
-    def update(self, model: VAE, steps: int) -> None:
+    def update(self, model: nn.Module, steps: int) -> None:
         """Update the average with the model's weights after step number `steps`, from 0."""
         decay = min(self.decay, (1 + steps) / (10 + steps))
         averaged: list[Tensor] = list(self.model.parameters())
@@ -56,13 +59,13 @@ class EMA:
 
 
 @dataclass(eq=False)
-class State:
+class State(Generic[Model]):
     """The state of training. Schedules, data order and randomness follow from `samples`."""
 
-    vae: VAE
+    model: Model
     """In fp32: the master weights."""
     optimizer: Optimizer
-    averages: Sequence[EMA] = ()
+    averages: Sequence[EMA[Model]] = ()
     samples: int = 0
     """The number of samples so far."""
     extras: Mapping[str, "Stateful"] = field(default_factory=dict)
@@ -70,26 +73,37 @@ class State:
     passed_over: int = 0
     """The number of consecutive steps, up to the last, that were skipped because of non-finite gradients."""
     frozen: Sequence[str] = ()
-    """Names of the VAE's frozen modules, such as `encoder`."""
+    """Names of the model's frozen modules, such as `encoder`."""
 
     @property
-    def result(self) -> VAE:
+    def vae(self) -> Model:
+        """The model, where it is a VAE."""
+        return self.model
+
+    @property
+    def part(self) -> str:
+        """The start of the names of the model's tensors."""
+        return VAE_PART if isinstance(self.model, VAE) else MODEL_PART
+
+    @property
+    def result(self) -> Model:
         """The result of training: the first average, or the model itself without averages."""
-        return self.averages[0].model if self.averages else self.vae
+        return self.averages[0].model if self.averages else self.model
 
     def to_training(self) -> None:
-        """Put the VAE into training mode, except for frozen modules, whose statistics and codebooks must not change."""
-        self.vae.train()
-        for part in modules_of(self.vae, self.frozen):
+        """Put the model into training mode, except for frozen modules, whose statistics and codebooks must not
+        change."""
+        self.model.train()
+        for part in modules_of(self.model, self.frozen):
             part.eval()
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name."""
-        tensors = {f"vae.{name}": tensor for name, tensor in self.vae.state_dict().items()}
+        tensors = {f"{self.part}.{name}": tensor for name, tensor in self.model.state_dict().items()}
         for i, average in enumerate(self.averages):
             tensors |= {f"average.{i}.{name}": tensor for name, tensor in average.model.state_dict().items()}
         tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(self.optimizer).items()}
-        for name, module in heads_without_gradient(self.vae).items():
+        for name, module in heads_without_gradient(self.model).items():
             tensors |= {f"adapting.{name}.{key}": tensor for key, tensor in module.progress().items()}
         for name, extra in self.extras.items():
             tensors |= {f"{name}.{key}": tensor for key, tensor in extra.tensors().items()}
@@ -109,11 +123,11 @@ class State:
         tensors = {upgraded_name(name): tensor for name, tensor in tensors.items()}
         values = {upgraded_name(name): value for name, value in values.items()}
         try:
-            self.vae.load_state_dict(inside(tensors, "vae"))
+            self.model.load_state_dict(inside(tensors, self.part))
             for i, average in enumerate(self.averages):
                 average.model.load_state_dict(inside(tensors, f"average.{i}"))
             restore_optimizer(self.optimizer, inside(tensors, "optimizer"))
-            for name, module in heads_without_gradient(self.vae).items():
+            for name, module in heads_without_gradient(self.model).items():
                 module.restore(inside(tensors, f"adapting.{name}"))
             for name, extra in self.extras.items():
                 extra.restore(inside(tensors, name), values[name])
@@ -132,9 +146,9 @@ def upgraded_name(name: str) -> str:
     return f"{OLD_EXTRAS.get(part, part)}{dot}{rest}"
 
 
-def modules_of(vae: VAE, names: Sequence[str]) -> list[nn.Module]:
+def modules_of(model: nn.Module, names: Sequence[str]) -> list[nn.Module]:
     """The modules with these names. Names that are not modules are ignored: a head may be a function."""
-    modules = dict(vae.named_modules())
+    modules = dict(model.named_modules())
     return [modules[name] for name in names if name in modules]
 
 
@@ -176,7 +190,7 @@ def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> No
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def save_state(state: State, folder: Path) -> Path:
+def save_state(state: State[Any], folder: Path) -> Path:
     """Write a checkpoint into a folder named by its samples, and remove all but the newest ones. Checkpoints with more
     samples are removed too: they are damaged, or the run would have resumed from them.
 

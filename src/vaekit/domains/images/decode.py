@@ -10,12 +10,16 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ExifTags import Base
 
 from vaekit.datasets.dataset import ArrayRecord, BytesRecord, FileRecord, Record
 from vaekit.domains.images.colors import bytes_and_alpha, colors_and_alpha, wide
+from vaekit.domains.images.file_facts import without_warnings
 from vaekit.domains.images.read import (
     DECODING,
+    FIRST_SIDEWAYS,
     opened,
+    orientation_of,
     raw_mode_of,
     refuse_beyond_free,
     refuse_non_files,
@@ -51,6 +55,24 @@ def pixels_of(record: Record, shortest: int | None = None) -> Pixels:
             return decoded_bytes(record.content(), record.name, shortest)
         case ArrayRecord():
             return pixels_of_array(record)
+    raise not_an_image(record)
+
+
+def upright_size_of(record: Record) -> tuple[int, int]:
+    """Rows and columns of the upright image in a record, read from its header.
+
+    Of a PNG file, an orientation that is stored behind the pixels is not found.
+
+    Raises:
+        BadItem, NotFound: it cannot be read.
+    """
+    match record:
+        case FileRecord(path):
+            return _in_file(path, _upright_size)
+        case BytesRecord():
+            return _in_start(record.start, record.size, record.name, _upright_size)
+        case ArrayRecord():
+            return record.values.shape[0], record.values.shape[1]
     raise not_an_image(record)
 
 
@@ -128,10 +150,15 @@ def sides_of_start(start: Callable[[int], bytes], size: int, name: str) -> tuple
         size: its size in bytes; all are read where the first do not suffice.
         name: for messages.
     """
+    return _in_start(start, size, name, _sides)
+
+
+def _in_start(start: Callable[[int], bytes], size: int, name: str, use: Callable[[Image.Image], Result]) -> Result:
+    """Apply a function that needs the header only to the opened image inside a larger file."""
     if size > HEADER:
         with suppress(BadItem):
-            return _in(io.BytesIO(start(HEADER)), Path(name), _sides)
-    return _in(io.BytesIO(start(size)), Path(name), _sides)
+            return _in(io.BytesIO(start(HEADER)), Path(name), use)
+    return _in(io.BytesIO(start(size)), Path(name), use)
 
 
 def _in_file(path: Path, use: Callable[[Image.Image], Result]) -> Result:
@@ -154,6 +181,18 @@ def _in(file: io.BufferedReader | io.BytesIO, path: Path, use: Callable[[Image.I
         raise
     except Exception as error:  # on hostile bytes Pillow raises nearly everything
         raise unreadable(path, error) from error
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    if image.format == "TIFF":  # some versions of Pillow exchange the sides themselves
+        with without_warnings():
+            tags = image.getexif()
+        width, height = int(tags.get(Base.ImageWidth, width)), int(tags.get(Base.ImageLength, height))
+    # Looking for the orientation of another PNG would decode it.
+    stated = image.format != "PNG" or not {"exif", "Raw profile type exif"}.isdisjoint(image.info)
+    sideways = stated and orientation_of(image) >= FIRST_SIDEWAYS
+    return (width, height) if sideways else (height, width)
 
 
 def _sides(image: Image.Image) -> tuple[int, int]:

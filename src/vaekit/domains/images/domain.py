@@ -25,6 +25,8 @@ from vaekit.domains.domain import (
     TermSettings,
 )
 from vaekit.domains.files import ItemFiles
+from vaekit.domains.fitting import FitOptions, Fitting
+from vaekit.domains.images.buckets import image_buckets
 from vaekit.domains.images.decode import pixels_of
 from vaekit.domains.images.evaluate import (
     COMPUTING,
@@ -223,6 +225,11 @@ class Images:
     ) -> ItemStream:
         """Images in the size of the schema, the middle square of each."""
         return item_stream(self.open(path, log), schema, size, label, train, keep)
+
+    def fitting(self, schema: Schema, geometry: Geometry, options: FitOptions) -> Fitting:
+        """Buckets of aspect ratios, or the fixed size of the VAE."""
+        check_takes_images(geometry)
+        return image_buckets(replace(preparation_of(schema), channels=geometry.channels), geometry, options)
 
     def write(self, items: Sequence[Tensor], path: Path, schema: Schema, captions: Captions = NO_CAPTIONS) -> None:
         """The first of the images (1, c, h, w)."""

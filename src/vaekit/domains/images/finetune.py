@@ -63,7 +63,7 @@ class FinetuneOptions:
 class Finetuning:
     """A prepared fine-tuning run."""
 
-    run: Run
+    run: Run[VAE, Tensor]
     parent: BaseModel
     held_out: Tensor
     """Images that are not trained on, (b, c, h, w) in [-1, 1]."""
@@ -78,7 +78,7 @@ class Finetuning:
         return write_result(self.parent, self.options, self.run.folder, self.lineage(), vae, metrics)
 
 
-def lineage_of(run: Run, parent: BaseModel, options: FinetuneOptions) -> dict[str, Any]:
+def lineage_of(run: Run[VAE, Tensor], parent: BaseModel, options: FinetuneOptions) -> dict[str, Any]:
     """Base model, data and settings that a result was trained with, as JSON types."""
     changes = parent.changes(options.dtype)
     return {

@@ -205,21 +205,26 @@ def piece(pixels: Pixels, side: int, central: bool, random: Random) -> NDArray[A
 
 
 def resized(square: NDArray[Any], size: int) -> NDArray[Any]:
-    """Resize a square (h, w, c): bicubic and antialiased, equal to Pillow within one level of 255.
+    """Resize a square (h, w, c); see `resized_to`."""
+    return resized_to(square, (size, size))
+
+
+def resized_to(values: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Resize an image (h, w, c) to rows and columns: bicubic and antialiased, equal to Pillow within one level of 255.
 
     Done by torch, in a fifth of Pillow's time. Colors are weighted by alpha.
     """
-    if square.shape[2] == 4:
-        return _resized_with_alpha(as_floats(square), size)
-    planes = torch.from_numpy(np.ascontiguousarray(square)).permute(2, 0, 1)[None]
-    scaled = F.interpolate(planes, (size, size), mode="bicubic", antialias=True)[0].permute(1, 2, 0)
+    if values.shape[2] == 4:
+        return _resized_with_alpha(as_floats(values), size)
+    planes = torch.from_numpy(np.ascontiguousarray(values)).permute(2, 0, 1)[None]
+    scaled = F.interpolate(planes, size, mode="bicubic", antialias=True)[0].permute(1, 2, 0)
     return (scaled if scaled.dtype == torch.uint8 else scaled.clamp(-1, 1)).numpy()
 
 
-def _resized_with_alpha(square: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    opacity = (square[..., 3:] + 1) / 2
-    weighed = resized(square[..., :3] * opacity, size)
-    opacity = (resized(square[..., 3:], size) + 1) / 2
+def _resized_with_alpha(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    opacity = (values[..., 3:] + 1) / 2
+    weighed = resized_to(values[..., :3] * opacity, size)
+    opacity = (resized_to(values[..., 3:], size) + 1) / 2
     colors = np.divide(weighed, opacity, out=np.zeros_like(weighed), where=opacity > 0)
     return np.concatenate([colors.clip(-1, 1), opacity * 2 - 1], axis=-1)
 

@@ -62,6 +62,8 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation -> the transposition that undoes it (EXIF 2.32, tag 0x0112)."""
+FIRST_SIDEWAYS = 5
+"""Orientations from this on exchange rows and columns."""
 
 RGBA = 4
 """Channels of an image with transparency."""
@@ -225,7 +227,7 @@ def _image(image: Image.Image, path: Path, check: Callable[[int, int], None]) ->
     pixels, alpha = colors_and_alpha(turned, raw_mode, notes)
     with without_warnings():
         exif = exif_worth_keeping(image, notes)
-        icc, dpi = bool(image.info.get("icc_profile")), dpi_of(image, sideways=orientation >= 5)
+        icc, dpi = bool(image.info.get("icc_profile")), dpi_of(image, sideways=orientation >= FIRST_SIDEWAYS)
         note_frames(image, notes)
     return LoadedImage(pixels, alpha, tuple(notes), icc, exif, dpi)
 
@@ -258,20 +260,21 @@ def raw_mode_of(image: Image.Image) -> str:
 def upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, int]:
     """Decode an image and rotate it upright; also returns its stored orientation, 1 to 8."""
     # Pillow rotates TIFFs while it decodes them, and removes the tag. For other formats, reading it first would decode.
-    stored = _orientation(image) if image.format == "TIFF" else 1
+    stored = orientation_of(image) if image.format == "TIFF" else 1
     if image.format in ("JPEG", "MPO") and isinstance(image, ImageFile):
         refuse_many_scans(image.fp)
     # These read headers of further frames while they decode. The others need no lock, and decode in parallel.
     with without_warnings() if image.format in ("TIFF", "GIF") else nullcontext():
         image.load()
-    left = _orientation(image)
+    left = orientation_of(image)
     orientation = left if left != 1 else stored
     if orientation != 1:
         notes.append(f"turned upright (EXIF orientation {orientation})")
     return image.transpose(TURNS[left]) if left != 1 else image, orientation
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
+    """The orientation of an opened image in EXIF, 1 to 8; 1 if it states none. Decodes a PNG that has none."""
     try:
         with without_warnings():
             value = image.getexif().get(Base.Orientation, 1)

@@ -50,7 +50,7 @@ def image_training_data(splits: Splits, preparation: Preparation, seed: int, ski
     held_out = LazyImages(
         splits.train if splits.test is None else splits.test, held_out_items, preparation, skipped, seed
     )
-    source: Source = in_memory(train) if fits(train) else train
+    source: Source[Tensor] = in_memory(train) if fits(train) else train
     if not len(source):
         raise NoTrainingData("None of the images can be read.", next(iter(skipped.reasons.values()), ""), "")
     if len(source) == 1:

@@ -74,7 +74,7 @@ class RollbackGuard(Stateful):
         self.good_values: dict[str, Any] = {}
         """Its other values."""
 
-    def after(self, state: State, processes: ProcessGroup) -> GuardVerdict | None:
+    def after(self, state: State[VAE], processes: ProcessGroup) -> GuardVerdict | None:
         """Check if due, and roll back if needed. Called after every step, in all processes."""
         if state.samples < self.adversary.config.pull_from:
             return None
@@ -93,7 +93,7 @@ class RollbackGuard(Stateful):
         change = f"has fallen by {worst:.2f} dB" if worst == worst else "is non-finite"
         return GuardVerdict(numbers, f"Held-out PSNR {change} since the adversarial loss started: {self.outcome()}")
 
-    def recover(self, state: State) -> bool:
+    def recover(self, state: State[VAE]) -> bool:
         """Roll back after a non-finite loss; False if there is no saved state or the limit is reached."""
         if not self.good or self.rollbacks >= MOST:
             return False
@@ -107,7 +107,7 @@ class RollbackGuard(Stateful):
             f"adversarial weight is halved ({self.adversary.strength:g} of the recipe's)."
         )
 
-    def measure(self, state: State, processes: ProcessGroup) -> list[float]:
+    def measure(self, state: State[VAE], processes: ProcessGroup) -> list[float]:
         """PSNR in dB of the weights in training and of those that are kept, measured by the first process and returned
         in all of them."""
         measured = torch.zeros(2, device=next(state.vae.parameters()).device)
@@ -125,13 +125,13 @@ class RollbackGuard(Stateful):
         errors = torch.cat([item_means((y - x).float().square()) for x, y in parts]).clamp(min=LEAST_ERROR)
         return decibels(errors).mean().item()
 
-    def remember(self, state: State) -> None:
+    def remember(self, state: State[VAE]) -> None:
         """Keep a copy of this state as the last good one."""
         watched = self.watched(state)
         self.good = {name: tensor.detach().cpu().clone() for name, tensor in watched.tensors().items()}
         self.good_values = watched.values()
 
-    def go_back(self, state: State) -> None:
+    def go_back(self, state: State[VAE]) -> None:
         """Restore the last good state, except for the number of samples, and halve the adversarial weight."""
         strength = self.adversary.strength
         # Copies: an optimizer updates the tensors of its state in place.
@@ -141,7 +141,7 @@ class RollbackGuard(Stateful):
         self.adversary.strength = strength / 2
         self.rollbacks += 1
 
-    def watched(self, state: State) -> State:
+    def watched(self, state: State[VAE]) -> State[VAE]:
         """The state without the guard."""
         return replace(state, extras={name: each for name, each in state.extras.items() if each is not self})
 

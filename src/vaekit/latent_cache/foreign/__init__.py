@@ -1,0 +1,1 @@
+"""Latent caches of other programs: kohya's sd-scripts, musubi-tuner, ai-toolkit, ComfyUI, MosaicML's MDS."""
