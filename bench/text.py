@@ -87,8 +87,7 @@ def trained(recipe: str, data: Path, out: Path, settings: Sequence[str]) -> Path
 def measured(run: Path, test: Path, samples: int, out: Path) -> dict[str, Any]:
     """The results of `evaluate` by name."""
     vaekit("evaluate", "--vae", run, "--data", test, "--nll", samples, "--out", out)
-    found = json.loads((out / "evaluation.json").read_text("utf-8"))
-    return {each["name"]: each for each in found["results"]}
+    return dict(json.loads((out / "evaluation.json").read_text("utf-8"))["results"])
 
 
 def latents(model: OpenModel, folder: Path, sentences: Sequence[str]) -> tuple[torch.Tensor, list[str]]:
@@ -120,7 +119,9 @@ def interpolations(model: OpenModel, folder: Path, sentences: Sequence[str], pai
     for name, found in lines_between.items():
         distinct = np.array([len(set(line)) for line in found])
         rises = not_falling([[edit_distance(line[0].split(), each.split()) for each in line] for line in found])
-        relative = not_falling([[-alike for alike in WORDS_KEPT.between([line[0]] * len(line), line)] for line in found])
+        relative = not_falling(
+            [[-alike for alike in WORDS_KEPT.between([line[0]] * len(line), line)] for line in found]
+        )
         print(
             f"interpolation, {name}: {np.mean(distinct >= 4):.0%} of {len(found)} pairs have 4 or more of {POINTS} "
             f"sentences (mean {np.mean(distinct):.1f}); the edit distance to the first end never falls in "

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+
 from vaekit.domains.item_functions import ItemSimilarity
 from vaekit.tasks.ordered_path import DENSITY, ordered_path, ordered_points
 
