@@ -361,13 +361,7 @@ class Domain(Protocol):
         """
 
     def write(self, items: Sequence[Any], path: Path, schema: Schema, captions: Captions = NO_CAPTIONS) -> None:
-        """Write items as people of the domain use them.
-
-        Args:
-            items: the items.
-            path: the file.
-            schema: of the items.
-            captions: what is shown of each, where the domain draws items.
+        """Write items as people of the domain use them, with captions where the domain draws them.
 
         Raises:
             CannotWrite: the disk is full, or the like.
@@ -381,14 +375,8 @@ class Domain(Protocol):
         schema: Schema,
         measured: tuple[ItemValues, ItemValues] | None = None,
     ) -> None:
-        """Write items and their results beside each other.
-
-        Args:
-            originals: the items as their file has them; see `LoadedItems`.
-            results: what became of each.
-            path: the file.
-            schema: of the items.
-            measured: the property that was changed, of originals and results, where the domain shows it.
+        """Write items, as their file has them (see `LoadedItems`), and their results beside each other, with the
+        property that was changed, where the domain shows it.
 
         Raises:
             CannotWrite: the disk is full, or the like.
