@@ -69,11 +69,6 @@ def is_stored(tensors: Mapping[str, Tensor], name: str, dtype: str) -> bool:
     return right and values.dtype == torch.int8 and len({part.shape for part in parts if part is not None}) == 1
 
 
-def rounded(values: Tensor, dtype: str) -> Tensor:
-    """Latents (n, z, *latent) as they are read after they were stored."""
-    return restored(stored("x", values, dtype), "x", torch.arange(len(values)))
-
-
 def largest(dtype: str) -> float:
     """The largest value that a dtype holds."""
     return float(torch.finfo(DTYPES.get(dtype, torch.float32)).max)
