@@ -208,13 +208,14 @@ def test_a_full_disk_is_one_error_and_loses_nothing(
 def test_bad_items_are_listed_and_the_others_cached(model: OpenModel, folder: Path, tmp_path: Path) -> None:
     (folder / "broken.png").write_bytes((folder / "dog/0.png").read_bytes()[:200])
     (folder / "empty.png").write_bytes(b"")
+    numbered(8, 20, 20).save(folder / os.fsdecode(b"caf\xe9.png"))
     (folder / "text.jpg").write_text("no image")
     os.mkfifo(folder / "pipe.png")
     (folder / "gone.png").symlink_to(folder / "nothing")
     os.mkfifo(folder / "linked")
     (folder / "link.png").symlink_to(folder / "linked")
     result = cache(model, folder, tmp_path / "out", SMALL)
-    assert result.cached == 7
+    assert result.cached == 8 and result.enlarged == 1
     assert {each.name for each in result.rejected} >= {"broken.png", "empty.png", "text.jpg", "gone.png"}
     lines = [json.loads(line) for line in (tmp_path / "out/quarantine.jsonl").read_text().splitlines()]
     assert [line["name"] for line in lines] == sorted(each.name for each in result.rejected)

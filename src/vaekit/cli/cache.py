@@ -227,7 +227,8 @@ def show(result: "CacheResult", items: str) -> None:
     if result.rejected:
         facts["quarantine"] = f"{len(result.rejected):,}, see quarantine.jsonl"
     if result.sizes:
-        facts["sizes"] = sizes_text(result.sizes)
+        enlarged = f"; {result.enlarged:,} {items} were smaller, and enlarged" if result.enlarged else ""
+        facts["sizes"] = sizes_text(result.sizes) + enlarged
     each = f", {result.nbytes / max(1, result.cached - result.repeats):,.0f} bytes for each" if result.cached else ""
     left = f"; {result.unfinished:,} are left" if result.unfinished else ""
     facts["shards"] = f"{result.shards:,}, {format_bytes(result.nbytes)} in {result.dtype}{each}{left}"

@@ -19,6 +19,7 @@ from vaekit.errors import BadItem, BadPlan, printable
 from vaekit.geometry import size_text
 from vaekit.latent_cache.description import DTYPES, GAUSSIAN, CacheDescription
 from vaekit.latent_cache.item_list import ListedItem, write_items, write_quarantine
+from vaekit.latent_cache.records import CachedItem
 from vaekit.latent_cache.shard_files import Rejected
 from vaekit.latent_cache.statistics import LatentStatistics, statistics_of
 from vaekit.normalization import LatentNormalization
@@ -118,6 +119,8 @@ class CacheResult:
     dtype: str
     sizes: Mapping[str, int]
     """The number of items in each size."""
+    enlarged: int
+    """Images that were smaller than their bucket."""
     seconds: float
     statistics: LatentStatistics | None = None
     normalization: LatentNormalization | None = None
@@ -154,6 +157,7 @@ class CacheResult:
             "bytes": self.nbytes,
             "dtype": self.dtype,
             "sizes": self.sizes,
+            "enlarged": self.enlarged,
             "seconds": self.seconds,
             "items_per_second": self.rate,
             "statistics": None
@@ -208,17 +212,7 @@ def cache(
         state = plan_items(model, out, description, options, fitting, scanned)
         write_lists(out, data, scanned)
         damaged = [] if options.verify is None else remove_damaged(out, state)
-        job = CacheJob(
-            model,
-            path.absolute(),
-            out.absolute(),
-            description,
-            options.fit,
-            options.split,
-            options.label,
-            options.caption,
-            data,
-        )
+        job = CacheJob(model, path.absolute(), out.absolute(), description, options.fit, options.split, data)
         if damaged:
             state = read_state(out, description)
         specs = specs_of(state, scanned, data, share)
@@ -404,8 +398,8 @@ def result_of(
             rejected[0].reason,
             "Check the data and the VAE; all reasons are in quarantine.jsonl.",
         )
-    buckets = {item.key: item.bucket for record in state.records.values() for item in record.items}
-    sizes = Counter(size_text(buckets[item.key]) or "1" for item in cached)
+    records = {item.key: item for record in state.records.values() for item in record.items}
+    sizes = Counter(size_text(records[item.key].bucket) or "1" for item in cached)
     return CacheResult(
         folder=out,
         items=len(scanned.items) + len(scanned.rejected),
@@ -420,10 +414,19 @@ def result_of(
         nbytes=sum(record.nbytes for record in state.records.values()),
         dtype=options.dtype,
         sizes=dict(sizes.most_common()),
+        enlarged=sum(is_enlarged(records[item.key]) for item in cached),
         seconds=seconds,
         statistics=statistics_of(record.sums for record in state.records.values()),
         normalization=model.origin.normalization,
     )
+
+
+def is_enlarged(item: CachedItem) -> bool:
+    """Whether the part of an image that was encoded had fewer pixels along an axis than its bucket."""
+    if item.crop is None:
+        return False
+    left, top, right, bottom = item.crop
+    return bottom - top < item.bucket[0] or right - left < item.bucket[1]
 
 
 def checked(
