@@ -15,7 +15,7 @@ from small_index import content, small_images, square_model
 from small_tables import columns, save_table_vae, write_table
 
 from vaekit.checkpoints.save import save
-from vaekit.domains.domain import MeasureOptions
+from vaekit.domains.measuring import MeasureOptions
 from vaekit.errors import ClusterFailed, IndexMismatch
 from vaekit.runtime.plan import Plan
 from vaekit.shards import IN_PROCESS, Work

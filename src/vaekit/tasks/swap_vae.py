@@ -34,7 +34,7 @@ def check_swap(file: DiffusionFile, own: EncodedSpace | None, other: EncodedSpac
     assert origin is not None
     if other.origin.fingerprint == origin.fingerprint:
         return []
-    caution = check_readable(Path("The diffusion model"), origin, other.origin)
+    caution = check_readable(Path("A latent of the model"), origin, other.origin)
     if own is None:
         return [caution or "The VAE of the model is missing, so that decoded latents could not be compared."]
     distance = decoded_distance(file.examples, file.facts.item_size, own, other)

@@ -23,13 +23,14 @@ from vaekit.identification.metadata import domain_notes
 from vaekit.latent_cache.open import LatentCache, open_cache
 from vaekit.run_folder import DIFFUSION, SKIPPED
 from vaekit.run_folder import RESULT as VAE_FILE
-from vaekit.tasks.latent_data import LatentData, Reporting, cached_data, encoded_data, is_cache
+from vaekit.tasks.latent_data import Reporting, cached_data, encoded_data, is_cache
 from vaekit.tasks.latent_space import EncodedSpace, LatentSpace, encoded_space, item_space
 from vaekit.tasks.options import ModelOptions
 from vaekit.training.data import Stream
 from vaekit.training.processes import ProcessGroup
 from vaekit.training.recipe import Recipe, table_or_empty
 from vaekit.training.run import Run
+from vaekit.vae import VAE
 
 ENCODED, ITEMS = "encoded", "none"
 """The values of `vae.kind`."""
@@ -108,7 +109,13 @@ def prepare_diffusion(
         latents.held_out,
         begin=partial(config.build, latents.statistics),
         notes=notes_of(facts),
-        write=partial(write_result, facts, latents, folder, space),
+        write=partial(
+            write_result,
+            facts,
+            latents.examples,
+            folder,
+            space.model.engine.vae if isinstance(space, EncodedSpace) else None,
+        ),
         save=partial(save_average, facts, latents.examples),
         validate=validate_flow,
         device=device,
@@ -138,7 +145,7 @@ def space_of_data(
             "Expected the VAE whose latents are generated, or a cache of latents as the data.",
             f"Give one: --vae VAE; or train on items themselves: --set vae.kind={ITEMS}.",
         )
-    space = encoded_space(vae, str(device))
+    space = encoded_space(vae, str(device), table_or_empty(recipe.table.get("data")))
     check_domain(recipe, space.domain.name)
     return space
 
@@ -219,17 +226,15 @@ def check_domain(recipe: Recipe, domain: str) -> None:
         )
 
 
-def write_result(
-    facts: DiffusionFacts, latents: LatentData, folder: Path, space: LatentSpace | None, model: DiffusionModel
-) -> None:
+def write_result(facts: DiffusionFacts, examples: Tensor, folder: Path, vae: VAE | None, model: DiffusionModel) -> None:
     """Write the VAE beside the model, and the model.
 
     Raises:
         CannotWrite: e.g. the disk is full.
     """
-    if isinstance(space, EncodedSpace):
-        save(space.model.engine.vae, folder / VAE_FILE, notes=domain_notes(facts.domain, facts.schema))
-    save_average(facts, latents.examples, model, folder / DIFFUSION, notes=notes_of(facts))
+    if vae is not None:
+        save(vae, folder / VAE_FILE, notes=domain_notes(facts.domain, facts.schema))
+    save_average(facts, examples, model, folder / DIFFUSION, notes=notes_of(facts))
 
 
 def save_average(
