@@ -3,8 +3,10 @@
 import logging
 import os
 import secrets
+import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -35,7 +37,6 @@ all of its processes end soon after this one was killed."""
 GONE_AFTER = 20.0
 """Seconds without an answer from the head of a cluster, after which it counts as lost. Ray would end the process
 without a message after 60."""
-
 CONNECTING = 10.0
 """Seconds to wait for a connection to the head."""
 
@@ -114,13 +115,13 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[tuple[Mo
             os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     ray = require_ray()
     if ray.is_initialized():
-        yield ray, head_of(ray)
+        yield ray, head_of(ray, LOCAL)
         return
-    with session_folder() if address == LOCAL else nullcontext() as folder:
+    with session_folder() if address == LOCAL else nullcontext() as folder, same_signals():
         try:
             check_listening(address)
             start(ray, address, folder, cpus)
-            head = head_of(ray)
+            head = head_of(ray, address)
         except Exception as error:  # of many kinds, most of them without a class of their own
             with suppress(Exception):
                 ray.shutdown()
@@ -130,6 +131,17 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[tuple[Mo
                 yield ray, head
             finally:
                 ray.shutdown()
+
+
+@contextmanager
+def same_signals() -> Iterator[None]:
+    """Restore what SIGTERM does, which Ray changes."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -152,9 +164,19 @@ def check_listening(address: str) -> None:
     Raises:
         OSError: nothing does.
     """
-    host, separator, port = address.rpartition(":")
-    if separator and "/" not in address and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECTING).close()
+    place = host_and_port(address)
+    if place is not None:
+        socket.create_connection(place, timeout=CONNECTING).close()
+
+
+def host_and_port(address: str) -> tuple[str, int] | None:
+    """The host and the port of an address; None if it is another one, such as auto.
+
+    >>> host_and_port("10.0.0.1:6379"), host_and_port("ray://[::1]:10001"), host_and_port("auto")
+    (('10.0.0.1', 6379), ('::1', 10001), None)
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    return (host.strip("[]"), int(port)) if host and port.isascii() and port.isdigit() and int(port) < 2**16 else None
 
 
 def start(ray: ModuleType, address: str, folder: Path | None, cpus: int | None) -> None:
@@ -181,10 +203,12 @@ def session_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def head_of(ray: ModuleType) -> Head:
-    """The head of the cluster that this process is connected to."""
-    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
-    return Head(host.strip("[]"), int(port))
+def head_of(ray: ModuleType, address: str) -> Head:
+    """The head of the cluster that this process is connected to by an address."""
+    place = host_and_port(address) or host_and_port(ray.get_runtime_context().gcs_address)
+    if place is None:
+        raise ConnectionError("its head has no address")
+    return Head(*place)
 
 
 def cannot_connect(address: str, error: Exception) -> ClusterFailed:
