@@ -1,5 +1,6 @@
 """Trainings of diffusion models on tiny digits: end to end, interrupted, refused."""
 
+import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -226,6 +227,8 @@ def test_non_finite_latents_are_left_out_or_refused(tmp_path: Path, monkeypatch:
         ("diffusion.times.std=-1", "deviation"),
         ("diffusion.sampling.steps=0", 0),
         ("diffusion.smapling.steps=1", "smapling"),
+        ("diffusion=3", "table"),
+        ("diffusion.net=3", "table"),
         ("vae.kind='magic'", "magic"),
         ("data.domain='tables'", "tables"),
         ("data.held_out='few'", "held_out"),
@@ -266,7 +269,7 @@ def test_another_vae_or_other_data_do_not_go_on_with_a_run(tmp_path: Path) -> No
         train(replace(options, vae=other))
 
 
-@pytest.mark.parametrize("damage", ["cut", "facts", "shape", "nan", "foreign"])
+@pytest.mark.parametrize("damage", ["cut", "facts", "shape", "size", "depth", "nan", "foreign"])
 def test_damaged_models_are_refused(tmp_path: Path, damage: str) -> None:
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file
@@ -281,6 +284,10 @@ def test_damaged_models_are_refused(tmp_path: Path, damage: str) -> None:
         path.write_bytes(path.read_bytes()[:-100])
     elif damage == "facts":
         save_file(tensors, path, {**metadata, "vaekit.diffusion.facts": '{"net": 3}'})
+    elif damage in ("size", "depth"):
+        facts = json.loads(metadata["vaekit.diffusion.facts"])
+        changed = {"item_size": [10**9, 8]} if damage == "size" else {"net": {**facts["net"], "depth": 10**9}}
+        save_file(tensors, path, {**metadata, "vaekit.diffusion.facts": json.dumps(facts | changed)})
     elif damage == "shape":
         save_file({**tensors, "mean": torch.zeros(5)}, path, metadata)
     elif damage == "nan":
