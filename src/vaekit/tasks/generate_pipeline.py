@@ -274,7 +274,7 @@ class PipelineRun:
             maps = self.maps(latents.detach())
             if maps is not None:
                 raw = denormalize(calmed(maps), self.pipeline.vae.normalization)
-                callbacks.preview(raw, finished)
+                callbacks.preview(raw, done)
                 if previews is not None:
                     previews.write(raw)
 

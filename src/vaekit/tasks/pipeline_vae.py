@@ -118,8 +118,10 @@ def _with_default(own: Identified, folder: PipelineFolder) -> Identified:
     import diffusers
 
     parameters = inspect.signature(getattr(diffusers, folder.components[VAE_COMPONENT][1], object)).parameters
-    scale, shift = (getattr(parameters.get(name), "default", None) for name in ("scaling_factor", "shift_factor"))
-    if not is_factor(scale) or not (shift is None or is_shift(shift)):
+    scale, shift = (
+        parameters[name].default if name in parameters else None for name in ("scaling_factor", "shift_factor")
+    )
+    if scale is None or not is_factor(scale) or not (shift is None or is_shift(shift)):
         return own
     normalization = LatentNormalization((float(shift or 0),), (float(scale),))
     return dataclasses.replace(own, normalization=normalization, normalization_source="the default of diffusers")
