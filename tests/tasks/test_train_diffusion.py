@@ -30,8 +30,10 @@ from vaekit.errors import (
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.latent_cache.description import CacheDescription, write_description
 from vaekit.latent_cache.item_list import ListedItem, write_items
+from vaekit.latent_cache.open import open_cache
 from vaekit.latent_cache.records import CachedItem
 from vaekit.latent_cache.shard_files import ShardLatents, write_shard
+from vaekit.tasks import run_cache
 from vaekit.tasks.generate import generate
 from vaekit.tasks.generation import GenerateOptions
 from vaekit.tasks.options import ModelOptions
@@ -230,6 +232,8 @@ def test_non_finite_latents_are_left_out_or_refused(tmp_path: Path, monkeypatch:
         ("diffusion=3", "table"),
         ("diffusion.net=3", "table"),
         ("vae.kind='magic'", "magic"),
+        ("vae.family='kl'", "kl"),
+        ("objective.trim=0.5", "objective"),
         ("data.domain='tables'", "tables"),
         ("data.held_out='few'", "held_out"),
         ("schedule.encoder_steps=2", "encoder_steps"),
@@ -333,3 +337,19 @@ def test_vectors_of_tables_are_latents_like_others(tmp_path: Path) -> None:
     made = generate(GenerateOptions(tmp_path / "run", tmp_path / "made", count=5, device="cpu"))
     assert (tmp_path / "made" / "generated.csv") in made.paths
     assert len((tmp_path / "made" / "generated.csv").read_text().splitlines()) == 6
+
+
+def test_large_data_are_cached_in_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interruption keeps what is encoded; labels come from the cache."""
+    options = train_options(tmp_path, ["data.flip=true"])
+    monkeypatch.setattr(run_cache, "LARGE", 0)
+    with pytest.raises(TrainingStopped):
+        train(options, TrainCallbacks(stop=lambda: True))
+    first = {path.name: path.read_bytes() for path in (options.out / "cache" / "shards").glob("*.safetensors")}
+    assert first
+    file = trained(options)
+    again = {path.name: path.read_bytes() for path in (options.out / "cache" / "shards").glob("*.safetensors")}
+    assert first.items() <= again.items()
+    assert file.model.config.condition == Classes(("0", "1"))
+    assert len(open_cache(options.out / "cache")) == 16
+    train(options)
