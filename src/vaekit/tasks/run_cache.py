@@ -4,6 +4,7 @@ from math import prod
 from pathlib import Path
 
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.diffusion.conditions import CAPTIONS
 from vaekit.diffusion.recipe import CLIP, ConditionSettings
 from vaekit.domains.fitting import FitOptions
 from vaekit.latent_cache.open import LatentCache, open_cache
@@ -49,7 +50,8 @@ def cached_in_run(
     fit = FitOptions()
     if space.model.engine.geometry.axes == IMAGE_AXES:
         fit = FitOptions(example.shape[-1], 0, "whole" if plain.get("crop") == "whole" else None)
-    column = {"label" if settings.kind not in ("captions", CLIP) else "caption": settings.column}
+    is_text = settings.kind in (CAPTIONS, CLIP)
+    label, caption = (None, settings.column) if is_text else (settings.column, None)
     out = folder / FOLDER
     if not out.exists():
         log.say(f"Latents are cached in {out}.")
@@ -58,8 +60,8 @@ def cached_in_run(
         reporting.encoding(done, total)
         reporting.check()
 
-    options = CacheOptions(fit, flips=flips, **column)  # type: ignore[arg-type]
+    options = CacheOptions(fit, flips=flips, label=label, caption=caption)
     share = (processes.rank, processes.count) if processes.count > 1 else None
-    cache(space.model, data, out, options, CacheCallbacks(encoded=encoded, say=log.say), share=share)
+    cache(space.model, data, out, options, CacheCallbacks(encoded=encoded), share=share)
     processes.wait()
     return open_cache(out)
