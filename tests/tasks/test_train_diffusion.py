@@ -1,5 +1,6 @@
 """Trainings of diffusion models on tiny digits: end to end, interrupted, refused."""
 
+import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +30,10 @@ from vaekit.errors import (
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.latent_cache.description import CacheDescription, write_description
 from vaekit.latent_cache.item_list import ListedItem, write_items
+from vaekit.latent_cache.open import open_cache
 from vaekit.latent_cache.records import CachedItem
 from vaekit.latent_cache.shard_files import ShardLatents, write_shard
+from vaekit.tasks import run_cache
 from vaekit.tasks.generate import generate
 from vaekit.tasks.generation import GenerateOptions
 from vaekit.tasks.options import ModelOptions
@@ -226,7 +229,11 @@ def test_non_finite_latents_are_left_out_or_refused(tmp_path: Path, monkeypatch:
         ("diffusion.times.std=-1", "deviation"),
         ("diffusion.sampling.steps=0", 0),
         ("diffusion.smapling.steps=1", "smapling"),
+        ("diffusion=3", "table"),
+        ("diffusion.net=3", "table"),
         ("vae.kind='magic'", "magic"),
+        ("vae.family='kl'", "kl"),
+        ("objective.trim=0.5", "objective"),
         ("data.domain='tables'", "tables"),
         ("data.held_out='few'", "held_out"),
         ("schedule.encoder_steps=2", "encoder_steps"),
@@ -266,7 +273,7 @@ def test_another_vae_or_other_data_do_not_go_on_with_a_run(tmp_path: Path) -> No
         train(replace(options, vae=other))
 
 
-@pytest.mark.parametrize("damage", ["cut", "facts", "shape", "nan", "foreign"])
+@pytest.mark.parametrize("damage", ["cut", "facts", "shape", "size", "depth", "nan", "foreign"])
 def test_damaged_models_are_refused(tmp_path: Path, damage: str) -> None:
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file
@@ -281,6 +288,10 @@ def test_damaged_models_are_refused(tmp_path: Path, damage: str) -> None:
         path.write_bytes(path.read_bytes()[:-100])
     elif damage == "facts":
         save_file(tensors, path, {**metadata, "vaekit.diffusion.facts": '{"net": 3}'})
+    elif damage in ("size", "depth"):
+        facts = json.loads(metadata["vaekit.diffusion.facts"])
+        changed = {"item_size": [10**9, 8]} if damage == "size" else {"net": {**facts["net"], "depth": 10**9}}
+        save_file(tensors, path, {**metadata, "vaekit.diffusion.facts": json.dumps(facts | changed)})
     elif damage == "shape":
         save_file({**tensors, "mean": torch.zeros(5)}, path, metadata)
     elif damage == "nan":
@@ -326,3 +337,18 @@ def test_vectors_of_tables_are_latents_like_others(tmp_path: Path) -> None:
     made = generate(GenerateOptions(tmp_path / "run", tmp_path / "made", count=5, device="cpu"))
     assert (tmp_path / "made" / "generated.csv") in made.paths
     assert len((tmp_path / "made" / "generated.csv").read_text().splitlines()) == 6
+
+
+def test_large_data_are_cached_in_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupted call goes on, a finished one encodes nothing again; labels come from the cache."""
+    options = train_options(tmp_path, ["data.flip=true"])
+    monkeypatch.setattr(run_cache, "LARGE", 0)
+    with pytest.raises(TrainingStopped):
+        train(options, TrainCallbacks(stop=lambda: True))
+    assert not list((options.out / "cache" / "shards").glob("*.json"))
+    file = trained(options)
+    shards = {path.name: path.read_bytes() for path in (options.out / "cache" / "shards").iterdir()}
+    assert file.model.config.condition == Classes(("0", "1"))
+    assert len(open_cache(options.out / "cache")) == 16
+    train(options)
+    assert shards == {path.name: path.read_bytes() for path in (options.out / "cache" / "shards").iterdir()}

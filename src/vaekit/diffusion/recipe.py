@@ -26,6 +26,8 @@ from vaekit.training.recipe import BYTES, UNBUILDABLE, Recipe
 TABLE = "diffusion"
 CLIP = "clip"
 KINDS = (NONE, CLASSES, CAPTIONS, CLIP)
+NOT_FOR_DIFFUSION = frozenset({"objective", "codes", "start"})
+"""Entries of recipes of VAEs."""
 COPIES = 4
 """Of the weights during training: master weights, an average, and two of the optimizer."""
 
@@ -90,8 +92,10 @@ def diffusion_settings(recipe: Recipe) -> DiffusionSettings:
     Raises:
         BadRecipe: a value is missing, unknown, of another type, or out of range.
     """
-    table = recipe.table.get(TABLE)
+    table, others = recipe.table.get(TABLE), NOT_FOR_DIFFUSION & recipe.table.keys()
     try:
+        if others:
+            raise ValueError(f"the recipe also has {min(others)}, which is for VAEs")
         if not isinstance(table, Mapping) or not isinstance(table.get("net", {}), Mapping):
             raise ValueError("something is not a table")
         unknown = table.keys() - {"net", "condition", "times", "sampling"}

@@ -62,7 +62,7 @@ def decoded_distance(z: Tensor, size: tuple[int, ...], own: EncodedSpace, other:
         decoded = F.avg_pool2d(decoded, upscale)
     if decoded.shape != expected.shape or decoded.is_floating_point() != expected.is_floating_point():
         return float("inf")
-    among = difference(expected, expected.roll(1, 0))
+    among = difference(expected, expected.roll(1, 0)) if len(expected) > 1 else expected.float().var(correction=0)
     return float(difference(expected, decoded) / among) if among > 0 else float("inf")
 
 

@@ -26,6 +26,7 @@ from vaekit.run_folder import RESULT as VAE_FILE
 from vaekit.tasks.latent_data import Reporting, cached_data, encoded_data, is_cache
 from vaekit.tasks.latent_space import EncodedSpace, LatentSpace, encoded_space, item_space
 from vaekit.tasks.options import ModelOptions
+from vaekit.tasks.run_cache import cached_in_run, is_large
 from vaekit.training.data import Stream
 from vaekit.training.processes import ProcessGroup
 from vaekit.training.recipe import Recipe, table_or_empty
@@ -57,7 +58,7 @@ def prepare_diffusion(
     log: SkipLog | None = None,
     reporting: Reporting = Reporting(),  # noqa: B008 (a frozen value)
 ) -> PreparedDiffusion:
-    """Prepare a run: open a cache of latents, or encode a data set. Nothing is written.
+    """Prepare a run: open a cache of latents, or encode a data set. Nothing is written but a cache of large data.
 
     Args:
         recipe: a diffusion recipe.
@@ -85,7 +86,11 @@ def prepare_diffusion(
         domain, schema = cache.description.domain, {} if space is None else space.schema.as_plain()
     else:
         space = space_of_data(recipe, data, vae, device, log)
-        latents = encoded_data(recipe, settings.condition, space, data, log, reporting)
+        if isinstance(space, EncodedSpace) and is_large(space, data):
+            cache = cached_in_run(recipe, settings.condition, space, data, folder, processes, log, reporting)
+            latents = cached_data(recipe, settings.condition, cache, log)
+        else:
+            latents = encoded_data(recipe, settings.condition, space, data, log, reporting)
         origin, domain, schema = space.origin, space.domain.name, space.schema.as_plain()
     config = model_config(recipe, net_config(recipe, settings, latents.shape), latents.conditions.config)
     loss = flow_matching(recipe, settings, prod(latents.shape))
@@ -187,11 +192,12 @@ def kind_of_space(recipe: Recipe) -> str:
     Raises:
         BadRecipe: vae.kind is something else.
     """
-    kind = table_or_empty(recipe.table.get("vae")).get("kind", ENCODED)
-    if kind not in (ENCODED, ITEMS):
+    table = recipe.table.get("vae", {})
+    kind = table_or_empty(table).get("kind", ENCODED)
+    if kind not in (ENCODED, ITEMS) or table not in ({}, {"kind": kind}):
         raise BadRecipe(
-            f"The recipe {recipe.name} has vae.kind = {printable(repr(kind))}.",
-            f'Expected "{ENCODED}", the latents of a VAE, or "{ITEMS}", items themselves.',
+            f"The recipe {recipe.name} of a diffusion model has vae = {printable(repr(table), 100)}.",
+            f'Expected vae.kind = "{ENCODED}", the latents of a VAE, or "{ITEMS}", items themselves.',
             "See docs/diffusion.md.",
         )
     return str(kind)
