@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from small_text import SENTENCES, save_text_vae
 
 Run = Callable[..., Any]
@@ -140,3 +142,18 @@ def test_optimised_sentences_are_printed(run: Run, vae: Path, tmp_path: Path, mo
     said = run("optimise", "A dog runs.", *options)
     assert said.code == 0, said.err
     assert said.out.splitlines()[-1:] == (tmp_path / "out" / "sentences.txt").read_text().splitlines()
+
+
+def test_a_file_of_a_later_version_is_noted_by_every_verb(run: Run, vae: Path, tmp_path: Path) -> None:
+    with safe_open(vae, "pt") as file:
+        metadata = file.metadata() | {"vaekit.version": "99"}
+    later = tmp_path / "later.safetensors"
+    save_file(load_file(vae), later, metadata)
+    for command in (
+        ("sample", "-n", 1),
+        ("interpolate", "A dog runs.", "It is late.", "--steps", 1),
+        ("traverse", "A dog runs.", "--axis", 0),
+        ("reconstruct", "A dog runs."),
+    ):
+        said = run(*command, "--vae", later, "--out", tmp_path / "out")
+        assert said.code == 0 and "version 99" in said.err and said.err.count("version 99") == 1

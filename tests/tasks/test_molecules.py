@@ -84,6 +84,7 @@ def test_drawings_show_the_property_that_was_optimised(
     options = OptimiseOptions("-logP", within=20.0, density=0.0, steps=4)
     found = optimise(model, [tmp_path / "leads.smi"], tmp_path / "out", options, side_by_side=True)
     one, two = found.batch.results[0].items
+    assert (one.title, two.title) == ("lead one", "")
     shown = [f"logP {item.after:.2f}, Tanimoto {item.similarity:.2f}" for item in (one, two)]
     assert drawn["2 in 5"] == [f"lead one, {shown[0]}", shown[1]]
     assert drawn["4 in 4"][:2] == [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import log, print_facts, print_json, print_table, progress_bar, spinner
+from vaekit.cli.output import log, log_note, print_facts, print_json, print_table, progress_bar, spinner
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def direction(
     )
     with progress_bar(model.domain.items) as progress:
         result = run(model, labelled, out, chosen, progress)
+    log_note(source.vae, "; ".join(model.notes))
     for note in result.notes:
         log(note)
     if as_json:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import log, print_json, print_table, progress_bar, spinner
+from vaekit.cli.output import log, log_note, print_json, print_table, progress_bar, spinner
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def explain(
         progress_bar(model.domain.items, "opening the data") as progress,
     ):
         result = run(model, paths, out, ExplainOptions(source.vae, source.models, most), progress)
+    log_note(source.vae, "; ".join(model.notes))
     for name, reason in result.not_scored.items():
         log(f"vaekit: not scored: {reason}" if name in reason else f"vaekit: not scored: {name}: {reason}")
     if as_json:

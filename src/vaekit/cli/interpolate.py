@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import log, print_facts, print_json, print_lines, progress_bar, spinner
+from vaekit.cli.output import log, log_note, print_facts, print_json, print_lines, progress_bar, spinner
 from vaekit.tasks.options import DecodingOptions, EngineOptions, LatentOptions, ModelOptions
 
 SHOWN = 8
@@ -74,6 +74,7 @@ def interpolate(
     wanted = InterpolationOptions(steps, path, ordered, animation, LatentOptions(sample, seed))
     with progress_bar(model.domain.items) as progress:
         result = run(model, given_files(model, items, out), out, wanted, progress)
+    log_note(source.vae, "; ".join(model.notes))
     for note in result.notes:
         log(note)
     if as_json:

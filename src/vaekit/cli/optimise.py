@@ -198,7 +198,8 @@ def row_of(item: "OptimisedItem", alike: bool) -> list[str]:
     similarity = [f"{item.similarity:.2f}" if item.similarity is not None else ""] if alike else []
     bounds = ", ".join(item.active) or "none"
     moved = "unchanged" if item.unchanged else f"{item.moved:.2f} std"
-    return [item.name, *(f"{each:.5g}" for each in values), *similarity, moved, bounds]
+    name = f"{item.name} {item.title}".strip()
+    return [name, *(f"{each:.5g}" for each in values), *similarity, moved, bounds]
 
 
 def mean_row(items: "tuple[OptimisedItem, ...]", alike: bool) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import log, print_facts, print_json, print_table, progress_bar, spinner
+from vaekit.cli.output import log, log_note, print_facts, print_json, print_table, progress_bar, spinner
 from vaekit.tasks.options import DecodingOptions, EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def sample(
     wanted = SampleOptions(count, prior, data, temperature, seed, size, is_greedy, unique, new_to, keep_invalid)
     with progress_bar(model.domain.items) as progress:
         result = run(model, out, wanted, progress)
+    log_note(source.vae, "; ".join(model.notes))
     for note in result.notes:
         log(note)
     if as_json:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import log, print_json, print_table, progress_bar, spinner
+from vaekit.cli.output import log, log_note, print_json, print_table, progress_bar, spinner
 from vaekit.tasks.options import DecodingOptions, EngineOptions, LatentOptions, ModelOptions
 
 
@@ -69,6 +69,7 @@ def traverse(
     (path,) = given_files(model, [item], out)
     with progress_bar("directions") as progress:
         result = run(model, path, out, wanted, progress)
+    log_note(source.vae, "; ".join(model.notes))
     for note in result.notes:
         log(note)
     if as_json:

@@ -173,6 +173,7 @@ class Optimisation:
             found.similarities,
             map(model.domain.text, originals),
             map(model.domain.text, results),
+            loaded.titles or [""] * len(results),
             strict=True,
         )
         notes = [f"{name}: {'; '.join(each)}" for name, each in loaded.notes.items() if each]

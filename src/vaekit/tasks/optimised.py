@@ -63,6 +63,8 @@ class OptimisedItem:
     """The item as text, where items of the domain can be compared."""
     result: str | None = None
     """The result as text."""
+    title: str = ""
+    """The name that people gave the item, such as that of a molecule; empty without one."""
 
     @property
     def unchanged(self) -> bool:
