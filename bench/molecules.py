@@ -104,7 +104,11 @@ def main() -> None:
     )
 
     qed = dict(zip(held_out, PROPERTIES["QED"](held_out), strict=True))
-    starts = written(out / "starts.smi", [each for each in held_out if 0.7 <= qed[each] <= 0.8][:STARTS])
+    chosen = [each for each in held_out if 0.7 <= qed[each] <= 0.8][:STARTS]
+    if not chosen:
+        print(f"optimise: none of {len(held_out):,} molecules has a QED of 0.7 to 0.8")
+        return
+    starts = written(out / "starts.smi", chosen)
     started = time.monotonic()
     options = ("--property", "QED", "--similarity", SIMILAR, "--steps", asked.steps)
     found = vaekit("optimise", starts, *vae, *options, "--out", out / "optimised")

@@ -148,24 +148,25 @@ def test_processes_that_are_killed_lose_nothing(vae: Path, tmp_path: Path) -> No
         filled = [str(folder) if each == "{out}" else each for each in command]
         return subprocess.Popen(filled, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
-    process = start(whole)
-    json.loads(process.communicate()[0])
+    with start(whole) as process:
+        json.loads(process.communicate()[0])
     kills = 0
     while kills < 8:
         before = len(list(out.glob("shards/*.json")))
-        process = start(out)
-        while process.poll() is None:
-            now = len(list(out.glob("shards/*.json")))
-            if now >= before + (kills % 3) + 1 or (not before and (out / ("plans", "items.jsonl")[kills % 2]).exists()):
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                break
-            time.sleep(0.002 * (kills % 5))
-        kills += 1
+        first = out / ("plans", "items.jsonl")[kills % 2]
+        with start(out) as process:
+            while process.poll() is None:
+                now = len(list(out.glob("shards/*.json")))
+                if now > before + kills % 3 or (not before and first.exists()):
+                    process.send_signal(signal.SIGKILL)
+                    break
+                time.sleep(0.002 * (kills % 5))
+            process.communicate()
         if process.returncode == 0:
             break
-    process = start(out)
-    assert json.loads(process.communicate()[0])["cached"] == 60
+        kills += 1
+    with start(out) as process:
+        assert json.loads(process.communicate()[0])["cached"] == 60
     assert content(out) == content(whole)
     assert kills >= 5
 

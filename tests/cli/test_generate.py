@@ -101,6 +101,7 @@ def write_photos(folder: Path) -> None:
             (folder / name / f"{number}.txt").write_text(f"a {name[:-1]} on a chair")
 
 
+@pytest.mark.nightly
 def test_the_commands_of_the_page_work(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each as it is there, but for shorter trainings."""
     monkeypatch.chdir(tmp_path)

@@ -79,6 +79,7 @@ def text_run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 
 def test_a_table(table: Path, table_run: tuple[Path, Any], tmp_path: Path) -> None:
     run, trained = table_run
+    assert [len(read_csv(run / "examples" / f"{name}.csv")) for name in ("samples", "reconstructions")] == [21, 21]
     assert set(trained["results"]) >= {"rmse", "accuracy", "kl", "elbo", "nll"}
     assert "cancer.csv:571" in (run / "skipped.txt").read_text("utf-8")
     found = call("evaluate", "--vae", run, "--data", table, "--limit", 100, "--nll", 4, "--latent")
@@ -153,6 +154,9 @@ def test_files_of_another_domain_are_refused(table: Path, text: Path, tmp_path: 
 
 def test_text(text: Path, text_run: tuple[Path, Any], tmp_path: Path) -> None:
     run, trained = text_run
+    assert len((run / "examples" / "samples.txt").read_text("utf-8").splitlines()) == 20
+    pairs = (run / "examples" / "reconstructions.txt").read_text("utf-8").splitlines()
+    assert {pair.split("\t")[0] for pair in pairs} <= set(text.read_text("utf-8").splitlines())
     assert set(trained["results"]) >= {"token_accuracy", "exact_match", "kl", "elbo", "nll"}
     found = call("evaluate", "--vae", run, "--data", text, "--nll", 4, "--latent")
     assert "aggregate_kl" in found["latent"]["results"] and "path_ratio" in found["latent"]["not_measured"]

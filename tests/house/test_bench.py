@@ -178,3 +178,51 @@ def test_optimise_items_prints_a_row_for_each_method(tmp_path: Path) -> None:
     rows = [re.split(r" {2,}", line) for line in printed.splitlines()]
     assert [row[0] for row in rows] == ["method", "gradient", "cma-es"]
     assert all(float(row[6]) == pytest.approx(2, abs=0.05) and row[8] == "-" for row in rows[1:])
+
+
+def test_ray_cache_prints_the_rate_of_each_side() -> None:
+    pytest.importorskip("ray", reason="Ray is an extra")
+    printed = run("ray_cache.py", "--images", "12", "--side", "32", "--rounds", "1", "--width", "8", "--shard", "2")
+    rows = dict(re.findall(r"^(this process|1 worker|2 workers) +(\S+) images/s,", printed, flags=re.MULTILINE))
+    assert len(rows) == 3 and all(float(rate) > 0 for rate in rows.values())
+    assert "shards are equal" in printed
+
+
+SMALL_RUN = ("--set", "schedule.samples=600", "--set", "schedule.warmup_samples=100", "--set", "vae.net.width=16")
+
+
+def test_molecules_prints_every_measure(tmp_path: Path) -> None:
+    pytest.importorskip("rdkit", reason="molecules need rdkit")
+    pytest.importorskip("selfies", reason="molecules need selfies")
+    ends, middles = ("C", "F", "Cl", "OC", "N", "C#N", "C(F)F"), ("C", "O", "C(=O)N", "NC(=O)", "CN")
+    every = [f"c1ccc({one})cc1{middle}Cc1ccc({other})cc1" for one in ends for middle in middles for other in ends]
+    (tmp_path / "train.csv").write_text("SMILES,SPLIT\n" + "".join(f"{each},train\n" for each in every[::2]))
+    (tmp_path / "test.smi").write_text("".join(f"{each}\n" for each in every[1::2]))
+    sizes = ("--count", "120", "--held-out", "40", "--samples", "20", "--steps", "1")
+    printed = run(
+        "molecules.py", tmp_path / "train.csv", tmp_path / "test.smi", "--out", tmp_path / "out", *sizes, *SMALL_RUN
+    )
+    assert re.search(r"^training: \S+ min", printed, flags=re.MULTILINE)
+    for name in ("exact_match", "tanimoto", "kl", "nll", "valid", "unique_20", "novel"):
+        assert f'"{name}"' in printed
+    counts = re.search(r"^interpolate: distinct molecules of 9: \[(.*)\]; ", printed, flags=re.MULTILINE)
+    assert len(counts[1].split(", ")) == 10 and all(1 <= int(count) <= 9 for count in counts[1].split(", "))
+    before, after = re.search(r"^optimise: QED (\S+) -> (\S+) \(medians of ", printed, flags=re.MULTILINE).groups()
+    assert 0.7 <= float(before) <= float(after)
+
+
+def test_text_prints_a_row_for_each_measure(tmp_path: Path) -> None:
+    nouns, verbs = ("cat", "dog", "bird", "fish", "horse"), ("sleeps", "eats", "runs", "sees", "waits")
+    every = [f"{one} {noun} {verb} ." for one in ("a", "the", "one", "no") for noun in nouns for verb in verbs]
+    (tmp_path / "train.txt").write_text("".join(f"{each}\n" for each in every[::2] * 3))
+    (tmp_path / "test.txt").write_text("".join(f"{each}\n" for each in every[1::2]))
+    sizes = ("--nll", "2", "--limit", "20", "--pairs", "4", "--set", "data.min_count=1")
+    printed = run(
+        "text.py", tmp_path / "train.txt", tmp_path / "test.txt", "--out", tmp_path / "out", *sizes, *SMALL_RUN
+    )
+    rows = dict(re.findall(r"^(\w+) +vae (\S+)  lm \S+$", printed, flags=re.MULTILINE))
+    assert {"nll", "kl", "word_perplexity", "mutual_information", "bleu"} <= rows.keys()
+    vae, model = map(float, re.search(r"^nll +vae (\S+)  lm (\S+)$", printed, flags=re.MULTILINE).groups())
+    compared = re.search(r"^NLL of the VAE against the language model: (\S+) %$", printed, flags=re.MULTILINE)
+    assert float(compared[1]) == pytest.approx(100 * (vae / model - 1), abs=0.01)
+    assert re.search(r"^interpolation, ordered: \d+% of 4 pairs ", printed, flags=re.MULTILINE)

@@ -63,6 +63,7 @@ def test_an_item_depends_on_the_seed_and_its_number_only(made: Path, tmp_path: P
     assert not np.array_equal(other, few)
 
 
+@pytest.mark.nightly
 def test_prompt_guidance_and_steps_change_items(made: Path, tmp_path: Path) -> None:
     options = replace(generate_options(made), out=tmp_path / "one")
     changes: list[dict[str, Any]] = [{}, {"prompt": "0"}, {"prompt": None}, {"guidance": 4.0}, {"steps": 7}]
@@ -177,6 +178,7 @@ def test_models_without_conditions_take_no_prompt(tmp_path: Path) -> None:
     assert np.array_equal(images(result.paths)[0][..., 0], np.asarray(Image.open(tmp_path / "digits" / "1" / "0.png")))
 
 
+@pytest.mark.nightly
 def test_captions_are_prompts(tmp_path: Path) -> None:
     options = train_options(tmp_path)
     net = {"width": 8, "heads": 2, "layers": 1}

@@ -37,6 +37,7 @@ def test_texts_become_vectors_with_zeros_behind_their_ends(clip: Path) -> None:
     assert torch.equal(vectors[:1, :3], encoder(["cat"]))
 
 
+@pytest.mark.nightly
 def test_a_model_is_trained_on_them_and_takes_prompts(clip: Path, tmp_path: Path) -> None:
     options = train_options(tmp_path, [f"diffusion.condition={{kind='clip', encoder='{clip}'}}"])
     train(options)

@@ -104,6 +104,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(tmp_path: Path) -> Non
     assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
 
 
+@pytest.mark.nightly
 def test_a_run_that_was_cut_without_a_checkpoint_starts_again(tmp_path: Path) -> None:
     options = train_options(tmp_path)
     with pytest.raises(Cut):
@@ -117,11 +118,13 @@ def test_a_run_that_was_cut_without_a_checkpoint_starts_again(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "kind"),
     [
-        ((), Classes),
-        (['diffusion.condition.kind="none"'], NoCondition),
+        pytest.param((), Classes, marks=pytest.mark.nightly),
+        pytest.param(['diffusion.condition.kind="none"'], NoCondition, marks=pytest.mark.nightly),
         (['diffusion.condition.kind="captions"', "diffusion.condition.net={width=8, heads=2, layers=1}"], Captions),
         (["diffusion.net={kind='unet', widths=[8, 8], heads=2}", "data.flip=true"], Classes),
-        (["diffusion.net.patch=1", "diffusion.times={mean=0.5, shift=2.0}"], Classes),
+        pytest.param(
+            ["diffusion.net.patch=1", "diffusion.times={mean=0.5, shift=2.0}"], Classes, marks=pytest.mark.nightly
+        ),
     ],
     ids=["classes", "none", "captions", "unet", "times"],
 )
@@ -254,6 +257,7 @@ def test_data_without_labels_or_captions_are_refused(tmp_path: Path) -> None:
             train(replace(options, data=plain, changes=[f"diffusion.condition.kind={kind}"]))
 
 
+@pytest.mark.nightly
 def test_another_vae_or_other_data_do_not_go_on_with_a_run(tmp_path: Path) -> None:
     options = train_options(tmp_path)
     train(options)
@@ -304,6 +308,7 @@ def test_a_run_is_picklable_and_trains_the_same(tmp_path: Path) -> None:
     assert vaekit.load(options.out).config == vaekit.load(tmp_path / "vae.safetensors").config
 
 
+@pytest.mark.nightly
 def test_vectors_of_tables_are_latents_like_others(tmp_path: Path) -> None:
     """The same code: a VAE of rows, a net on one token, rows in a file."""
     generator = np.random.default_rng(0)

@@ -79,8 +79,9 @@ def train(
 
     The recipe names the kind of data: images, tables, text or molecules. An interrupted run is resumed by the same
     command; on a CPU it ends with the weights of an uninterrupted one, bit for bit. RUN gets vae.safetensors, which
-    --vae RUN loads, the complete recipe (recipe.json), checkpoints, a log, and for images reconstructions of held-out
-    ones. For several devices: torchrun --nproc-per-node N -m vaekit train ... See docs/training.md.
+    --vae RUN loads, the complete recipe (recipe.json), checkpoints, a log, and reconstructions of held-out items: of
+    images while the run goes on, of others at its end, with a few samples. For several devices: torchrun
+    --nproc-per-node N -m vaekit train ... See docs/training.md.
 
     A diffusion recipe needs --vae, and RUN gets diffusion.safetensors, with which `vaekit generate --model RUN` works.
     See docs/diffusion.md.

@@ -14,6 +14,7 @@ from types import ModuleType
 
 from vaekit.errors import ClusterFailed, printable
 from vaekit.optional import require
+from vaekit.training.data import available_cores
 
 ADDRESS = "RAY_ADDRESS"
 """The environment variable with the address of the cluster, as Ray's own tools use it."""
@@ -45,26 +46,39 @@ class Head:
 
     host: str
     port: int
+    is_lost: bool = False
+    """Whether it has not answered for too long. Calls of Ray may block then, until Ray ends the process."""
     _answered: float = 0.0
 
     def __post_init__(self) -> None:
         self._answered = time.monotonic()
 
-    def check(self) -> None:
-        """Check that it answers, or did so a short time ago.
+    def wait(self) -> None:
+        """Wait until it answers.
 
         Raises:
-            ClusterFailed: it does not.
+            ClusterFailed: it does not for too long.
+        """
+        while not self.check():
+            time.sleep(1)
+
+    def check(self) -> bool:
+        """Whether it answers.
+
+        Raises:
+            ClusterFailed: it does not, and has not done so for too long.
         """
         with suppress(OSError), socket.create_connection((self.host, self.port), timeout=5):
             self._answered = time.monotonic()
-            return
-        if time.monotonic() - self._answered > GONE_AFTER:
-            raise ClusterFailed(
-                f"The cluster at {self.host}:{self.port} does not answer any more.",
-                "What is done is kept.",
-                "Start the cluster, and run the same command again.",
-            )
+            return True
+        if time.monotonic() - self._answered <= GONE_AFTER:
+            return False
+        self.is_lost = True
+        raise ClusterFailed(
+            f"The cluster at {self.host}:{self.port} does not answer any more.",
+            "What is done is kept.",
+            "Start the cluster, and run the same command again.",
+        )
 
 
 def require_ray() -> ModuleType:
@@ -85,7 +99,8 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[tuple[Mo
     Args:
         address: of the cluster; None for that of the environment, else Ray is started on this machine and ended
             afterwards.
-        cpus: the number of CPUs of this machine, where Ray is started; None to count them.
+        cpus: the least number of CPUs that Ray, where it is started here, assumes this machine to have; None for those
+            that it has.
 
     Raises:
         MissingPackage: Ray is not installed.
@@ -150,7 +165,7 @@ def start(ray: ModuleType, address: str, folder: Path | None, cpus: int | None) 
         return
     ray.init(
         address=LOCAL,
-        num_cpus=cpus,
+        num_cpus=None if cpus is None else max(cpus, available_cores()),
         include_dashboard=False,
         object_store_memory=OBJECT_STORE,
         _temp_dir=str(folder),

@@ -92,6 +92,7 @@ class RayWorkers:
 
     def start(self) -> tuple[Any, Call]:
         """Start an actor. Ray would restart it itself, but with all of its calls, of which only one has begun."""
+        self.head.wait()  # without the head, Ray would block
         actor_class = self.ray.remote(Worker)
         placed = actor_class.options(
             num_cpus=self.share.cpus, num_gpus=self.share.gpus, max_restarts=0, max_task_retries=0
@@ -149,8 +150,9 @@ class RayWorkers:
 
     def stop(self, worker: Any) -> None:
         """Kill an actor."""
-        with suppress(Exception):  # it is dead, or the cluster is
-            self.ray.kill(worker)
+        if not self.head.is_lost:
+            with suppress(Exception):  # it is dead already
+                self.ray.kill(worker)
 
 
 def reason_of_death(error: Exception) -> str:

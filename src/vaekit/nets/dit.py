@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaekit.nets.denoising import Condition, ContextAttention, TimeEmbedding, waves, zeroed
+from vaekit.nets.denoising import MOST_BLOCKS, Condition, ContextAttention, TimeEmbedding, waves, zeroed
 
 MOST_TOKENS = 2**16
 MOST_AXES = 3
@@ -36,6 +36,8 @@ class DiTConfig:
     def __post_init__(self) -> None:
         if min(self.channels, self.patch, self.width, self.depth, self.heads, *self.size) < 1:
             raise ValueError("the sizes of a net must be at least 1")
+        if self.depth > MOST_BLOCKS:
+            raise ValueError(f"depth is {self.depth:,}, and at most {MOST_BLOCKS:,}")
         if self.width % (2 * max(1, self.axes)) or self.width % self.heads:
             raise ValueError(
                 f"width is {self.width}, not a multiple of {2 * max(1, self.axes)} and of {self.heads} heads"

@@ -1,8 +1,9 @@
 """Cache a data set: encode all items once, and keep their posteriors in shards."""
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -40,6 +41,12 @@ from vaekit.tasks.model import OpenModel
 SHARD_ITEMS = 512
 """Items of a shard by default, if batches are small: what is lost by an interruption."""
 SHARD_BATCHES = 8
+BATCH = 1024
+"""Items that an engine should allow at once; `batch_size` says how many there are."""
+BATCH_VALUES = 2**20
+"""Values of the items that are encoded at once by default: one image of 512 x 512."""
+MOST_WITH_AXES = 64
+"""The maximum number of images that are encoded at once by default."""
 SHARD_BYTES = 2**28
 """The maximum number of bytes of the latents of a shard in fp32, which are in memory at once."""
 
@@ -61,6 +68,8 @@ class CacheOptions:
     """The column of captions; None for a usual one, or files beside the items."""
     shard_items: int | None = None
     """The maximum number of items of a shard; None for 512, or less if latents are large."""
+    batch: int | None = None
+    """Items that are encoded at once, as the engine allows; None for what suits their size."""
     retry: bool = False
     """Encode items in quarantine again."""
     verify: float | None = None
@@ -79,8 +88,6 @@ class CacheCallbacks:
     """With the number of encoded items, and of all that are to be encoded."""
     verified: Progress = no_progress
     """With the number of verified items, and of all."""
-    say: Callable[[str], None] = lambda _: None
-    """With a sentence about the data."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,8 +201,6 @@ def cache(
     check_options(options)
     check_folder(out)
     data = open_cache_data(model.domain, path, options.split, options.label, options.caption)
-    for note in data.notes:
-        callbacks.say(note)
     fitting = fitting_for(model, options)
     description = describe(model, options, fitting)
     with opened_for_caching(out, description, share is not None):
@@ -300,13 +305,23 @@ def plan_items(
         reason = scanned.rejected[0].reason if scanned.rejected else ""
         raise BadItem(f"None of {len(scanned.rejected):,} {model.domain.items} can be read.", reason, "Check the data.")
     items = [(item.key, fitting.bucket(item.size)) for item in scanned.items]
-    batch = model.engine.plan.batch_size
-    most = options.shard_items or shard_items(model, options, {bucket for _, bucket in items}, batch)
-    return plan_new_items(out, description, items, batch, most, options.retry)
+    batch_of = partial(batch_size, model, options)
+    most = options.shard_items or shard_items(model, options, {bucket for _, bucket in items})
+    return plan_new_items(out, description, items, batch_of, most, options.retry)
 
 
-def shard_items(model: OpenModel, options: CacheOptions, buckets: set[Size], batch: int) -> int:
+def batch_size(model: OpenModel, options: CacheOptions, bucket: Size) -> int:
+    """The number of items of a bucket that are encoded at once."""
+    if options.batch is not None:
+        return options.batch
+    geometry = model.engine.geometry
+    most = max(1, BATCH_VALUES // (geometry.channels * math.prod(bucket)))
+    return min(model.engine.plan.batch_size, most, MOST_WITH_AXES if geometry.axes else most)
+
+
+def shard_items(model: OpenModel, options: CacheOptions, buckets: set[Size]) -> int:
     """The number of items of a shard."""
+    batch = max(batch_size(model, options, bucket) for bucket in buckets)
     largest = max(latent_values(model, bucket) for bucket in buckets)
     each = largest * 4 * 2 * (2 if options.flips else 1)  # mean and log-variance in fp32
     return max(1, min(max(SHARD_ITEMS, SHARD_BATCHES * batch), SHARD_BYTES // each))

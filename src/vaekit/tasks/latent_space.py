@@ -1,15 +1,17 @@
 """The space that a diffusion model works in: the latents of a VAE, or items themselves."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from types import MappingProxyType
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from vaekit.checkpoints.latent_files import LatentOrigin
-from vaekit.distributions import DiagonalGaussian
+from vaekit.distributions import DiagonalGaussian, Posterior, Quantized
 from vaekit.domains.domain import Domain, Schema
 from vaekit.domains.find import domain_named
 from vaekit.errors import BadRecipe
@@ -73,7 +75,23 @@ class EncodedSpace:
         return posterior.mode, None
 
     def decode(self, z: Tensor, size: tuple[int, ...]) -> Tensor:
-        return self.model.decode(z, size)
+        return self.model.decode(self.quantized(z), size)
+
+    def quantized(self, z: Tensor) -> Tensor:
+        """Latents (b, z, ...) as the decoder knows them: of a VAE with a codebook, the nearest vectors of it."""
+        return self._quantizer(z).mode.to(z) if self._quantizer is not None else z
+
+    @cached_property
+    def _quantizer(self) -> Callable[[Tensor], Posterior] | None:
+        """The quantizer of a VAE whose latents stay what they are when they are quantized again."""
+        vae = self.model.engine.vae
+        if vae.encoder is None:
+            return None
+        posterior = self.model.engine.encode(self.schema.example())
+        if not isinstance(posterior, Quantized):
+            return None
+        again = vae.to_posterior(posterior.mode)
+        return vae.to_posterior if torch.allclose(again.mode, posterior.mode, atol=1e-5) else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -99,7 +99,7 @@ def optimise(
 
 def notes_on_similarity(result: Optimised) -> list[str]:
     """Whether results that were not bound to be similar to their items are others."""
-    median = result.median_similarity
+    median = result.median_similarity()
     if median is None or median >= LOW:
         return []
     return [

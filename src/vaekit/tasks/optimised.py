@@ -110,7 +110,6 @@ class Optimised:
     """What the regression of the property on latents was fitted to, and how well it predicts; None without one."""
     notes: tuple[str, ...] = ()
 
-    @property
     def median_similarity(self) -> float | None:
         """Of results to their items; None without a measure."""
         values = [item.similarity for file in self.batch.results for item in file.items]

@@ -8,15 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.distributions import SampledPrior
 from vaekit.domains.domain import Domain, Schema
 from vaekit.domains.sample_quality import CompareSamples, SampleQuality
 from vaekit.errors import BadPlan
 from vaekit.json import plain
 from vaekit.runtime.engine import Engine
 from vaekit.tasks.batch import Progress, no_progress
-from vaekit.tasks.sample import CHUNK
-from vaekit.training.seeds import generator_for
+from vaekit.tasks.prior_samples import prior_samples
 
 COUNT = 1000
 """The default number of samples."""
@@ -94,22 +92,9 @@ def evaluate_samples(
         options: how many.
         progress: called with the number of samples that were drawn, and of all.
     """
-    prior = engine.vae.prior
-    if not isinstance(prior, SampledPrior):
-        return None
     count = COUNT if options.count is None else options.count
-    size = engine.geometry.size or tuple(schema.example().shape[2:])
-    shape = (CHUNK, engine.geometry.latent_channels, *engine.latent_size(*size))
-    parts: list[Tensor] = []
-    for start in range(0, count, CHUNK):
-        z = prior.sample(torch.empty(shape), generator_for(options.seed, "sample", start))
-        if domain.samples_vary:
-            parts.append(engine.likelihood(z, size).sample(generator_for(options.seed, "values", start)).cpu())
-        else:
-            parts.append(engine.decode(z, size).cpu())
-        progress(min(start + CHUNK, count), count)
-    x = torch.cat(parts)[:count]
-    return EvaluatedSamples(x, compare(schema.to_items(x), options.seed))
+    x = prior_samples(engine, domain, schema, count, options.seed, progress)
+    return None if x is None else EvaluatedSamples(x, compare(schema.to_items(x), options.seed))
 
 
 def shown_pairs(engine: Engine, domain: Domain, schema: Schema, items: Sequence[Tensor]) -> Tensor | None:

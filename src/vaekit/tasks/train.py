@@ -12,13 +12,15 @@ from vaekit.diffusion.recipe import is_diffusion
 from vaekit.domains.domain import Domain, Schema
 from vaekit.domains.find import domain_named
 from vaekit.domains.recipes import recipe
-from vaekit.errors import BadRecipe
+from vaekit.errors import BadItem, BadRecipe
 from vaekit.evaluation.evaluate import Evaluation, EvaluationData, evaluate, no_progress, write_result
 from vaekit.evaluation.protocol import MODE, Protocol, versions
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.identification.metadata import domain_notes
 from vaekit.run_folder import EVALUATION, SKIPPED
+from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
+from vaekit.tasks.examples import write_examples
 from vaekit.tasks.latent_data import Reporting
 from vaekit.tasks.options import ModelOptions
 from vaekit.tasks.train_diffusion import prepare_diffusion, with_schedule
@@ -94,6 +96,8 @@ class TrainResult:
     """Of the held-out items; None if there are none, and in all processes but the first."""
     first: bool = field(default=True)
     """Whether this is the process that writes files and messages."""
+    examples: tuple[Path, ...] = ()
+    """Files with samples and reconstructions, of domains that show nothing while a run goes on."""
 
 
 def train(options: TrainOptions, callbacks: TrainCallbacks = TrainCallbacks()) -> TrainResult:
@@ -127,7 +131,8 @@ def train(options: TrainOptions, callbacks: TrainCallbacks = TrainCallbacks()) -
     vae = run_training(prepared.run, callbacks.log, say, callbacks.stop, callbacks.measuring)
     if not processes.first:
         return TrainResult(options.out, prepared.domain.items, first=False)
-    return TrainResult(options.out, prepared.domain.items, evaluate_run(prepared, vae, callbacks.evaluating))
+    evaluation = evaluate_run(prepared, vae, callbacks.evaluating)
+    return TrainResult(options.out, prepared.domain.items, evaluation, examples=tuple(examples_of(prepared, vae, say)))
 
 
 def train_diffusion(
@@ -299,6 +304,23 @@ def evaluate_run(
     evaluation = evaluate(runner, data, measures, protocol, device=run.device, not_measured=missing, progress=progress)
     write_result(evaluation, run.folder / EVALUATION)
     return evaluation
+
+
+def examples_of(prepared: PreparedRun, vae: VAE, say: Callable[[str], None]) -> list[Path]:
+    """Write examples of what the VAE does, where the domain has shown nothing of it yet.
+
+    Raises:
+        CannotWrite: for example, the disk is full.
+    """
+    run, domain = prepared.run, prepared.domain
+    if run.show is not None:
+        return []
+    engine = Engine(vae, Plan(device=str(run.device), batch_size=domain.batch_size))
+    try:
+        return write_examples(engine, domain, prepared.schema, run.held_out, run.folder)
+    except BadItem as error:
+        say(f"There are no examples in the folder of the run: {error}")
+        return []
 
 
 def quietly(_: str) -> None:

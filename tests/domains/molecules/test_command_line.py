@@ -13,7 +13,7 @@ from refusals import refuses
 
 from vaekit.cli import app
 from vaekit.domains.molecules import sample_quality
-from vaekit.domains.molecules.chemistry import canonical, read_smiles
+from vaekit.domains.molecules.chemistry import canonical, canonical_or_empty, read_smiles
 from vaekit.domains.tables.domain import TABLES
 from vaekit.domains.tables.schema import TableSchema
 from vaekit.errors import BadPlan, MissingPackage
@@ -51,6 +51,16 @@ def run(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     call("train", "molecules", "--data", data, "--out", folder, *SMALL)
     assert (folder / "skipped.txt").read_text().startswith("chains.smi:110\t")
     return folder
+
+
+def test_a_run_has_examples(run: Path, tmp_path: Path) -> None:
+    samples = (run / "examples" / "samples.smi").read_text().splitlines()
+    header, *pairs = (run / "examples" / "reconstructions.smi").read_text().splitlines()
+    assert len(samples) == 20 and header.startswith("smiles\t") and 0 < len(pairs) <= 20
+    assert all(pair.split("\t")[0] in map(canonical_or_empty, CHAINS) for pair in pairs)
+    assert {path.suffix for path in (run / "examples").iterdir()} == {".smi", ".svg"}
+    call("sample", "--vae", run, "-n", 20, "--keep-invalid", "--out", tmp_path)
+    assert (tmp_path / "samples.smi").read_text().splitlines() == samples
 
 
 def test_samples_are_written_and_drawn(run: Path, tmp_path: Path) -> None:
