@@ -352,7 +352,7 @@ class PipelineRun:
             "seed": options.seed,
             "steps": self.all_steps,
             "guidance": scales.get(TRUE_GUIDANCE if TRUE_GUIDANCE in arguments else GUIDANCE),
-            **scales,
+            **(scales if len(scales) > 1 else {}),
             "scheduler": type(self.pipeline.scheduler).__name__,
             "pipeline": type(self.pipeline).__name__,
             "model": options.model.resolve().name,
