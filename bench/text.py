@@ -125,8 +125,8 @@ def interpolations(model: OpenModel, folder: Path, sentences: Sequence[str], pai
         print(
             f"interpolation, {name}: {np.mean(distinct >= 4):.0%} of {len(found)} pairs have 4 or more of {POINTS} "
             f"sentences (mean {np.mean(distinct):.1f}); the edit distance to the first end never falls in "
-            f"{rises.all(axis=1).mean():.0%}, and in {rises.mean():.1%} of the steps; divided by the length of the longer "
-            f"sentence, in {relative.all(axis=1).mean():.0%} and {relative.mean():.1%}"
+            f"{rises.all(axis=1).mean():.0%}, and in {rises.mean():.1%} of the steps; divided by the length of the "
+            f"longer sentence, in {relative.all(axis=1).mean():.0%} and {relative.mean():.1%}"
         )
         for line in found[:SHOWN]:
             print("\n".join(f"    {each}" for each in line), end="\n\n", flush=True)
