@@ -3,6 +3,9 @@
 import inspect
 import json
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -261,6 +264,39 @@ def test_vaes_of_other_latent_spaces_are_refused(
     with refuses(LatentMismatch, *said):
         generate_with_pipeline(options(pipelines("sd1"), tmp_path / "out", vae=str(path)))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.nightly
+def test_vaes_of_other_families_need_a_measurement(pipelines: Callable[[str], Path], tmp_path: Path) -> None:
+    """A pipeline of random weights cannot tell what another kind of decoder makes of its latents."""
+    widths: dict[str, Any] = {"encoder_block_out_channels": (8, 8, 8), "decoder_block_out_channels": (8, 8, 8)}
+    blocks: dict[str, Any] = {"num_encoder_blocks": (1, 1, 1), "num_decoder_blocks": (1, 1, 1)}
+    diffusers.AutoencoderTiny(**widths, **blocks).save_pretrained(tmp_path / "other")
+    with refuses(LatentMismatch, "tiny", "kl"):
+        generate_with_pipeline(options(pipelines("sd1"), tmp_path / "out", vae=str(tmp_path / "other")))
+
+
+@pytest.mark.nightly
+def test_a_killed_command_goes_on(pipelines: Callable[[str], Path], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vaekit", "generate", "a cat", "--model", str(pipelines("sd1")), "--size", "48x32"]
+    command += ["--steps", "2", "-n", "400", "--out", str(tmp_path)]
+    third = tmp_path / "generated-0003.png"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        for _ in range(600):
+            if third.exists() or process.poll() is not None:
+                break
+            time.sleep(0.2)
+        process.kill()
+    assert third.exists(), process.stderr
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.png")}
+    calls: list[int] = []
+    count = len(before) + 1
+    done = generate_with_pipeline(
+        options(pipelines("sd1"), tmp_path, count=count), GenerateCallbacks(preview=lambda _, step: calls.append(step))
+    )
+    assert calls == [1, 1, 2], "the last item only"
+    assert {path: path.read_bytes() for path in before} == before
+    assert all(read_settings(path)["item"] == number for number, path in enumerate(done.paths, start=1))
 
 
 @pytest.mark.nightly

@@ -15,6 +15,7 @@ from vaekit.families.kl.net import KLConfig
 from vaekit.normalization import LatentNormalization
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
+from vaekit.tasks import previews
 from vaekit.tasks.latent_agreement import correlation, latent_agreement
 from vaekit.tasks.previews import known_colors, previews_of, tiny_vae
 from vaekit.testcards.dead_leaves import dead_leaves
@@ -42,13 +43,13 @@ def test_fitted_colors_show_the_image(builtin: Engine, images: Tensor, tmp_path:
         vae = copy.deepcopy(builtin.vae)
         vae.encoder = None
         engine = Engine(vae, CPU)
-    previews = previews_of(engine, path)
-    previews.write(raw)
+    shows = previews_of(engine, path)
+    shows.write(raw)
     shown = read_image(path).pixels
     assert shown.shape[3] >= 240
     assert correlation(shown, images) > 0.9
     for value in (float("nan"), float("inf"), 1e30):
-        previews.write(torch.full_like(raw, value))
+        shows.write(torch.full_like(raw, value))
         assert read_image(path).pixels.isfinite().all()
 
 
@@ -65,12 +66,18 @@ def test_known_colors_are_those_of_the_latent_space() -> None:
     assert torch.allclose(colors.weights[0], 0.13025 * torch.tensor([0.3651, 0.4232, 0.4341]))
 
 
-def test_a_small_vae_of_the_models_folder_is_used(builtin: Engine, models: Path, tmp_path: Path) -> None:
+def test_a_small_vae_of_the_models_folder_is_used(
+    builtin: Engine, images: Tensor, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Only one that decodes these latents, and is much smaller."""
     assert tiny_vae(builtin, None) is None
     save(builtin.vae, models / "copy.safetensors")
     (models / "broken.safetensors").write_bytes(b"no weights")
     assert tiny_vae(builtin, None) is None, "it is not smaller"
+    monkeypatch.setattr(previews, "MUCH_SMALLER", 0.5)
+    assert tiny_vae(builtin, None) is not None
+    previews_of(builtin, tmp_path / "PREVIEW.png").write(builtin.encode(images).mode)
+    assert read_image(tmp_path / "PREVIEW.png").width == 256 // images.shape[3] * images.shape[3]
 
 
 def test_agreement_of_latents(builtin: Engine) -> None:
