@@ -21,9 +21,9 @@ import torch
 import vaekit
 from vaekit.checkpoints.convert import convert
 from vaekit.checkpoints.finetuned_writer import base_model_at, same_bits
-from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images.finetune import FinetuneOptions, prepare_finetuning
 from vaekit.domains.images.read import find_images
+from vaekit.domains.measuring import MeasureOptions
 from vaekit.domains.recipes import recipe
 from vaekit.formats.open import open_tensors
 from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data

@@ -22,10 +22,10 @@ from PIL import Image
 
 import vaekit
 from vaekit.datasets.array_files import read_idx
-from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images.evaluate import image_items
 from vaekit.domains.images.perception import enlarged, image_perception
 from vaekit.domains.images.read import find_images
+from vaekit.domains.measuring import MeasureOptions
 from vaekit.evaluation.latent_space import PATHS
 from vaekit.evaluation.protocol import chosen_names
 from vaekit.json import dumps

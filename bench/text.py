@@ -32,12 +32,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vaekit.datasets.text_blocks import TextBlocks
-from vaekit.domains.text.similarity import edit_distance
+from vaekit.domains.text.similarity import WORDS_KEPT, edit_distance
 from vaekit.latents.paths import linear
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.tasks.ordered_path import DENSITY, ordered_points
 
 LANGUAGE_MODEL = (
     "vae.net.encoder=none",
@@ -45,6 +47,8 @@ LANGUAGE_MODEL = (
     "objective.terms={nll={weight=1}}",
 )
 POINTS = 7
+SHOWN = 3
+"""Interpolations that are printed: the first."""
 EDITED = 500
 """Sentences of each sentiment that are edited."""
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)
@@ -97,26 +101,35 @@ def decoded(model: OpenModel, z: torch.Tensor) -> list[str]:
     return list(model.schema.to_items(model.engine.decode(z)))
 
 
+def not_falling(values: Sequence[Sequence[float]]) -> NDArray[np.bool_]:
+    """Of each row, whether a value is not below the one before."""
+    return np.array([[b >= a for a, b in pairwise(row)] for row in values])
+
+
 def interpolations(model: OpenModel, folder: Path, sentences: Sequence[str], pairs: int) -> None:
-    """Print what lies between pairs of sentences."""
+    """Print what lies between pairs of sentences: at even distances, and by `--ordered`."""
     z, kept = latents(model, folder, sentences)
-    distinct, monotonic, steps, shown = [], [], [], []
+    lines_between: dict[str, list[list[str]]] = {"even": [], "ordered": []}
     for number in range(min(pairs, len(kept) // 2)):
-        line = decoded(model, linear(z[2 * number], z[2 * number + 1], torch.linspace(0, 1, POINTS)))
-        distinct.append(len(set(line)))
-        away = [edit_distance(line[0].split(), each.split()) for each in line]
-        rises = [b >= a for a, b in pairwise(away)]
-        monotonic.append(all(rises))
-        steps += rises
-        if number < 3:
-            shown.append(line)
-    print(
-        f"interpolation: {np.mean(np.array(distinct) >= 4):.0%} of {len(distinct)} pairs have 4 or more of {POINTS} "
-        f"sentences (mean {np.mean(distinct):.1f}); the edit distance to the first end never falls in "
-        f"{np.mean(monotonic):.0%}, and in {np.mean(steps):.1%} of the steps"
-    )
-    for line in shown:
-        print("\n".join(f"    {each}" for each in line), end="\n\n", flush=True)
+        ends = z[2 * number], z[2 * number + 1]
+        dense = decoded(model, linear(*ends, torch.linspace(0, 1, DENSITY * (POINTS - 1) + 1)))
+        similarity = WORDS_KEPT.between([dense[0]] * len(dense), dense)
+        lines_between["even"].append(dense[::DENSITY])
+        lines_between["ordered"].append([dense[index] for index in ordered_points(similarity, dense, POINTS)])
+    for name, found in lines_between.items():
+        distinct = np.array([len(set(line)) for line in found])
+        rises = not_falling([[edit_distance(line[0].split(), each.split()) for each in line] for line in found])
+        relative = not_falling(
+            [[-alike for alike in WORDS_KEPT.between([line[0]] * len(line), line)] for line in found]
+        )
+        print(
+            f"interpolation, {name}: {np.mean(distinct >= 4):.0%} of {len(found)} pairs have 4 or more of {POINTS} "
+            f"sentences (mean {np.mean(distinct):.1f}); the edit distance to the first end never falls in "
+            f"{rises.all(axis=1).mean():.0%}, and in {rises.mean():.1%} of the steps; divided by the length of the "
+            f"longer sentence, in {relative.all(axis=1).mean():.0%} and {relative.mean():.1%}"
+        )
+        for line in found[:SHOWN]:
+            print("\n".join(f"    {each}" for each in line), end="\n\n", flush=True)
 
 
 @dataclass(frozen=True)

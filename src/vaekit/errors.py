@@ -35,6 +35,8 @@
     ├── ProtocolChanged           the folder holds an evaluation with another protocol
     ├── BadIndex                  an index of items that is damaged, hostile, or not an index
     ├── IndexMismatch             an index of another VAE, embedding or data
+    ├── BadCache                  a cache of latents that is damaged, hostile, or not a cache
+    ├── CacheMismatch             a cache of another VAE, other settings or other data
     ├── MissingPackage            a required optional package is not installed
     ├── ClusterFailed             a cluster that cannot be reached, or that was lost
     ├── ShardFailed               a part of the work whose workers died again and again

@@ -1,11 +1,17 @@
 """`vaekit cache` with the files of other programs: arguments, output and exit status."""
 
+import re
+import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from other_caches import kohya_file, latents, read_as_kohya, small_cache
+from PIL import Image
 
 from vaekit.checkpoints.latent_files import origin_of
 from vaekit.checkpoints.save import save
@@ -13,6 +19,7 @@ from vaekit.latent_cache.open import open_cache
 from vaekit.vae import VAE
 
 Run = Callable[..., Any]
+PAGE = (Path(__file__).parents[2] / "docs/cache-formats.md").read_text("utf-8")
 
 
 def test_export_audit_and_import(run: Run, tmp_path: Path, kl_vae: VAE) -> None:
@@ -79,3 +86,23 @@ def test_user_errors_give_exit_status_1(run: Run, tmp_path: Path, kl_vae: VAE) -
     wrong = run("cache", tmp_path / "cache", out, "--export", "kohja", "--json")
     assert wrong.code == 1 and "kohya" in wrong.json["error"]["remedy"]
     assert not out.exists()
+
+
+def test_the_commands_of_the_page_run(
+    run: Run, tmp_path: Path, vae_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(vae_file, "vae.safetensors")
+    Path("photos").mkdir()
+    for number in range(3):
+        values = np.random.default_rng(number).integers(0, 256, (4, 5, 3), np.uint8)
+        Image.fromarray(values).resize((40, 32), Image.Resampling.BICUBIC).save(f"photos/{number}.png")
+    assert run("cache", "photos", "latents", "--vae", "vae.safetensors", "--size", 32, "--buckets", 8).code == 0
+    commands = re.findall(r"^    vaekit (.+)$", PAGE, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        result = run(*shlex.split(command))
+        assert result.code == 0, result.err
+    latents, again = open_cache(Path("latents")), open_cache(Path("again"))
+    assert [item.key for item in again.items] == [item.key for item in latents.items]
+    assert torch.allclose(again.read(0).mean, latents.read(0).mean, atol=1e-5)

@@ -31,6 +31,14 @@ def test_interpolate_prints_its_lines(run: Run, vae: Path, tmp_path: Path) -> No
     assert run(*command, "--json").json["texts"] == (tmp_path / "out" / "interpolation.txt").read_text().splitlines()
 
 
+def test_interpolate_chooses_points_in_order(run: Run, vae: Path, tmp_path: Path) -> None:
+    command = ("interpolate", "A dog runs.", "It is late.", "--vae", vae, "--steps", 3, "--out", tmp_path / "out")
+    said = run(*command, "--ordered")
+    assert said.code == 0 and len(said.out.splitlines()) >= 5
+    said = run(*command, "--ordered", "--steps", 65)
+    assert said.code == 1 and "65" in said.err
+
+
 def test_reconstruct_and_traverse_a_sentence(run: Run, vae: Path, tmp_path: Path) -> None:
     said = run("reconstruct", "A dog runs.", "--vae", vae, "--out", tmp_path / "out")
     assert said.code == 0

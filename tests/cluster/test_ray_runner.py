@@ -9,12 +9,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import counted_shards
 import pytest
 from counted_shards import SHARDS, begun, content, done, prepare, running
+from PIL import Image
 from small_index import small_images, square_model
 
 from vaekit.errors import MissingPackage
@@ -35,6 +37,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(SUPPORT), *filter(None, sys.path)]))
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:  # paths must be short
         monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        (Path(folder) / "ray").mkdir()  # which Ray's cluster for tests expects
         yield
 
 
@@ -89,7 +93,7 @@ def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
 
 
 def assert_complete(folder: Path) -> None:
-    assert {path.name for path in (folder / "done").iterdir()} == set(map(str, range(SHARDS)))
+    assert done(folder) == set(range(SHARDS))
     assert all((folder / "done" / str(shard)).read_bytes() == content(shard) for shard in range(SHARDS))
 
 
@@ -99,15 +103,14 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     from ray.cluster_utils import Cluster
 
-    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        arguments = {"num_cpus": 0, "node_ip_address": "127.0.0.1", "temp_dir": folder, "include_dashboard": False}
-        made = Cluster(initialize_head=True, head_node_args=arguments)
-        try:
-            for _ in range(2):
-                add_node(made)
-            yield made
-        finally:
-            made.shutdown()
+    arguments = {"num_cpus": 0, "node_ip_address": "127.0.0.1", "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=arguments)
+    try:
+        for _ in range(2):
+            add_node(made)
+        yield made
+    finally:
+        made.shutdown()
 
 
 def add_node(cluster: Any) -> None:
@@ -187,7 +190,7 @@ def test_here_a_killed_driver_leaves_nothing_running_and_the_same_call_goes_on(d
 
 
 @pytest.mark.parametrize(("name", "error", "times"), [("fail-5", "BadItem", 1), ("kill-5", "ShardFailed", 3)])
-def test_a_shard_that_cannot_be_processed_is_named(
+def test_a_shard_that_fails_is_named(
     driver: Driver, tmp_path: Path, name: str, error: str, times: int
 ) -> None:
     folder = prepare(tmp_path / "run")
@@ -204,13 +207,56 @@ def test_a_cluster_that_is_not_there_is_named(driver: Driver, tmp_path: Path) ->
     assert "ClusterFailed" in err and "127.0.0.1:9" in err and "Traceback" not in err
 
 
+def write_images(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for number, values in enumerate(small_images(count)):
+        Image.fromarray(values).save(folder / f"{number:03}.png")
+    return folder
+
+
+def test_a_cache_is_the_same_after_kills(tmp_path: Path) -> None:
+    data = write_images(tmp_path / "images", SHARDS)
+    square_model(tmp_path / "vae.safetensors")
+    arguments = ["--vae", tmp_path / "vae.safetensors", "--device", "cpu", "--shard", "1"]
+
+    def command(name: str, *more: str) -> list[str]:
+        return [sys.executable, "-m", "vaekit", *map(str, ("cache", data, tmp_path / name, *arguments, *more))]
+
+    def shards() -> int:
+        return len(list((tmp_path / "ray" / "shards").glob("*.json")))
+
+    before = processes_of_ray()
+    run = partial(subprocess.Popen, command("ray", "--runner", "ray", "--workers", "2"), stderr=subprocess.PIPE)
+    for kill in range(3):  # of the driver
+        process = run()
+        try:
+            for target in (20 + 60 * kill, 40 + 60 * kill):
+                until(lambda target=target, process=process: shards() >= target or process.poll() is not None)
+                workers = [each for each in processes_of_ray() - before if name_of(each).startswith(b"ray::Worker")]
+                if workers:
+                    os.kill(workers[0], signal.SIGKILL)
+            until(lambda kill=kill, process=process: shards() >= 60 * (kill + 1) or process.poll() is not None)
+        finally:
+            process.kill()
+            process.communicate()
+    status, _, err = finish(run(text=True))
+    assert status == 0, err
+    subprocess.run(command("local"), check=True, capture_output=True)
+    one, other = (
+        {path.name: path.read_bytes() for path in (tmp_path / name / "shards").iterdir()} for name in ("local", "ray")
+    )
+    assert len(one) == 2 * SHARDS and one == other
+
+
+def name_of(process: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    return b""
+
+
 def test_the_command_line_prints_one_object(tmp_path: Path) -> None:
     """And the same numbers as in one process."""
-    from PIL import Image
-
-    (tmp_path / "images").mkdir()
-    for number, values in enumerate(small_images(6)):
-        Image.fromarray(values).save(tmp_path / "images" / f"{number}.png")
+    write_images(tmp_path / "images", 6)
     square_model(tmp_path / "vae.safetensors")
     data, vae = tmp_path / "images", ["--vae", tmp_path / "vae.safetensors", "--device", "cpu", "--json"]
     verbs: dict[str, list[Any]] = {

@@ -15,10 +15,11 @@ from small_index import content, small_images, square_model
 from small_tables import columns, save_table_vae, write_table
 
 from vaekit.checkpoints.save import save
-from vaekit.domains.domain import MeasureOptions
+from vaekit.domains.measuring import MeasureOptions
 from vaekit.errors import ClusterFailed, IndexMismatch
 from vaekit.runtime.plan import Plan
 from vaekit.shards import IN_PROCESS, Work
+from vaekit.tasks.cache import CacheOptions, cache
 from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data
 from vaekit.tasks.index import IndexOptions, index
 from vaekit.tasks.model import OpenModel, open_model, reopened
@@ -170,6 +171,29 @@ def test_score_writes_the_same_lines(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert results[0].detection is not None and vars(results[0].detection) == vars(results[1].detection)
     assert results[0].not_scored == results[1].not_scored
     assert runner.shards == -(-(limit or 60) // 8)
+
+
+def test_cache_writes_the_same_shards(model: OpenModel, gallery: Path, tmp_path: Path) -> None:
+    runner = OtherProcess()
+    for name, each in (("one", IN_PROCESS), ("many", runner)):
+        cache(model, gallery, tmp_path / name, CacheOptions(shard_items=4), runner=each)
+    assert files(tmp_path / "one") == files(tmp_path / "many")
+    assert runner.shards == -(-(IMAGES - 2) // 4)
+
+
+@pytest.mark.parametrize("of", [2, 3])
+def test_parts_of_a_cache_are_the_whole(model: OpenModel, gallery: Path, tmp_path: Path, of: int) -> None:
+    cache(model, gallery, tmp_path / "one", CacheOptions(shard_items=4))
+    for rank in reversed(range(of)):
+        cache(model, gallery, tmp_path / "parts", CacheOptions(shard_items=4), share=(rank, of))
+    assert files(tmp_path / "one") == files(tmp_path / "parts")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The shards of a cache, and what is in them."""
+    found = sorted((folder / "shards").iterdir())
+    assert found
+    return {path.name: path.read_bytes() for path in found}
 
 
 def test_a_worker_refuses_other_weights_of_the_same_name(vae_file: Path, tmp_path: Path) -> None:

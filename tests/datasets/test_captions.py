@@ -49,11 +49,27 @@ def test_captions_json(tmp_path: Path, content: object) -> None:
     assert read_captions(opened(tmp_path)) == ["one", "two", None]
 
 
-def test_captions_json_beside_the_folder_and_above_its_root(tmp_path: Path) -> None:
+def test_captions_json_above_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images(tmp_path, "small/x/a.png")
     (tmp_path / "captions.json").write_text('[["x/a.png", "one", 3]]')
     assert read_captions(opened(tmp_path)) == ["one"]
     assert read_captions(opened(tmp_path / "small")) == ["one"]
+    assert read_captions(opened(tmp_path / "small/x")) == ["one"]
+    monkeypatch.chdir(tmp_path / "small")
+    assert read_captions(opened(Path())) == ["one"]
+
+
+def test_a_list_beside_the_folder_of_images_may_name_them_alone(tmp_path: Path) -> None:
+    images(tmp_path, "images/a.png", "images/b.png")
+    (tmp_path / "captions.json").write_text('{"a.png": "one"}')
+    assert read_captions(opened(tmp_path / "images")) == ["one", None]
+
+
+def test_captions_are_not_those_of_other_files_of_the_same_name(tmp_path: Path) -> None:
+    images(tmp_path, "a.png", "more/a.png")
+    (tmp_path / "captions.json").write_text('{"a.png": "one"}')
+    assert read_captions(opened(tmp_path)) == ["one", None]
+    assert read_captions(opened(tmp_path / "more")) == []
 
 
 @pytest.mark.parametrize("content", ["{", "[3]", '[["a.png"]]', "3", "[" * 100_000])

@@ -6,7 +6,7 @@ import pytest
 from small_tables import columns, save_table_vae, write_table
 from small_text import SENTENCES, save_text_vae
 
-from vaekit.domains.domain import MeasureOptions
+from vaekit.domains.measuring import MeasureOptions
 from vaekit.domains.unknown_tokens import UnknownTokens
 from vaekit.runtime.plan import Plan
 from vaekit.tasks.encode import encode

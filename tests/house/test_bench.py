@@ -180,6 +180,14 @@ def test_optimise_items_prints_a_row_for_each_method(tmp_path: Path) -> None:
     assert all(float(row[6]) == pytest.approx(2, abs=0.05) and row[8] == "-" for row in rows[1:])
 
 
+def test_ray_cache_prints_the_rate_of_each_side() -> None:
+    pytest.importorskip("ray", reason="Ray is an extra")
+    printed = run("ray_cache.py", "--images", "12", "--side", "32", "--rounds", "1", "--width", "8", "--shard", "2")
+    rows = dict(re.findall(r"^(this process|1 worker|2 workers) +(\S+) images/s,", printed, flags=re.MULTILINE))
+    assert len(rows) == 3 and all(float(rate) > 0 for rate in rows.values())
+    assert "shards are equal" in printed
+
+
 SMALL_RUN = ("--set", "schedule.samples=600", "--set", "schedule.warmup_samples=100", "--set", "vae.net.width=16")
 
 
@@ -217,4 +225,4 @@ def test_text_prints_a_row_for_each_measure(tmp_path: Path) -> None:
     vae, model = map(float, re.search(r"^nll +vae (\S+)  lm (\S+)$", printed, flags=re.MULTILINE).groups())
     compared = re.search(r"^NLL of the VAE against the language model: (\S+) %$", printed, flags=re.MULTILINE)
     assert float(compared[1]) == pytest.approx(100 * (vae / model - 1), abs=0.01)
-    assert re.search(r"^interpolation: \d+% of 4 pairs ", printed, flags=re.MULTILINE)
+    assert re.search(r"^interpolation, ordered: \d+% of 4 pairs ", printed, flags=re.MULTILINE)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from made_cache import description, items, key, latents, make_cache
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from vaekit.errors import BadCache, BadLatent, NotFound, VaekitError
 from vaekit.latent_cache.description import DESCRIPTION, write_description
@@ -106,6 +108,48 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
 
 
+def change_items(path: Path, **values: object) -> None:
+    items = [{**item, **values} for item in json.loads(path.read_text())["items"]]
+    change(path, items=items)
+
+
+def rewrite(folder: Path, name: str, **tensors: torch.Tensor) -> None:
+    """Other tensors in the file of a shard, with a record that has its size."""
+    path = latents_path(folder, name)
+    with safe_open(path, "pt") as file:
+        kept, metadata = {each: file.get_tensor(each) for each in file.keys()}, file.metadata()  # noqa: SIM118
+    save_file({**kept, **tensors}, path, metadata)
+    change(record_path(folder, name), bytes=path.stat().st_size)
+
+
+SHARD = "000-00001"
+"""Of two items."""
+INSIDE = {
+    "another shape": {"mean": torch.zeros(2, 4, 8, 9)},
+    "another dtype": {"mean": torch.zeros(2, 4, 8, 8, dtype=torch.float64)},
+    "integers": {"mean": torch.zeros(2, 4, 8, 8, dtype=torch.int8)},
+    "fewer items": {"mean": torch.zeros(1, 4, 8, 8)},
+}
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_damaged_shards_are_refused_when_they_are_read(tmp_path: Path, name: str) -> None:
+    make_cache(tmp_path)
+    rewrite(tmp_path, SHARD, **INSIDE[name])
+    cache = open_cache(tmp_path)
+    assert cache.read(0).mean.isfinite().all()
+    with pytest.raises(BadCache):
+        cache.read(3)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 4), (4,), (1, 1)])
+def test_scales_of_another_shape_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    make_cache(tmp_path, "int8")
+    rewrite(tmp_path, SHARD, mean_scale=torch.ones(shape))
+    with pytest.raises(BadCache):
+        open_cache(tmp_path).read(3)
+
+
 DAMAGE = {
     "no description": (NotFound, lambda folder: (folder / DESCRIPTION).unlink()),
     "an older version": (BadCache, lambda folder: change(folder / DESCRIPTION, version=0)),
@@ -123,6 +167,8 @@ DAMAGE = {
     "a record of another version": (BadCache, lambda folder: change(record_path(folder, "000-00000"), version=7)),
     "a record of another shard": (BadCache, lambda folder: change(record_path(folder, "000-00000"), shard="x")),
     "a record with odd items": (BadCache, lambda folder: change(record_path(folder, "000-00000"), items=[{"key": 1}])),
+    "items of other axes": (BadCache, lambda folder: change_items(record_path(folder, SHARD), bucket=[64])),
+    "items of other sizes": (BadCache, lambda folder: change_items(record_path(folder, SHARD), size=[1, 2, 3])),
     "a damaged list": (BadCache, lambda folder: cut(folder / ITEMS)),
     "an empty list": (BadCache, lambda folder: (folder / ITEMS).write_text("")),
 }

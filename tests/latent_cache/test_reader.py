@@ -11,7 +11,7 @@ from vaekit.errors import BadLatent
 from vaekit.latent_cache.description import write_description
 from vaekit.latent_cache.open import open_cache
 from vaekit.latent_cache.reader import LatentSource, latent_source, require_one_size
-from vaekit.latent_cache.records import LatentBatch
+from vaekit.latent_cache.records import CachedBatch
 from vaekit.latent_cache.shard_files import write_shard
 from vaekit.training.data import Source, Stream
 
@@ -26,7 +26,7 @@ def test_it_is_a_source_for_streams(tmp_path: Path) -> None:
     assert require_one_size(source) == (16, 16)
     stream = Stream(source, seed=3)
 
-    def batch(source: LatentSource, position: int) -> LatentBatch:
+    def batch(source: LatentSource, position: int) -> CachedBatch:
         return source.batch(stream.items(position, 5), stream.seed_at(position))
 
     epoch = torch.cat([batch(source, position).mean for position in (0, 5)])

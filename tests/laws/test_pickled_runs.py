@@ -18,6 +18,7 @@ from vaekit.checkpoints.save import save
 from vaekit.datasets.dataset import Dataset
 from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.diffusion.recipe import is_diffusion
 from vaekit.domains.images.finetune import FinetuneOptions, prepare_finetuning
 from vaekit.domains.images.records import IMAGE_RECORDS
 from vaekit.domains.recipes import names, recipe
@@ -120,7 +121,7 @@ def assert_same_training(run: Run) -> Run:
 
 OFTEN = ("mnist-vamp", "vq", "kl-f8-gan", "tables")
 """Recipes that are tried in every run: priors, codes, an adversary and columns."""
-OTHERS = [name for name in names() if name not in ("finetune", *OFTEN)]
+OTHERS = [name for name in names() if name not in ("finetune", *OFTEN) and not is_diffusion(recipe(name))]
 
 
 @pytest.mark.parametrize("name", [*OFTEN, *nightly(*OTHERS)])

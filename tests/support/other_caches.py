@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 from made_cache import ORIGIN, key
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vaekit.checkpoints.latent_files import LatentOrigin
 from vaekit.latent_cache.description import CacheDescription, write_description
+from vaekit.latent_cache.foreign.audit import Audit, audit_files
 from vaekit.latent_cache.item_list import ListedItem, write_items
 from vaekit.latent_cache.records import CachedItem
 from vaekit.latent_cache.shard_files import ShardLatents, write_shard
+from vaekit.normalization import LatentNormalization
 
 SIZE = (480, 640)
 """(height, width) of the images."""
@@ -203,3 +206,13 @@ def small_cache(
     write_shard(folder, "000", description, items, shard)
     write_items(folder, [ListedItem(each.name, each.key, each.label, each.caption) for each in items])
     return shard
+
+
+def audited(folder: Path, given: LatentNormalization | None = None) -> Audit:
+    """An audit that reads sizes of images with Pillow."""
+    return audit_files(folder, size_of, given)
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.height, image.width

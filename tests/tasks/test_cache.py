@@ -3,8 +3,10 @@
 import errno
 import json
 import os
+import pickle
 import shutil
-from dataclasses import replace
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,8 @@ from vaekit.errors import (
 from vaekit.latent_cache import shard_files
 from vaekit.latent_cache.open import open_cache
 from vaekit.latent_cache.shard_files import latents_path, record_path
-from vaekit.tasks.cache import CacheOptions, cache
+from vaekit.shards import Work
+from vaekit.tasks.cache import CacheCallbacks, CacheOptions, cache
 from vaekit.tasks.cache_data import STAMPS
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
@@ -205,13 +208,14 @@ def test_a_full_disk_is_one_error_and_loses_nothing(
 def test_bad_items_are_listed_and_the_others_cached(model: OpenModel, folder: Path, tmp_path: Path) -> None:
     (folder / "broken.png").write_bytes((folder / "dog/0.png").read_bytes()[:200])
     (folder / "empty.png").write_bytes(b"")
+    numbered(8, 20, 20).save(folder / os.fsdecode(b"caf\xe9.png"))
     (folder / "text.jpg").write_text("no image")
     os.mkfifo(folder / "pipe.png")
     (folder / "gone.png").symlink_to(folder / "nothing")
     os.mkfifo(folder / "linked")
     (folder / "link.png").symlink_to(folder / "linked")
     result = cache(model, folder, tmp_path / "out", SMALL)
-    assert result.cached == 7
+    assert result.cached == 8 and result.enlarged == 1
     assert {each.name for each in result.rejected} >= {"broken.png", "empty.png", "text.jpg", "gone.png"}
     lines = [json.loads(line) for line in (tmp_path / "out/quarantine.jsonl").read_text().splitlines()]
     assert [line["name"] for line in lines] == sorted(each.name for each in result.rejected)
@@ -459,3 +463,36 @@ def test_captions_and_sizes_are_kept(model: OpenModel, folder: Path, tmp_path: P
     (folder / "cat/1.txt").write_text("Another cat.")
     assert cache(model, folder, tmp_path / "out", SMALL).encoded == 0
     assert open_cache(tmp_path / "out").items[0].caption == "Another cat."
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A runner whose workers get everything as another process would: pickled."""
+
+    def run(self, work: Work[Any, Any], specs: Iterable[Any]) -> Generator[tuple[Any, Any], None, None]:
+        process = pickle.loads(pickle.dumps(work)).start()
+        for spec in reversed(list(specs)):
+            yield spec, pickle.loads(pickle.dumps(process(pickle.loads(pickle.dumps(spec)))))
+
+
+def test_workers_in_other_processes_give_the_same_bytes(model: OpenModel, folder: Path, tmp_path: Path) -> None:
+    (folder / "broken.png").write_bytes((folder / "dog/0.png").read_bytes()[:200])
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    done: list[tuple[int, int]] = []
+    callbacks = CacheCallbacks(encoded=lambda *counts: done.append(counts))
+    cache(model, folder, whole, SMALL)
+    result = cache(model, folder, out, SMALL, callbacks, Elsewhere())
+    assert content(out) == content(whole)
+    total = 7 + sum(bool(each.key) for each in result.rejected)
+    assert result.encoded == 7 and done[-1] == (total, total)
+
+
+@pytest.mark.nightly
+def test_workers_of_ray_give_the_same_bytes(vae_file: Path, folder: Path, tmp_path: Path) -> None:
+    from vaekit.cluster.ray_runner import RayRunner
+
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    model = open_model(ModelOptions(str(vae_file)), EngineOptions(device="cpu"))
+    cache(model, folder, whole, SMALL)
+    assert cache(model, folder, out, SMALL, runner=RayRunner(None, 1, False)).encoded == 7
+    assert content(out) == content(whole)

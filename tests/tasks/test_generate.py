@@ -15,6 +15,8 @@ from torch import Tensor
 import vaekit
 from vaekit.checkpoints.save import save
 from vaekit.diffusion.files import load_diffusion, notes_of, save_diffusion
+from vaekit.domains.images.png_metadata import read_settings
+from vaekit.domains.images.read import read_image
 from vaekit.errors import BadCheckpoint, BadItem, BadPlan, LatentMismatch, NotFound
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.tasks.generate import generate
@@ -61,6 +63,7 @@ def test_an_item_depends_on_the_seed_and_its_number_only(made: Path, tmp_path: P
     assert not np.array_equal(other, few)
 
 
+@pytest.mark.nightly
 def test_prompt_guidance_and_steps_change_items(made: Path, tmp_path: Path) -> None:
     options = replace(generate_options(made), out=tmp_path / "one")
     changes: list[dict[str, Any]] = [{}, {"prompt": "0"}, {"prompt": None}, {"guidance": 4.0}, {"steps": 7}]
@@ -76,6 +79,8 @@ def test_the_record_has_everything_to_repeat_a_call(made: Path, tmp_path: Path) 
     assert wanted.items() <= result.settings.items()
     assert result.settings["vae"] == vaekit_fingerprint(made / "vae.safetensors")
     assert (tmp_path / "generated.json").is_file()
+    second = read_settings(next(path for path in result.paths if path.stem.endswith("2")))
+    assert second["item"] == 2 and wanted.items() <= second.items()
 
 
 def vaekit_fingerprint(path: Path) -> str:
@@ -101,10 +106,11 @@ def test_progress_and_previews_are_reported(made: Path, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     seen: list[tuple[Tensor, int]] = []
     callbacks = GenerateCallbacks(lambda *each: told.append(each), preview=lambda z, step: seen.append((z, step)))
-    generate(replace(generate_options(made), out=tmp_path, count=9, steps=3), callbacks)
+    generate(replace(generate_options(made), out=tmp_path, count=9, steps=3, previews=True), callbacks)
     assert told[-1] == (27, 27) and told == sorted(told)
     assert [step for _, step in seen] == [1, 2, 3, 1, 2, 3]
     assert [tuple(z.shape) for z, _ in seen[2:4]] == [(8, 2, 4, 4), (1, 2, 4, 4)]
+    assert read_image(tmp_path / "PREVIEW.png").width >= 128
 
 
 def test_a_finetuned_decoder_decodes_and_others_are_refused(made: Path, tmp_path: Path) -> None:
@@ -172,6 +178,7 @@ def test_models_without_conditions_take_no_prompt(tmp_path: Path) -> None:
     assert np.array_equal(images(result.paths)[0][..., 0], np.asarray(Image.open(tmp_path / "digits" / "1" / "0.png")))
 
 
+@pytest.mark.nightly
 def test_captions_are_prompts(tmp_path: Path) -> None:
     options = train_options(tmp_path)
     net = {"width": 8, "heads": 2, "layers": 1}

@@ -83,6 +83,7 @@ def test_one_image_alone_is_refused(model: OpenModel, images: Path, tmp_path: Pa
         (replace(SMALL, steps=10**9), BadPlan),
         (replace(SMALL, steps=-1), BadPlan),
         (replace(SMALL, animation="avi"), CannotWrite),
+        (replace(SMALL, ordered=True), BadPlan),
     ],
 )
 def test_bad_options_are_refused_before_anything_is_run(

@@ -62,6 +62,8 @@ def guidance(pipeline: Any, **options: Any) -> dict[str, Any]:
 def test_guidance() -> None:
     assert guidance(Pipeline()) == {}
     assert guidance(Pipeline(), guidance=3.0, negative="rain") == {"guidance_scale": 3.0, "negative_prompt": "rain"}
+    with refuses(BadPlan, "Pipeline", "--guidance"):
+        guidance(Pipeline(), guidance=1.0, negative="rain")
     with refuses(BadPlan, "Plain", "--negative"):
         guidance(Plain(), negative="rain")
     with refuses(BadPlan, "Plain", "--guidance"):

@@ -1,9 +1,12 @@
 """Trainings of diffusion models on tiny digits: end to end, interrupted, refused."""
 
+import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from refusals import refuses
@@ -14,6 +17,7 @@ import vaekit
 from vaekit.checkpoints.latent_files import origin_of
 from vaekit.diffusion.conditions import Captions, Classes, NoCondition
 from vaekit.diffusion.files import DiffusionFile, load_diffusion
+from vaekit.domains.recipes import recipe
 from vaekit.errors import (
     BadCheckpoint,
     BadRecipe,
@@ -26,11 +30,18 @@ from vaekit.errors import (
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.latent_cache.description import CacheDescription, write_description
 from vaekit.latent_cache.item_list import ListedItem, write_items
+from vaekit.latent_cache.open import open_cache
 from vaekit.latent_cache.records import CachedItem
 from vaekit.latent_cache.shard_files import ShardLatents, write_shard
+from vaekit.tasks import run_cache
+from vaekit.tasks.generate import generate
+from vaekit.tasks.generation import GenerateOptions
 from vaekit.tasks.options import ModelOptions
 from vaekit.tasks.train import TrainCallbacks, TrainOptions, train
+from vaekit.tasks.train_diffusion import prepare_diffusion
 from vaekit.training.log import LogEvent
+from vaekit.training.processes import ProcessGroup
+from vaekit.training.run import initial_state, train_until
 
 SILENT = TrainCallbacks()
 
@@ -96,6 +107,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(tmp_path: Path) -> Non
     assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
 
 
+@pytest.mark.nightly
 def test_a_run_that_was_cut_without_a_checkpoint_starts_again(tmp_path: Path) -> None:
     options = train_options(tmp_path)
     with pytest.raises(Cut):
@@ -109,11 +121,13 @@ def test_a_run_that_was_cut_without_a_checkpoint_starts_again(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "kind"),
     [
-        ((), Classes),
-        (['diffusion.condition.kind="none"'], NoCondition),
+        pytest.param((), Classes, marks=pytest.mark.nightly),
+        pytest.param(['diffusion.condition.kind="none"'], NoCondition, marks=pytest.mark.nightly),
         (['diffusion.condition.kind="captions"', "diffusion.condition.net={width=8, heads=2, layers=1}"], Captions),
         (["diffusion.net={kind='unet', widths=[8, 8], heads=2}", "data.flip=true"], Classes),
-        (["diffusion.net.patch=1", "diffusion.times={mean=0.5, shift=2.0}"], Classes),
+        pytest.param(
+            ["diffusion.net.patch=1", "diffusion.times={mean=0.5, shift=2.0}"], Classes, marks=pytest.mark.nightly
+        ),
     ],
     ids=["classes", "none", "captions", "unet", "times"],
 )
@@ -215,7 +229,11 @@ def test_non_finite_latents_are_left_out_or_refused(tmp_path: Path, monkeypatch:
         ("diffusion.times.std=-1", "deviation"),
         ("diffusion.sampling.steps=0", 0),
         ("diffusion.smapling.steps=1", "smapling"),
+        ("diffusion=3", "table"),
+        ("diffusion.net=3", "table"),
         ("vae.kind='magic'", "magic"),
+        ("vae.family='kl'", "kl"),
+        ("objective.trim=0.5", "objective"),
         ("data.domain='tables'", "tables"),
         ("data.held_out='few'", "held_out"),
         ("schedule.encoder_steps=2", "encoder_steps"),
@@ -246,6 +264,7 @@ def test_data_without_labels_or_captions_are_refused(tmp_path: Path) -> None:
             train(replace(options, data=plain, changes=[f"diffusion.condition.kind={kind}"]))
 
 
+@pytest.mark.nightly
 def test_another_vae_or_other_data_do_not_go_on_with_a_run(tmp_path: Path) -> None:
     options = train_options(tmp_path)
     train(options)
@@ -254,7 +273,7 @@ def test_another_vae_or_other_data_do_not_go_on_with_a_run(tmp_path: Path) -> No
         train(replace(options, vae=other))
 
 
-@pytest.mark.parametrize("damage", ["cut", "facts", "shape", "nan", "foreign"])
+@pytest.mark.parametrize("damage", ["cut", "facts", "shape", "size", "depth", "nan", "foreign"])
 def test_damaged_models_are_refused(tmp_path: Path, damage: str) -> None:
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file
@@ -269,6 +288,10 @@ def test_damaged_models_are_refused(tmp_path: Path, damage: str) -> None:
         path.write_bytes(path.read_bytes()[:-100])
     elif damage == "facts":
         save_file(tensors, path, {**metadata, "vaekit.diffusion.facts": '{"net": 3}'})
+    elif damage in ("size", "depth"):
+        facts = json.loads(metadata["vaekit.diffusion.facts"])
+        changed = {"item_size": [10**9, 8]} if damage == "size" else {"net": {**facts["net"], "depth": 10**9}}
+        save_file(tensors, path, {**metadata, "vaekit.diffusion.facts": json.dumps(facts | changed)})
     elif damage == "shape":
         save_file({**tensors, "mean": torch.zeros(5)}, path, metadata)
     elif damage == "nan":
@@ -277,3 +300,55 @@ def test_damaged_models_are_refused(tmp_path: Path, damage: str) -> None:
         save_file(tensors, path, {})
     with refuses(BadCheckpoint, "diffusion.safetensors"):
         load_diffusion(options.out)
+
+
+def test_a_run_is_picklable_and_trains_the_same(tmp_path: Path) -> None:
+    options = train_options(tmp_path)
+    chosen, encoder = recipe(options.recipe), options.vae
+    group, cpu = ProcessGroup(), torch.device("cpu")
+    run = prepare_diffusion(chosen, options.data, options.out, 0, encoder, cpu, group).run
+    copy = pickle.loads(pickle.dumps(run))
+    ends = []
+    for each, folder in ((run, "one"), (copy, "two")):
+        state = initial_state(each)
+        train_until(each, state, each.schedule)
+        ends.append(state.tensors())
+        replace(each, folder=tmp_path / folder).write(state.result)  # type: ignore[misc]
+    assert ends[0].keys() == ends[1].keys() and "model.net.out.weight" in ends[0]
+    assert [name for name in ends[0] if not torch.equal(ends[0][name], ends[1][name])] == []
+    assert vaekit.load(options.out).config == vaekit.load(tmp_path / "vae.safetensors").config
+
+
+@pytest.mark.nightly
+def test_vectors_of_tables_are_latents_like_others(tmp_path: Path) -> None:
+    """The same code: a VAE of rows, a net on one token, rows in a file."""
+    generator = np.random.default_rng(0)
+    rows = [f"{a:.3f},{'yes' if a > 0 else 'no'}" for a in generator.normal(size=40)]
+    (tmp_path / "rows.csv").write_text("\n".join(["size,ripe", *rows]), "utf-8")
+    vae = TrainOptions("tables", tmp_path / "rows.csv", tmp_path / "vae", samples=64, device="cpu")
+    train(replace(vae, changes=["schedule.batch_size=8", "vae.net.hidden=[8]"]))
+    changes = ["data.domain=tables", "diffusion.net={patch=64, width=16, depth=1, heads=1}"]
+    changes += ["schedule.batch_size=8", "schedule.warmup_samples=8"]
+    encoder = ModelOptions(str(tmp_path / "vae"))
+    options = TrainOptions(
+        "diffusion-molecules", tmp_path / "rows.csv", tmp_path / "run", 64, changes=changes, device="cpu", vae=encoder
+    )
+    assert trained(options).facts.item_size == ()
+    made = generate(GenerateOptions(tmp_path / "run", tmp_path / "made", count=5, device="cpu"))
+    assert (tmp_path / "made" / "generated.csv") in made.paths
+    assert len((tmp_path / "made" / "generated.csv").read_text().splitlines()) == 6
+
+
+def test_large_data_are_cached_in_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupted call goes on, a finished one encodes nothing again; labels come from the cache."""
+    options = train_options(tmp_path, ["data.flip=true"])
+    monkeypatch.setattr(run_cache, "LARGE", 0)
+    with pytest.raises(TrainingStopped):
+        train(options, TrainCallbacks(stop=lambda: True))
+    assert not list((options.out / "cache" / "shards").glob("*.json"))
+    file = trained(options)
+    shards = {path.name: path.read_bytes() for path in (options.out / "cache" / "shards").iterdir()}
+    assert file.model.config.condition == Classes(("0", "1"))
+    assert len(open_cache(options.out / "cache")) == 16
+    train(options)
+    assert shards == {path.name: path.read_bytes() for path in (options.out / "cache" / "shards").iterdir()}

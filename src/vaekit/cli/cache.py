@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaekit.cli import cache_exchange, options
-from vaekit.cli.output import Lines, format_bytes, log, print_facts, print_json, progress_bar, rate_bar, spinner
+from vaekit.cli.output import Lines, format_bytes, log, print_facts, print_json, spinner, step_bars
 from vaekit.cli.runner_options import PartOptions, RunnerOptions
 from vaekit.tasks.options import EngineOptions, LatentOptions, ModelOptions
 
@@ -114,7 +114,7 @@ def cache(
             metavar="N",
             min=1,
             help="Items that the VAE encodes at once; on a GPU, more are faster.",
-            show_default="1 image, 1024 others",
+            show_default="as many as have the area of 512 x 512, at most 64; 1024 rows",
         ),
     ] = None,
     shard: Annotated[
@@ -180,7 +180,7 @@ def cache(
     if out is None:
         raise typer.BadParameter("the folder of the cache is missing.", param_hint="OUT")
     from vaekit.domains.fitting import FitOptions
-    from vaekit.tasks.cache import CacheCallbacks, CacheOptions
+    from vaekit.tasks.cache import BATCH, CacheCallbacks, CacheOptions
     from vaekit.tasks.cache import cache as run
     from vaekit.tasks.cache_estimate import estimate_cache
     from vaekit.tasks.model import open_model
@@ -189,16 +189,13 @@ def cache(
     rank, of = part.chosen()
     fit = FitOptions(size, buckets, None if crop is None else crop.value)
     share = verify_share if verify_share is not None else 0.01 if verify else None
-    wanted = CacheOptions(fit, dtype.value, flips, split.value, label, caption, shard, retry, share, source.vae)
+    wanted = CacheOptions(fit, dtype.value, flips, split.value, label, caption, shard, batch, retry, share, source.vae)
     with spinner("loading the VAE"):
-        model = open_model(source, EngineOptions(compute_dtype, device, memory, backend, batch))
+        model = open_model(source, EngineOptions(compute_dtype, device, memory, backend, batch or BATCH))
     items = model.domain.items
-    with (
-        progress_bar(f"looking at {items}", "opening the data") as scanned,
-        rate_bar(f"encoding {items}") as encoded,
-        progress_bar(f"verifying {items}") as verified,
-    ):
-        callbacks = CacheCallbacks(scanned, encoded, verified, log)
+    steps = (f"looking at {items}", f"encoding {items}", f"verifying {items}")
+    with step_bars(*steps, before="opening the data") as (scanned, encoded, verified):
+        callbacks = CacheCallbacks(scanned, encoded, verified)
         if dry_run:
             estimate = estimate_cache(model, data, out, wanted, callbacks)
         else:
@@ -230,7 +227,8 @@ def show(result: "CacheResult", items: str) -> None:
     if result.rejected:
         facts["quarantine"] = f"{len(result.rejected):,}, see quarantine.jsonl"
     if result.sizes:
-        facts["sizes"] = sizes_text(result.sizes)
+        enlarged = f"; {result.enlarged:,} {items} were smaller, and enlarged" if result.enlarged else ""
+        facts["sizes"] = sizes_text(result.sizes) + enlarged
     each = f", {result.nbytes / max(1, result.cached - result.repeats):,.0f} bytes for each" if result.cached else ""
     left = f"; {result.unfinished:,} are left" if result.unfinished else ""
     facts["shards"] = f"{result.shards:,}, {format_bytes(result.nbytes)} in {result.dtype}{each}{left}"

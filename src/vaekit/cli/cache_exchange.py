@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vaekit.cli.output import Lines, log, print_facts, print_json, print_table, progress_bar, spinner
+from vaekit.cli.output import Lines, log, print_facts, print_json, print_table, progress_bar
 from vaekit.errors import counted
 from vaekit.tasks.options import LatentOptions, ModelOptions
 
@@ -169,8 +169,8 @@ def run_audit(folder: Path, vae: ModelOptions | None, as_json: bool) -> None:
     """Audit a folder, and print what was found."""
     from vaekit.tasks.cache_exchange import audit, audit_json
 
-    with spinner("examining the files"):
-        result = audit(folder, vae)
+    with progress_bar("files", "examining the files") as progress:
+        result = audit(folder, vae, progress)
     if as_json:
         print_json(audit_json(result))
     else:

@@ -129,7 +129,7 @@ def evaluate(
     Molecules: Tanimoto similarity and exact matches of reconstructions, too; and samples are drawn from the prior and
     compared with the data. --out then gets a page with histograms and drawings. See docs/molecules.md.
     """
-    from vaekit.domains.domain import MeasureOptions
+    from vaekit.domains.measuring import MeasureOptions
     from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data
 
     side, runner = parsed_size(size), running.make(device)

@@ -31,6 +31,14 @@ def interpolate(
             help="linear, spherical, or gaussian (linear, with the norm that samples of the prior have).",
         ),
     ] = "linear",
+    ordered: Annotated[
+        bool,
+        typer.Option(
+            "--ordered",
+            help="For sentences and molecules: of eight times as many points, choose those whose items differ, and are "
+            "ever less similar to the first one.",
+        ),
+    ] = False,
     animation: Annotated[
         str | None,
         typer.Option(
@@ -63,7 +71,7 @@ def interpolate(
 
     with spinner("loading the VAE"):
         model = open_model(source, engine, decoding=decoding)
-    wanted = InterpolationOptions(steps, path, animation, LatentOptions(sample, seed))
+    wanted = InterpolationOptions(steps, path, ordered, animation, LatentOptions(sample, seed))
     with progress_bar(model.domain.items) as progress:
         result = run(model, given_files(model, items, out), out, wanted, progress)
     log_note(source.vae, "; ".join(model.notes))

@@ -185,8 +185,9 @@ def print_results(vae: str, result: "Optimised") -> None:
         shown = f" (the first {SHOWN} of {len(file.items):,})" if more > 0 else ""
         title = f"{vae}: {result.property} {result.goal}, by {result.method}{shown}"
         print_table(title, (*columns, *alike, "moved", "bound reached"), rows)
-    if result.median_similarity() is not None:
-        log(f"Median {result.similarity} of results and items: {result.median_similarity():.2f}")
+    similarity = result.median_similarity()
+    if similarity is not None:
+        log(f"Median {result.similarity} of results and items: {similarity:.2f}")
     if result.estimate is not None:
         log(f"Regression of {result.property} on latents: {result.estimate}")
 

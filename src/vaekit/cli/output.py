@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -277,9 +279,14 @@ def progress_bar(what: str, before: str = "") -> Iterator[Callable[[int, int], N
 
 
 @contextmanager
-def rate_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar like `progress_bar` with the rate of slow steps, such as encoding; not shown before the first
-    call."""
+def step_bars(*steps: str, before: str = "") -> Iterator[Sequence[Callable[[int, int], None]]]:
+    """Progress bars with rates on stderr, for steps one after the other: call the function of each with the number done
+    and the total. The bar of a step disappears when it is done, or when another step begins.
+
+    Args:
+        steps: what is done, such as "encoding images".
+        before: shown until the first call.
+    """
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -288,8 +295,19 @@ def rate_bar(what: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
     )
     with _transient_progress(*columns) as bar:
-        task = bar.add_task(printable(what, 40), total=None, visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=total > 1)
+        first = bar.add_task(before, total=None, visible=bool(before))
+        tasks = [bar.add_task(printable(step, 40), start=False, total=None, visible=False) for step in steps]
+        begun: set[TaskID] = set()
+
+        def update(current: TaskID, done: int, total: int) -> None:
+            if current not in begun:  # times and rates are those of this step
+                begun.add(current)
+                bar.start_task(current)
+                for task in (first, *tasks):
+                    bar.update(task, visible=task == current)
+            bar.update(current, completed=done, total=total, visible=1 < total != done)
+
+        yield [partial(update, task) for task in tasks]
 
 
 class RateColumn(ProgressColumn):

@@ -3,8 +3,10 @@
 import logging
 import os
 import secrets
+import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -14,6 +16,7 @@ from types import ModuleType
 
 from vaekit.errors import ClusterFailed, printable
 from vaekit.optional import require
+from vaekit.training.data import available_cores
 
 ADDRESS = "RAY_ADDRESS"
 """The environment variable with the address of the cluster, as Ray's own tools use it."""
@@ -34,7 +37,6 @@ all of its processes end soon after this one was killed."""
 GONE_AFTER = 20.0
 """Seconds without an answer from the head of a cluster, after which it counts as lost. Ray would end the process
 without a message after 60."""
-
 CONNECTING = 10.0
 """Seconds to wait for a connection to the head."""
 
@@ -45,26 +47,39 @@ class Head:
 
     host: str
     port: int
+    is_lost: bool = False
+    """Whether it has not answered for too long. Calls of Ray may block then, until Ray ends the process."""
     _answered: float = 0.0
 
     def __post_init__(self) -> None:
         self._answered = time.monotonic()
 
-    def check(self) -> None:
-        """Check that it answers, or did so a short time ago.
+    def wait(self) -> None:
+        """Wait until it answers.
 
         Raises:
-            ClusterFailed: it does not.
+            ClusterFailed: it does not for too long.
+        """
+        while not self.check():
+            time.sleep(1)
+
+    def check(self) -> bool:
+        """Whether it answers.
+
+        Raises:
+            ClusterFailed: it does not, and has not done so for too long.
         """
         with suppress(OSError), socket.create_connection((self.host, self.port), timeout=5):
             self._answered = time.monotonic()
-            return
-        if time.monotonic() - self._answered > GONE_AFTER:
-            raise ClusterFailed(
-                f"The cluster at {self.host}:{self.port} does not answer any more.",
-                "What is done is kept.",
-                "Start the cluster, and run the same command again.",
-            )
+            return True
+        if time.monotonic() - self._answered <= GONE_AFTER:
+            return False
+        self.is_lost = True
+        raise ClusterFailed(
+            f"The cluster at {self.host}:{self.port} does not answer any more.",
+            "What is done is kept.",
+            "Start the cluster, and run the same command again.",
+        )
 
 
 def require_ray() -> ModuleType:
@@ -85,7 +100,8 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[tuple[Mo
     Args:
         address: of the cluster; None for that of the environment, else Ray is started on this machine and ended
             afterwards.
-        cpus: the number of CPUs of this machine, where Ray is started; None to count them.
+        cpus: the least number of CPUs that Ray, where it is started here, assumes this machine to have; None for those
+            that it has.
 
     Raises:
         MissingPackage: Ray is not installed.
@@ -99,13 +115,13 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[tuple[Mo
             os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     ray = require_ray()
     if ray.is_initialized():
-        yield ray, head_of(ray)
+        yield ray, head_of(ray, LOCAL)
         return
-    with session_folder() if address == LOCAL else nullcontext() as folder:
+    with session_folder() if address == LOCAL else nullcontext() as folder, same_signals():
         try:
             check_listening(address)
             start(ray, address, folder, cpus)
-            head = head_of(ray)
+            head = head_of(ray, address)
         except Exception as error:  # of many kinds, most of them without a class of their own
             with suppress(Exception):
                 ray.shutdown()
@@ -115,6 +131,17 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[tuple[Mo
                 yield ray, head
             finally:
                 ray.shutdown()
+
+
+@contextmanager
+def same_signals() -> Iterator[None]:
+    """Restore what SIGTERM does, which Ray changes."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -137,9 +164,19 @@ def check_listening(address: str) -> None:
     Raises:
         OSError: nothing does.
     """
-    host, separator, port = address.rpartition(":")
-    if separator and "/" not in address and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECTING).close()
+    place = host_and_port(address)
+    if place is not None:
+        socket.create_connection(place, timeout=CONNECTING).close()
+
+
+def host_and_port(address: str) -> tuple[str, int] | None:
+    """The host and the port of an address; None if it is another one, such as auto.
+
+    >>> host_and_port("10.0.0.1:6379"), host_and_port("ray://[::1]:10001"), host_and_port("auto")
+    (('10.0.0.1', 6379), ('::1', 10001), None)
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    return (host.strip("[]"), int(port)) if host and port.isascii() and port.isdigit() and int(port) < 2**16 else None
 
 
 def start(ray: ModuleType, address: str, folder: Path | None, cpus: int | None) -> None:
@@ -150,7 +187,7 @@ def start(ray: ModuleType, address: str, folder: Path | None, cpus: int | None) 
         return
     ray.init(
         address=LOCAL,
-        num_cpus=cpus,
+        num_cpus=None if cpus is None else max(cpus, available_cores()),
         include_dashboard=False,
         object_store_memory=OBJECT_STORE,
         _temp_dir=str(folder),
@@ -166,10 +203,12 @@ def session_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def head_of(ray: ModuleType) -> Head:
-    """The head of the cluster that this process is connected to."""
-    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
-    return Head(host.strip("[]"), int(port))
+def head_of(ray: ModuleType, address: str) -> Head:
+    """The head of the cluster that this process is connected to by an address."""
+    place = host_and_port(address) or host_and_port(ray.get_runtime_context().gcs_address)
+    if place is None:
+        raise ConnectionError("its head has no address")
+    return Head(*place)
 
 
 def cannot_connect(address: str, error: Exception) -> ClusterFailed:

@@ -1,5 +1,6 @@
 """Process shards on the workers of a Ray cluster."""
 
+import re
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
@@ -11,7 +12,7 @@ from vaekit.cluster.connection import Head, connected
 from vaekit.cluster.dispatch import Answer, Call, Dispatcher, WorkerDied
 from vaekit.cluster.shares import Machine, Share, share_of
 from vaekit.cluster.worker import Worker
-from vaekit.errors import ClusterFailed, counted
+from vaekit.errors import ClusterFailed, counted, printable
 from vaekit.shards import Work
 from vaekit.version import __version__
 
@@ -59,6 +60,12 @@ class RayRunner:
             dispatcher = Dispatcher(workers, share.workers, specs, self.say)
             try:
                 yield from dispatcher.run()
+            except ray.exceptions.RayTaskError:  # a bug; it also is an instance of the class of its cause
+                raise
+            except ray.exceptions.RayError as error:
+                raise ClusterFailed(
+                    f"Ray failed: {printable(str(error), 300)}.", "", "Run the same command again: it goes on."
+                ) from error
             finally:
                 dispatcher.stop()
 
@@ -92,6 +99,7 @@ class RayWorkers:
 
     def start(self) -> tuple[Any, Call]:
         """Start an actor. Ray would restart it itself, but with all of its calls, of which only one has begun."""
+        self.head.wait()  # without the head, Ray would block
         actor_class = self.ray.remote(Worker)
         placed = actor_class.options(
             num_cpus=self.share.cpus, num_gpus=self.share.gpus, max_restarts=0, max_task_retries=0
@@ -141,7 +149,7 @@ class RayWorkers:
         self._starting.discard(call)
         try:
             answer: Answer = self.ray.get(call)
-        except errors.RayTaskError:  # a bug, which also is an instance of the class of its cause
+        except errors.RayTaskError:
             raise
         except errors.RayError as error:
             raise WorkerDied(reason_of_death(error)) from error
@@ -149,13 +157,17 @@ class RayWorkers:
 
     def stop(self, worker: Any) -> None:
         """Kill an actor."""
-        with suppress(Exception):  # it is dead, or the cluster is
-            self.ray.kill(worker)
+        if not self.head.is_lost:
+            with suppress(Exception):  # it is dead already
+                self.ray.kill(worker)
 
 
 def reason_of_death(error: Exception) -> str:
     """Why an actor died, as a phrase: Ray's messages have many lines."""
     text = str(error)
+    missing = re.search(r"No module named '([\w.]+)'", text)
+    if missing:
+        return f"{missing[1]} is not installed where it ran"
     if "OUT_OF_MEMORY" in text or "OutOfMemory" in type(error).__name__:
         return "its machine ran out of memory"
     if "node" in text and ("has died" in text or "is dead" in text or "was terminated" in text):

@@ -1,7 +1,7 @@
 """Read the captions of a data set: one text for each item, where it has one.
 
 Sources of captions, in order of precedence: a column where labels are (a table, `metadata.csv` in a folder of files,
-`.json` members of tars) with a usual name; of a folder of files, `captions.json` in it or beside it, and a text file
+`.json` members of tars) with a usual name; of a folder of files, `captions.json` in it or above it, and a text file
 beside each item, `cat.txt` of `cat.png`.
 
 `captions.json` holds a list of [file, caption, ...] or of objects with a file and a caption, or an object of captions
@@ -19,13 +19,15 @@ from vaekit.datasets.label_columns import label_text
 from vaekit.datasets.labels import label_names, read_labels
 from vaekit.datasets.single_files import Folder
 from vaekit.errors import BadItem, NotFound, NoTrainingData, printable, reason_of
-from vaekit.reading import TABLE, exists, read_text
+from vaekit.reading import TABLE, exists, read_text, real_path
 
 USUAL = ("caption", "captions", "text", "txt", "prompt", "description")
 """Names of columns that hold captions, in order of precedence; in lower case."""
 CAPTIONS = "captions.json"
 FILES = ("file", "file_name", "filename", "image", "path", "name")
 """Keys of the file in an object of `captions.json`."""
+LEVELS = 2
+"""The number of folders above a data set in which `captions.json` may be."""
 LONGEST = 2**16
 """The maximum number of bytes of a text file with a caption."""
 
@@ -69,12 +71,30 @@ def captions_in_files(root: Path, names: Sequence[str]) -> list[str | None]:
     """The captions of files: of `captions.json`, or of text files beside them.
 
     Raises:
-        NoTrainingData: `captions.json` is damaged.
+        NoTrainingData: `captions.json` in the folder is damaged.
     """
-    listed = captions_listed(root)
-    with suppress(NoTrainingData):  # what is outside the data set may be anything
-        listed = listed or captions_listed(root.parent)
-    return [by_name(name, listed) or caption_beside(root / name) for name in names]
+    found = captions_by_list(root, names)
+    return [caption or caption_beside(root / name) for caption, name in zip(found, names, strict=True)]
+
+
+def captions_by_list(root: Path, names: Sequence[str]) -> list[str | None]:
+    """The captions of files in the nearest `captions.json` that names one of them: of the folder, or of up to two
+    folders above it.
+
+    Raises:
+        NoTrainingData: that of the folder is damaged.
+    """
+    folder, inside = real_path(root), ""
+    listed = captions_listed(folder)
+    for level in range(LEVELS + 1):
+        captions = [caption_listed(f"{inside}{name}", listed, folder) for name in names] if listed else []
+        if any(captions) or level == LEVELS:
+            return captions or [None] * len(names)
+        folder, inside = folder.parent, f"{folder.name}/{inside}"
+        listed = {}
+        with suppress(NoTrainingData):  # what is outside the data set may be anything
+            listed = captions_listed(folder)
+    raise AssertionError
 
 
 def caption_beside(path: Path) -> str | None:
@@ -85,14 +105,19 @@ def caption_beside(path: Path) -> str | None:
         return None
 
 
-def by_name(name: str, listed: Mapping[str, str]) -> str | None:
-    """The caption of a file, also if the list omits its outermost folders."""
-    while listed:
-        if name in listed:
-            return listed[name]
-        _, slash, name = name.partition("/")
-        if not slash:
-            break
+def caption_listed(name: str, listed: Mapping[str, str], folder: Path) -> str | None:
+    """The caption of a file, also if the list omits its outermost folders, unless it means a file without them.
+
+    Args:
+        name: path of the file, relative to the folder of the list.
+        listed: captions by file.
+        folder: of the list.
+    """
+    shorter, slash = name, "/"
+    while slash:
+        if shorter in listed and (shorter == name or not exists(folder / shorter)):
+            return listed[shorter]
+        _, slash, shorter = shorter.partition("/")
     return None
 
 

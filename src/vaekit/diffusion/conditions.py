@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vaekit.distributions.sequences import before_padding
 from vaekit.nets.attention import Blocks
-from vaekit.nets.denoising import Condition
+from vaekit.nets.denoising import MOST_BLOCKS, Condition
 
 NONE, CLASSES, CAPTIONS, VECTORS = "none", "classes", "captions", "vectors"
 MOST_CLASSES = 2**14
@@ -56,14 +56,14 @@ class NoCondition:
 
 
 class WithoutCondition(nn.Module):
-    """A condition that is 0."""
+    """The same learned vector for all items."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.width = width
+        self.pooled = nn.Parameter(torch.zeros(1, width))
 
     def forward(self, _: None) -> Condition:
-        return Condition(torch.zeros(1, self.width))
+        return Condition(self.pooled)
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ class Captions:
     def __post_init__(self) -> None:
         if min(self.vocabulary, self.length, self.width, self.layers, self.heads) < 1 or self.width % self.heads:
             raise ValueError("the sizes of a caption encoder must be at least 1, its width a multiple of its heads")
-        if not 0 <= self.dropout < 1:
-            raise ValueError("dropout is a probability below 1")
+        if not 0 <= self.dropout < 1 or self.layers > MOST_BLOCKS:
+            raise ValueError(f"dropout is a probability below 1, and there are at most {MOST_BLOCKS:,} layers")
 
     def null(self) -> Tensor:
         """No tokens."""

@@ -123,6 +123,7 @@ def load_diffusion(path: Path) -> DiffusionFile:
     try:
         plain = json_object(opened.metadata.get(FACTS))
         config, facts = read_config(plain), read_facts(plain, opened.metadata)
+        check_shapes(config.net.shape, facts)
         with torch.device("meta"):
             model = config.build()
         examples = tensors.pop(EXAMPLES)
@@ -139,6 +140,23 @@ def load_diffusion(path: Path) -> DiffusionFile:
             "Train the model again, or restore the file from a backup.",
         ) from error
     return DiffusionFile(model.eval().requires_grad_(False), facts, examples)
+
+
+def check_shapes(shape: tuple[int, ...], facts: DiffusionFacts) -> None:
+    """Check that latents of a shape (z, *positions) are those of the items.
+
+    Raises:
+        ValueError: they are not.
+    """
+    size, origin = facts.item_size, facts.origin
+    if origin is None:
+        expected = (shape[0], *size)
+    elif len(size) != origin.geometry.axes:
+        raise ValueError(f"its items have the size {list(size)}")
+    else:
+        expected = (origin.geometry.latent_channels, *origin.geometry.latent_size(size))
+    if shape != expected:
+        raise ValueError(f"its latents have the shape {list(shape)}, and those of its items {list(expected)}")
 
 
 def read_config(plain: Mapping[str, Any]) -> ModelConfig:

@@ -21,11 +21,13 @@ from vaekit.errors import BadRecipe, printable
 from vaekit.nets.denoising import NetConfig
 from vaekit.reading import physical_memory
 from vaekit.records import from_dict
-from vaekit.training.recipe import BYTES, UNBUILDABLE, Recipe, table_or_empty
+from vaekit.training.recipe import BYTES, UNBUILDABLE, Recipe
 
 TABLE = "diffusion"
 CLIP = "clip"
 KINDS = (NONE, CLASSES, CAPTIONS, CLIP)
+NOT_FOR_DIFFUSION = frozenset({"objective", "codes", "start"})
+"""Entries of recipes of VAEs."""
 COPIES = 4
 """Of the weights during training: master weights, an average, and two of the optimizer."""
 
@@ -90,13 +92,17 @@ def diffusion_settings(recipe: Recipe) -> DiffusionSettings:
     Raises:
         BadRecipe: a value is missing, unknown, of another type, or out of range.
     """
-    table = table_or_empty(recipe.table.get(TABLE))
-    unknown = table.keys() - {"net", "condition", "times", "sampling"}
+    table, others = recipe.table.get(TABLE), NOT_FOR_DIFFUSION & recipe.table.keys()
     try:
+        if others:
+            raise ValueError(f"the recipe also has {min(others)}, which is for VAEs")
+        if not isinstance(table, Mapping) or not isinstance(table.get("net", {}), Mapping):
+            raise ValueError("something is not a table")
+        unknown = table.keys() - {"net", "condition", "times", "sampling"}
         if unknown:
             raise ValueError(f"unknown key {printable(min(unknown))!r}; expected net, condition, times, sampling")
         return DiffusionSettings(
-            table_or_empty(table.get("net")),
+            table.get("net", {}),
             from_dict(ConditionSettings, table.get("condition", {})),
             from_dict(TimeSettings, table.get("times", {})),
             from_dict(Sampling, table.get("sampling", {})),

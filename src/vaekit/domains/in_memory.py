@@ -19,21 +19,13 @@ from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.distributions import DiagonalGaussian
 from vaekit.domains.attribution import Attribution, Explanation, Reason
-from vaekit.domains.domain import (
-    EvaluationItems,
-    ItemStream,
-    LoadedItems,
-    MeasureOptions,
-    Schema,
-    SequenceWriter,
-    Show,
-    TermSettings,
-)
+from vaekit.domains.domain import ItemStream, LoadedItems, Schema, SequenceWriter, Show, TermSettings
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.fitting import FitOptions, Fitting
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.item_batches import item_stream
 from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemSimilarity, ItemValues, MeasureItems
+from vaekit.domains.measuring import EvaluationItems, MeasureOptions
 from vaekit.domains.one_size import OneSize, refuse_sizes
 from vaekit.domains.record_files import RecordFiles
 from vaekit.domains.record_tensors import kept_records, tensor_of, training_tensors

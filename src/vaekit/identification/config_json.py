@@ -78,12 +78,12 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= EXTREME
 
 
-def is_shift(value: object) -> bool:
+def is_shift(value: object) -> TypeGuard[float]:
     """Whether latents can be shifted by a value."""
     return is_number(value)
 
 
-def is_factor(value: object) -> bool:
+def is_factor(value: object) -> TypeGuard[float]:
     """Whether latents can be multiplied by a value, or divided by it."""
     return is_number(value) and value >= 1 / EXTREME
 

@@ -6,7 +6,7 @@ plan. A plan is created once and never changed, also by processes that share the
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,30 +31,37 @@ class PlannedShard:
 
     name: str
     bucket: tuple[int, ...]
+    batch: int
+    """Items that the VAE encodes at once: results depend on it in the last bits."""
     keys: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Shards that are encoded in batches of one size."""
+    """New items of a data set in shards."""
 
-    batch: int
-    """Items that the VAE encodes at once: results depend on it in the last bits."""
     shards: Sequence[PlannedShard]
 
     def as_json(self) -> dict[str, Any]:
         """As its file holds it."""
-        shards = [{"name": s.name, "bucket": list(s.bucket), "keys": list(s.keys)} for s in self.shards]
-        return {"version": VERSION, "batch": self.batch, "shards": shards}
+        shards = [
+            {"name": s.name, "bucket": list(s.bucket), "batch": s.batch, "keys": list(s.keys)} for s in self.shards
+        ]
+        return {"version": VERSION, "shards": shards}
 
 
-def planned(number: int, items: Sequence[tuple[str, tuple[int, ...]]], batch: int, shard_items: int) -> Plan:
+def planned(
+    number: int,
+    items: Sequence[tuple[str, tuple[int, ...]]],
+    batch_of: Callable[[tuple[int, ...]], int],
+    shard_items: int,
+) -> Plan:
     """The plan for new items: shards of one bucket, with items in the order of the data set.
 
     Args:
         number: of the plan, part of the names of its shards.
         items: keys and buckets, each key once.
-        batch: items that are encoded at once.
+        batch_of: the number of items of a bucket that are encoded at once.
         shard_items: the maximum number of items of a shard.
     """
     by_bucket: dict[tuple[int, ...], list[str]] = {}
@@ -65,8 +72,12 @@ def planned(number: int, items: Sequence[tuple[str, tuple[int, ...]]], batch: in
         for bucket, keys in by_bucket.items()
         for start in range(0, len(keys), shard_items)
     ]
-    shards = [PlannedShard(f"{number:03d}-{i:05d}", bucket, keys) for i, (bucket, keys) in enumerate(parts)]
-    return Plan(batch, shards)
+    return Plan(
+        [
+            PlannedShard(f"{number:03d}-{i:05d}", bucket, batch_of(bucket), keys)
+            for i, (bucket, keys) in enumerate(parts)
+        ]
+    )
 
 
 def create_plan(folder: Path, number: int, plan: Plan) -> bool:
@@ -125,10 +136,10 @@ def plan_from(value: object) -> Plan:
     """
     if not isinstance(value, dict) or value.get("version") != VERSION:
         raise ValueError("it is of another version")
-    batch, shards = value.get("batch"), value.get("shards")
-    if type(batch) is not int or not 0 < batch <= MOST_ITEMS or not isinstance(shards, list):
+    shards = value.get("shards")
+    if not isinstance(shards, list):
         raise ValueError("it lacks its shards")
-    return Plan(batch, [shard_from(shard) for shard in shards])
+    return Plan([shard_from(shard) for shard in shards])
 
 
 def shard_from(value: object) -> PlannedShard:
@@ -139,10 +150,12 @@ def shard_from(value: object) -> PlannedShard:
     """
     if not isinstance(value, dict) or not isinstance(value.get("keys"), list):
         raise ValueError("a shard has no keys")
-    name = checked_text(value.get("name"))
+    name, batch = checked_text(value.get("name")), value.get("batch")
     if not name or not set(name) <= set("0123456789-"):
         raise ValueError("a shard has an odd name")
-    return PlannedShard(name, checked_sides(value.get("bucket")), [checked_key(key) for key in value["keys"]])
+    if type(batch) is not int or not 0 < batch <= MOST_ITEMS:
+        raise ValueError("a shard has an odd batch size")
+    return PlannedShard(name, checked_sides(value.get("bucket")), batch, [checked_key(key) for key in value["keys"]])
 
 
 def plan_path(folder: Path, number: int) -> Path:

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from vaekit.errors import BadLatent, counted
 from vaekit.geometry import size_text
 from vaekit.latent_cache.open import LatentCache, sizes_of
-from vaekit.latent_cache.records import LatentBatch
+from vaekit.latent_cache.records import CachedBatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class LatentSource:
         """The sizes in which items were encoded."""
         return list(self._by_size())
 
-    def batch(self, items: Tensor, seed: int) -> LatentBatch:
+    def batch(self, items: Tensor, seed: int) -> CachedBatch:
         """The posteriors of the items with these indices (b,). The rest follows from the seed.
 
         Raises:
@@ -56,7 +56,7 @@ class LatentSource:
                 if log_variance is not None and flipped[1] is not None:
                     log_variance[rows] = flipped[1]
         records = [self.cache.items[position] for position in positions]
-        return LatentBatch(mean, log_variance, [item.label for item in records], [item.caption for item in records])
+        return CachedBatch(mean, log_variance, [item.label for item in records], [item.caption for item in records])
 
     def of_size(self, size: tuple[int, ...]) -> "LatentSource":
         """The items of one size."""

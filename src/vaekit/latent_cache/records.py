@@ -85,7 +85,7 @@ class CachedLatent:
 
 
 @dataclass(frozen=True, eq=False)
-class LatentBatch:
+class CachedBatch:
     """The posteriors of items of one size over raw latents, in fp32. Training draws from them."""
 
     mean: Tensor

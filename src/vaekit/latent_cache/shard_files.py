@@ -23,7 +23,7 @@ from vaekit.json import dumps, encodable
 from vaekit.latent_cache.description import GAUSSIAN, CacheDescription, origin_json
 from vaekit.latent_cache.records import CachedItem, checked_key, checked_text
 from vaekit.latent_cache.statistics import Sums, sums_of
-from vaekit.latent_cache.storage import stored
+from vaekit.latent_cache.storage import is_stored, stored
 from vaekit.reading import open_file, read_json
 
 SHARDS = "shards"
@@ -211,6 +211,9 @@ def record_from(value: object, name: str, description: CacheDescription) -> Shar
     parsed = [CachedItem.from_json(each) for each in items]
     if len({item.bucket for item in parsed}) > 1:
         raise ValueError("its items have different sizes")
+    axes = description.origin.geometry.axes
+    if any(len(item.bucket) != axes or len(item.size) != axes for item in parsed):
+        raise ValueError(f"its items do not have {axes} axes")
     rejected = [Rejected.from_json(each) for each in quarantine]
     return ShardRecord(name, parsed, rejected, Sums.from_json(value.get("sums")), str(digest), nbytes)
 
@@ -234,6 +237,8 @@ def open_latents(folder: Path, record: ShardRecord, description: CacheDescriptio
     shape = (len(record.items), geometry.latent_channels, *geometry.latent_size(bucket))
     if any(name not in tensors or tuple(tensors[name].shape) != shape for name in needed):
         raise damaged(path, f"its tensors do not have the shape {list(shape)}")
+    if not all(is_stored(tensors, name, description.dtype) for name in needed):
+        raise damaged(path, f"its tensors are not stored as {description.dtype}")
     if file.metadata.get("vaekit.fingerprint") != description.origin.fingerprint:
         raise damaged(path, "it holds latents of another VAE")
     return tensors

@@ -58,9 +58,15 @@ def restored(tensors: Mapping[str, Tensor], name: str, rows: Tensor) -> Tensor:
     return (values + ZERO) * scale.reshape(shape) + offset.reshape(shape)
 
 
-def rounded(values: Tensor, dtype: str) -> Tensor:
-    """Latents (n, z, *latent) as they are read after they were stored."""
-    return restored(stored("x", values, dtype), "x", torch.arange(len(values)))
+def is_stored(tensors: Mapping[str, Tensor], name: str, dtype: str) -> bool:
+    """Whether a tensor (n, z, *latent) of a file is stored as a dtype, with what belongs to it."""
+    values = tensors[name]
+    if dtype != "int8":
+        return values.dtype == DTYPES[dtype]
+    shapes = [(count, values.shape[1]) for count in (1, len(values))]
+    parts = [tensors.get(f"{name}{end}") for end in (SCALE, OFFSET)]
+    right = all(part is not None and part.dtype == torch.float32 and tuple(part.shape) in shapes for part in parts)
+    return right and values.dtype == torch.int8 and len({part.shape for part in parts if part is not None}) == 1
 
 
 def largest(dtype: str) -> float:

@@ -34,7 +34,7 @@ class LatentColors:
     def fit(cls, latents: Maps, images: Images) -> "LatentColors":
         """The map with the smallest squared error for latents (b, z, i, j) of images (b, 3, h, w) in [-1, 1]."""
         positions = latents.double().movedim(1, -1).flatten(0, -2)
-        averages = F.adaptive_avg_pool2d(images.double().clamp(-1, 1), latents.shape[2:])
+        averages = F.adaptive_avg_pool2d(images.double().clamp(-1, 1), (latents.shape[2], latents.shape[3]))
         colors = averages.movedim(1, -1).flatten(0, -2)
         mean, offset = positions.mean(dim=0), colors.mean(dim=0)
         centered = positions - mean

@@ -15,6 +15,8 @@ TIME_SCALE = 1000.0
 """Times in [0, 1] are embedded like the 1000 steps of Ho et al. 2020 (arXiv 2006.11239)."""
 LONGEST_PERIOD = 10_000.0
 """The longest period of the sines and cosines (Vaswani et al. 2017, arXiv 1706.03762, section 3.5)."""
+MOST_BLOCKS = 1000
+"""Of a net; the largest published ones have some dozens."""
 FREQUENCIES = 64
 """Sines of a time, and as many cosines."""
 

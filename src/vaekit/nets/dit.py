@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaekit.nets.denoising import Condition, ContextAttention, TimeEmbedding, waves, zeroed
+from vaekit.nets.denoising import MOST_BLOCKS, Condition, ContextAttention, TimeEmbedding, waves, zeroed
 
 MOST_TOKENS = 2**16
 MOST_AXES = 3
@@ -26,7 +26,7 @@ class DiTConfig:
     size: tuple[int, ...]
     """Positions of latents along each axis: (h, w) of a map, () of a vector, which is cut along its channels."""
     patch: int = 1
-    """The side of a patch; the last patches are padded."""
+    """The side of a patch; the last patches are padded. Of a vector, its channels."""
     width: int = 192
     depth: int = 6
     """The number of blocks."""
@@ -36,6 +36,8 @@ class DiTConfig:
     def __post_init__(self) -> None:
         if min(self.channels, self.patch, self.width, self.depth, self.heads, *self.size) < 1:
             raise ValueError("the sizes of a net must be at least 1")
+        if self.depth > MOST_BLOCKS:
+            raise ValueError(f"depth is {self.depth:,}, and at most {MOST_BLOCKS:,}")
         if self.width % (2 * max(1, self.axes)) or self.width % self.heads:
             raise ValueError(
                 f"width is {self.width}, not a multiple of {2 * max(1, self.axes)} and of {self.heads} heads"
@@ -56,12 +58,17 @@ class DiTConfig:
     @property
     def grid(self) -> tuple[int, ...]:
         """Patches along each axis; of a vector, along its channels."""
-        return tuple(-(-side // self.patch) for side in self.size or (self.channels,))
+        return tuple(-(-side // self.side) for side in self.size or (self.channels,))
+
+    @property
+    def side(self) -> int:
+        """Of a patch; a vector may be one patch of all channels."""
+        return self.patch if self.axes else min(self.patch, self.channels)
 
     @property
     def values(self) -> int:
         """Of one patch."""
-        return self.channels * self.patch**self.axes if self.axes else self.patch
+        return self.channels * self.side**self.axes if self.axes else self.side
 
     @property
     def embedding(self) -> int:
@@ -125,11 +132,11 @@ class DiTBlock(nn.Module):
 def patches(x: Tensor, config: DiTConfig) -> Tensor:
     """Latents (b, z, ...) -> patches (b, t, values), in row-major order; a vector is cut along its channels."""
     x = x if config.axes else x.unsqueeze(1)
-    missing = [-side % config.patch for side in x.shape[2:]]
+    missing = [-side % config.side for side in x.shape[2:]]
     padding = [amount for each in reversed(missing) for amount in (0, each)]
     x = F.pad(x, padding) if any(missing) else x
     grid, axes = config.grid, len(config.grid)
-    x = x.reshape(len(x), x.shape[1], *(each for side in grid for each in (side, config.patch)))
+    x = x.reshape(len(x), x.shape[1], *(each for side in grid for each in (side, config.side)))
     order = [0, *(2 + 2 * axis for axis in range(axes)), 1, *(3 + 2 * axis for axis in range(axes))]
     return x.permute(order).flatten(1 + axes).flatten(1, axes)
 
@@ -138,9 +145,9 @@ def joined(tokens: Tensor, config: DiTConfig) -> Tensor:
     """The inverse of `patches`."""
     grid, axes = config.grid, len(config.grid)
     channels = config.channels if config.axes else 1
-    x = tokens.reshape(len(tokens), *grid, channels, *(config.patch for _ in grid))
+    x = tokens.reshape(len(tokens), *grid, channels, *(config.side for _ in grid))
     order = [0, 1 + axes, *(each for axis in range(axes) for each in (1 + axis, 2 + axes + axis))]
-    x = x.permute(order).reshape(len(tokens), channels, *(side * config.patch for side in grid))
+    x = x.permute(order).reshape(len(tokens), channels, *(side * config.side for side in grid))
     for axis, side in enumerate(config.size or (config.channels,), start=2):
         x = x.narrow(axis, 0, side)
     return x if config.axes else x.squeeze(1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaekit.nets.denoising import Condition, ContextAttention, TimeEmbedding, zeroed
+from vaekit.nets.denoising import MOST_BLOCKS, Condition, ContextAttention, TimeEmbedding, zeroed
 
 GROUPS = 8
 
@@ -36,6 +36,8 @@ class UNetConfig:
     def __post_init__(self) -> None:
         if not self.widths or min(self.channels, self.blocks, self.heads, *self.size, *self.widths) < 1:
             raise ValueError("the sizes of a net must be at least 1")
+        if self.blocks * len(self.widths) > MOST_BLOCKS:
+            raise ValueError(f"there are {self.blocks * len(self.widths):,} blocks, and at most {MOST_BLOCKS:,}")
         if len(self.size) != 2:
             raise ValueError(
                 f'latents of shape {list(self.shape)} are not maps, which a UNet takes; use net.kind="dit"'

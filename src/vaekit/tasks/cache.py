@@ -1,8 +1,9 @@
 """Cache a data set: encode all items once, and keep their posteriors in shards."""
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -18,6 +19,7 @@ from vaekit.errors import BadItem, BadPlan, printable
 from vaekit.geometry import size_text
 from vaekit.latent_cache.description import DTYPES, GAUSSIAN, CacheDescription
 from vaekit.latent_cache.item_list import ListedItem, write_items, write_quarantine
+from vaekit.latent_cache.records import CachedItem
 from vaekit.latent_cache.shard_files import Rejected
 from vaekit.latent_cache.statistics import LatentStatistics, statistics_of
 from vaekit.normalization import LatentNormalization
@@ -40,6 +42,12 @@ from vaekit.tasks.model import OpenModel
 SHARD_ITEMS = 512
 """Items of a shard by default, if batches are small: what is lost by an interruption."""
 SHARD_BATCHES = 8
+BATCH = 1024
+"""Items that an engine should allow at once; `batch_size` says how many there are."""
+BATCH_VALUES = 2**20
+"""Values of the items that are encoded at once by default: one image of 512 x 512."""
+MOST_WITH_AXES = 64
+"""The maximum number of images that are encoded at once by default."""
 SHARD_BYTES = 2**28
 """The maximum number of bytes of the latents of a shard in fp32, which are in memory at once."""
 
@@ -61,6 +69,8 @@ class CacheOptions:
     """The column of captions; None for a usual one, or files beside the items."""
     shard_items: int | None = None
     """The maximum number of items of a shard; None for 512, or less if latents are large."""
+    batch: int | None = None
+    """Items that are encoded at once, as the engine allows; None for what suits their size."""
     retry: bool = False
     """Encode items in quarantine again."""
     verify: float | None = None
@@ -79,8 +89,6 @@ class CacheCallbacks:
     """With the number of encoded items, and of all that are to be encoded."""
     verified: Progress = no_progress
     """With the number of verified items, and of all."""
-    say: Callable[[str], None] = lambda _: None
-    """With a sentence about the data."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +119,8 @@ class CacheResult:
     dtype: str
     sizes: Mapping[str, int]
     """The number of items in each size."""
+    enlarged: int
+    """Images that were smaller than their bucket."""
     seconds: float
     statistics: LatentStatistics | None = None
     normalization: LatentNormalization | None = None
@@ -147,6 +157,7 @@ class CacheResult:
             "bytes": self.nbytes,
             "dtype": self.dtype,
             "sizes": self.sizes,
+            "enlarged": self.enlarged,
             "seconds": self.seconds,
             "items_per_second": self.rate,
             "statistics": None
@@ -194,8 +205,6 @@ def cache(
     check_options(options)
     check_folder(out)
     data = open_cache_data(model.domain, path, options.split, options.label, options.caption)
-    for note in data.notes:
-        callbacks.say(note)
     fitting = fitting_for(model, options)
     description = describe(model, options, fitting)
     with opened_for_caching(out, description, share is not None):
@@ -203,17 +212,7 @@ def cache(
         state = plan_items(model, out, description, options, fitting, scanned)
         write_lists(out, data, scanned)
         damaged = [] if options.verify is None else remove_damaged(out, state)
-        job = CacheJob(
-            model,
-            path.absolute(),
-            out.absolute(),
-            description,
-            options.fit,
-            options.split,
-            options.label,
-            options.caption,
-            data,
-        )
+        job = CacheJob(model, path.absolute(), out.absolute(), description, options.fit, options.split, data)
         if damaged:
             state = read_state(out, description)
         specs = specs_of(state, scanned, data, share)
@@ -300,13 +299,23 @@ def plan_items(
         reason = scanned.rejected[0].reason if scanned.rejected else ""
         raise BadItem(f"None of {len(scanned.rejected):,} {model.domain.items} can be read.", reason, "Check the data.")
     items = [(item.key, fitting.bucket(item.size)) for item in scanned.items]
-    batch = model.engine.plan.batch_size
-    most = options.shard_items or shard_items(model, options, {bucket for _, bucket in items}, batch)
-    return plan_new_items(out, description, items, batch, most, options.retry)
+    batch_of = partial(batch_size, model, options)
+    most = options.shard_items or shard_items(model, options, {bucket for _, bucket in items})
+    return plan_new_items(out, description, items, batch_of, most, options.retry)
 
 
-def shard_items(model: OpenModel, options: CacheOptions, buckets: set[Size], batch: int) -> int:
+def batch_size(model: OpenModel, options: CacheOptions, bucket: Size) -> int:
+    """The number of items of a bucket that are encoded at once."""
+    if options.batch is not None:
+        return options.batch
+    geometry = model.engine.geometry
+    most = max(1, BATCH_VALUES // (geometry.channels * math.prod(bucket)))
+    return min(model.engine.plan.batch_size, most, MOST_WITH_AXES if geometry.axes else most)
+
+
+def shard_items(model: OpenModel, options: CacheOptions, buckets: set[Size]) -> int:
     """The number of items of a shard."""
+    batch = max(batch_size(model, options, bucket) for bucket in buckets)
     largest = max(latent_values(model, bucket) for bucket in buckets)
     each = largest * 4 * 2 * (2 if options.flips else 1)  # mean and log-variance in fp32
     return max(1, min(max(SHARD_ITEMS, SHARD_BATCHES * batch), SHARD_BYTES // each))
@@ -389,8 +398,8 @@ def result_of(
             rejected[0].reason,
             "Check the data and the VAE; all reasons are in quarantine.jsonl.",
         )
-    buckets = {item.key: item.bucket for record in state.records.values() for item in record.items}
-    sizes = Counter(size_text(buckets[item.key]) or "1" for item in cached)
+    records = {item.key: item for record in state.records.values() for item in record.items}
+    sizes = Counter(size_text(records[item.key].bucket) or "1" for item in cached)
     return CacheResult(
         folder=out,
         items=len(scanned.items) + len(scanned.rejected),
@@ -405,10 +414,19 @@ def result_of(
         nbytes=sum(record.nbytes for record in state.records.values()),
         dtype=options.dtype,
         sizes=dict(sizes.most_common()),
+        enlarged=sum(is_enlarged(records[item.key]) for item in cached),
         seconds=seconds,
         statistics=statistics_of(record.sums for record in state.records.values()),
         normalization=model.origin.normalization,
     )
+
+
+def is_enlarged(item: CachedItem) -> bool:
+    """Whether the part of an image that was encoded had fewer pixels along an axis than its bucket."""
+    if item.crop is None:
+        return False
+    left, top, right, bottom = item.crop
+    return bottom - top < item.bucket[0] or right - left < item.bucket[1]
 
 
 def checked(

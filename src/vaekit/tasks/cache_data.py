@@ -93,7 +93,7 @@ def open_cache_data(
     notes: list[str] = []
     log = SkipLog(say=notes.append)
     splits = domain.open(path, log)
-    dataset = chosen_split(path, splits, split)
+    dataset = split_of(path, splits, split)
     if split == "train" and splits.test is not None:
         notes.append(
             f"{len(splits.test):,} {domain.items} of the test split are left out; --split test caches them, --split "
@@ -103,7 +103,16 @@ def open_cache_data(
     return CacheData(dataset, labels, read_captions(dataset, caption), dict(log.reasons), notes)
 
 
-def chosen_split(path: Path, splits: Splits, split: str) -> Dataset:
+def open_items(domain: Domain, path: Path, split: str) -> CacheData:
+    """Open a data set without labels and captions, for workers that are given them.
+
+    Raises:
+        NotFound, NoTrainingData: there are no items.
+    """
+    return CacheData(split_of(path, domain.open(path, SkipLog()), split), (), ())
+
+
+def split_of(path: Path, splits: Splits, split: str) -> Dataset:
     """A split of a data set.
 
     Raises:

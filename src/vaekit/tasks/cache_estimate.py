@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vaekit.datasets.read_errors import with_retries
@@ -19,6 +20,7 @@ from vaekit.retrieval.contents import content_digest, stamp_of
 from vaekit.tasks.cache import (
     CacheCallbacks,
     CacheOptions,
+    batch_size,
     check_options,
     describe,
     fitting_for,
@@ -71,7 +73,8 @@ class CacheEstimate:
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
-        return asdict(self) | {"dry_run": True}
+        values = asdict(self)
+        return {"dry_run": True, "bytes": values.pop("nbytes"), **values}
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +123,7 @@ def estimate_cache(
     timed, unreadable = timed_sample(data, fitting, left, callbacks)
     if not timed and left:
         raise BadItem(f"None of {unreadable:,} {model.domain.items} of a sample can be read.", "", "Check the data.")
-    encoding, nbytes, finished = timed_encoding(encoder, timed)
+    encoding, nbytes, finished = timed_encoding(encoder, options, timed)
     cores, device = available_cores(), model.engine.plan.torch_device
     count = round(len(left) * len(timed) / max(1, len(timed) + unreadable))
     loading = mean([each.loading for each in timed])
@@ -129,8 +132,7 @@ def estimate_cache(
     # On a CPU both share the cores.
     each = encoding + loading / cores if device.type == "cpu" else max(encoding, parallel)
     sizes = {bucket: sum(item.bucket == bucket for item in timed) for bucket in sorted({t.bucket for t in timed})}
-    batch = model.engine.plan.batch_size
-    most = options.shard_items or (shard_items(model, options, set(sizes), batch) if sizes else 1)
+    most = options.shard_items or (shard_items(model, options, set(sizes)) if sizes else 1)
     return CacheEstimate(
         items=len(data.dataset),
         known=len(data.dataset) - len(left),
@@ -206,23 +208,22 @@ def timed_item(data: CacheData, fitting: Fitting, position: int) -> Timed:
     return Timed(x, bucket, times[1] - times[0], times[2] - times[1])
 
 
-def timed_encoding(encoder: Encoder, timed: Sequence[Timed]) -> tuple[float, float, int]:
-    """Encode items of a sample; returns the seconds and the stored bytes for each, and their number."""
-    seconds, sizes = [], []
-    warm: set[Size] = set()
+def timed_encoding(encoder: Encoder, options: CacheOptions, timed: Sequence[Timed]) -> tuple[float, float, int]:
+    """Encode items of a sample in batches; returns the seconds and the stored bytes for each, and their number."""
+    seconds, nbytes, count = 0.0, 0, 0
     started = time.perf_counter()
-    for item in timed:
-        if item.bucket not in warm:  # the first of a size also prepares the network
-            latents = moments(encoder, encoder.model.engine, item.x)
-            warm.add(item.bucket)
-        before = time.perf_counter()
-        latents = moments(encoder, encoder.model.engine, item.x)
-        seconds.append(time.perf_counter() - before)
-        stored = tensors_of(latents, encoder.description.dtype)
-        sizes.append(float(sum(tensor.nbytes for tensor in stored.values())))
-        if time.perf_counter() - started > SECONDS:
-            break
-    return mean(seconds), mean(sizes), len(seconds)
+    for bucket in dict.fromkeys(item.bucket for item in timed):
+        x = torch.cat([item.x for item in timed if item.bucket == bucket])
+        batches = x.split(batch_size(encoder.model, options, bucket))
+        moments(encoder, encoder.model.engine, batches[0])  # also prepares the network
+        for batch in batches:
+            before = time.perf_counter()
+            latents = moments(encoder, encoder.model.engine, batch)
+            seconds, count = seconds + time.perf_counter() - before, count + len(batch)
+            nbytes += sum(tensor.nbytes for tensor in tensors_of(latents, encoder.description.dtype).values())
+            if time.perf_counter() - started > SECONDS:
+                return seconds / count, nbytes / count, count
+    return seconds / max(1, count), nbytes / max(1, count), count
 
 
 def mean(values: Sequence[float]) -> float:

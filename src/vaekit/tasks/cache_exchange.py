@@ -104,7 +104,7 @@ def audit(folder: Path, model: ModelOptions | None = None, progress: Progress = 
         folder: with its subfolders.
         model: the VAE that should have made the latents, whose normalization is expected; None for what the programs
             expect.
-        progress: called with the number of files so far; how many there are is unknown, so twice.
+        progress: called with the number of files that were examined and of all.
 
     Raises:
         NotFound: there is no such folder; see also `ModelOptions.load`.
@@ -113,7 +113,7 @@ def audit(folder: Path, model: ModelOptions | None = None, progress: Progress = 
     if own.is_cache(folder):
         return own.audit_cache(folder)
     normalization = None if model is None else model.load().normalization
-    return audit_files(folder, normalization, lambda number: progress(number, number))
+    return audit_files(folder, image_size, normalization, progress)
 
 
 def audit_json(audit: Audit) -> Mapping[str, Any]:

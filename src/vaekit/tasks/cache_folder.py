@@ -1,6 +1,6 @@
 """The state of the folder of a cache: which shards are finished, and which are to be encoded."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from vaekit.latent_cache.description import (
     read_description,
     write_description,
 )
-from vaekit.latent_cache.plans import Plan, PlannedShard, create_plan, planned, read_plans
+from vaekit.latent_cache.plans import PLANS, Plan, PlannedShard, create_plan, planned, read_plans
 from vaekit.latent_cache.shard_files import Rejected, ShardRecord, is_intact, read_record, record_path, remove_shard
 from vaekit.reading import exists
 from vaekit.shards import strided
@@ -36,14 +36,14 @@ class CacheState:
     """Finished shards by name."""
 
     @property
-    def shards(self) -> list[tuple[Plan, PlannedShard]]:
-        """All planned shards, with their plans."""
-        return [(plan, shard) for plan in self.plans for shard in plan.shards]
+    def shards(self) -> list[PlannedShard]:
+        """All planned shards."""
+        return [shard for plan in self.plans for shard in plan.shards]
 
     @property
     def unfinished(self) -> list[PlannedShard]:
         """Planned shards that are not finished."""
-        return [shard for _, shard in self.shards if shard.name not in self.records]
+        return [shard for shard in self.shards if shard.name not in self.records]
 
     @property
     def stored(self) -> dict[str, tuple[str, int]]:
@@ -79,6 +79,7 @@ def opened_for_caching(folder: Path, description: CacheDescription, shared: bool
         lock = FileLock(folder / LOCK, timeout=0)
         if not shared:
             lock.acquire()
+            remove_leftovers(folder)
     except Timeout as error:
         raise CannotWriteHere(
             f"Another process is adding to the cache {folder}.",
@@ -94,6 +95,18 @@ def opened_for_caching(folder: Path, description: CacheDescription, shared: bool
     finally:
         if not shared:
             lock.release()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove incomplete files of processes that were killed. Those of shards are removed with their shards.
+
+    Raises:
+        OSError: the folder is not writable.
+    """
+    for inside in (folder, folder / PLANS):
+        for pattern in (".*.part", ".*.new"):
+            for path in inside.glob(pattern):
+                path.unlink(missing_ok=True)
 
 
 def check_folder(folder: Path) -> None:
@@ -147,7 +160,7 @@ def plan_new_items(
     folder: Path,
     description: CacheDescription,
     items: Sequence[tuple[str, Size]],
-    batch: int,
+    batch_of: Callable[[Size], int],
     most: int,
     retry: bool,
 ) -> CacheState:
@@ -157,7 +170,7 @@ def plan_new_items(
         folder: of the cache.
         description: of the cache.
         items: keys and buckets of the data set.
-        batch: items that are encoded at once.
+        batch_of: the number of items of a bucket that are encoded at once.
         most: the maximum number of items of a shard.
         retry: plan items in quarantine again.
 
@@ -174,7 +187,7 @@ def plan_new_items(
         new = [(key, bucket) for key, bucket in buckets.items() if key not in known]
         if not new:
             return state
-        create_plan(folder, len(state.plans), planned(len(state.plans), new, batch, most))
+        create_plan(folder, len(state.plans), planned(len(state.plans), new, batch_of, most))
 
 
 def refuse_other_data(folder: Path, state: CacheState, buckets: Mapping[str, Size]) -> None:
@@ -183,7 +196,7 @@ def refuse_other_data(folder: Path, state: CacheState, buckets: Mapping[str, Siz
     Raises:
         CacheMismatch: it does not.
     """
-    planned_keys = {key for _, shard in state.shards for key in shard.keys}
+    planned_keys = {key for shard in state.shards for key in shard.keys}
     if planned_keys and buckets and planned_keys.isdisjoint(buckets):
         raise CacheMismatch(
             f"The cache {folder} is of other data: it has none of these {len(buckets):,} items.",
@@ -207,13 +220,13 @@ def specs_of(state: CacheState, scan: Scan, data: CacheData, share: tuple[int, i
         ShardSpec(
             shard.name,
             shard.bucket,
-            plan.batch,
+            shard.batch,
             [
                 ShardItem(key, item.position, item.name, data.label(item.position), data.caption(item.position))
                 for key in shard.keys
                 if (item := at.get(key)) is not None
             ],
         )
-        for plan, shard in strided(state.shards, rank, of)
+        for shard in strided(state.shards, rank, of)
         if shard.name not in state.records
     ]

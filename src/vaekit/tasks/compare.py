@@ -19,12 +19,12 @@ from vaekit.comparison.fit_correction import CorrectionFit, CorrectionResult, to
 from vaekit.comparison.image_sources import ImageSource, builtin_images, images_in
 from vaekit.comparison.latent_space import measured_spaces, with_latent_spaces
 from vaekit.comparison.records import Report
-from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images.correction_files import correction_of, find_correction
 from vaekit.domains.images.correction_fit import FEWEST
 from vaekit.domains.images.perception import image_perception
 from vaekit.domains.images.read import find_images
 from vaekit.domains.images.size_check import size_check
+from vaekit.domains.measuring import MeasureOptions
 from vaekit.errors import NotFound
 from vaekit.evaluation.protocol import versions as versions_of
 from vaekit.metrics.image.lpips import LPIPS

@@ -66,7 +66,7 @@ def encode_records(
             encoded = [space.encode(each) for each in ([x, x.flip(-1)] if flip else [x])]
             finite = torch.stack([is_finite(*each) for each in encoded]).all(dim=0)
             if not parts:
-                check_memory(encoded, len(numbers), space.domain.items)
+                check_memory(encoded, len(numbers), space)
             parts.append(those(encoded[0], finite))
             mirrored += [those(each, finite) for each in encoded[1:]]
             for number, fine in zip(read, finite.tolist(), strict=True):
@@ -118,7 +118,7 @@ def joined(parts: Sequence[tuple[Tensor, Tensor | None]]) -> LatentBatch:
     return LatentBatch(torch.cat([mean for mean, _ in parts]), torch.cat(noise) if noise else None)
 
 
-def check_memory(encoded: Sequence[tuple[Tensor, Tensor | None]], items: int, noun: str) -> None:
+def check_memory(encoded: Sequence[tuple[Tensor, Tensor | None]], items: int, space: LatentSpace) -> None:
     """Check that all items fit into memory.
 
     Raises:
@@ -127,7 +127,9 @@ def check_memory(encoded: Sequence[tuple[Tensor, Tensor | None]], items: int, no
     values = sum(prod(each.shape[1:]) for pair in encoded for each in pair if each is not None)
     if values * items * BYTES > IN_MEMORY:
         raise BadPlan(
-            f"The latents of {items:,} {noun} take {values * items * BYTES / 2**30:.1f} GiB.",
+            f"The latents of {items:,} {space.domain.items} take {values * items * BYTES / 2**30:.1f} GiB.",
             f"Expected at most {IN_MEMORY / 2**30:.0f} GiB, which are kept in memory.",
-            "Encode them once: `vaekit cache DATA OUT --vae VAE`, and train with --data OUT.",
+            "Encode them once: `vaekit cache DATA OUT --vae VAE`, and train with --data OUT."
+            if space.origin is not None
+            else "Give fewer or smaller ones, or train on the latents of a VAE.",
         )

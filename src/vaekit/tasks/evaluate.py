@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 
-from vaekit.domains.domain import Domain, MeasureOptions, Schema
+from vaekit.domains.domain import Domain, Schema
 from vaekit.domains.find import domain_of
+from vaekit.domains.measuring import MeasureOptions
 from vaekit.domains.unknown_tokens import SHARE, note_on_unknown
 from vaekit.evaluation.evaluate import Evaluation, EvaluationData, Group, evaluate, measuring, no_progress
 from vaekit.evaluation.journal import Batch

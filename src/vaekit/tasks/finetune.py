@@ -16,9 +16,9 @@ from vaekit.comparison.compare import compare
 from vaekit.comparison.image_sources import images_in
 from vaekit.comparison.latent_space import measured_spaces, with_latent_spaces
 from vaekit.comparison.records import Report
-from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images.finetune import FinetuneOptions, Finetuning, prepare_finetuning, write_held_out
 from vaekit.domains.images.perception import image_perception
+from vaekit.domains.measuring import MeasureOptions
 from vaekit.domains.recipes import recipe as find_recipe
 from vaekit.errors import counted
 from vaekit.formats.tensor_file import dtype_name

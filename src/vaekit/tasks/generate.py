@@ -19,6 +19,7 @@ from vaekit.domains.images.png_metadata import PNG, embed_settings
 from vaekit.errors import BadItem, BadPlan, LatentMismatch, NotFound
 from vaekit.geometry import Geometry, size_text
 from vaekit.reading import exists
+from vaekit.run_folder import AVERAGES
 from vaekit.run_folder import RESULT as VAE_FILE
 from vaekit.runtime.plan import Plan
 from vaekit.tasks.generation import GenerateCallbacks, GenerateOptions, Generation
@@ -150,6 +151,7 @@ def open_generator(options: GenerateOptions) -> OpenGenerator:
     file = load_diffusion(options.model)
     file = replace(file, model=file.model.to(device))
     folder = options.model if options.model.is_dir() else options.model.parent
+    folder = folder.parent if folder.name == AVERAGES else folder
     origin, facts = file.facts.origin, file.facts
     domain = domain_named(facts.domain)
     if origin is None:

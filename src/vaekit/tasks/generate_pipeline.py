@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from vaekit.checkpoints.latent_files import LatentOrigin, origin_of
 from vaekit.domains.images.png_metadata import png_text, read_settings
@@ -40,6 +39,7 @@ from vaekit.tasks.pipeline_call import (
     with_scheduler,
 )
 from vaekit.tasks.pipeline_folder import PipelineFolder, check_text, read_pipeline
+from vaekit.tasks.pipeline_latents import as_maps
 from vaekit.tasks.pipeline_loading import in_dtype, load_pipeline, quiet, translated
 from vaekit.tasks.pipeline_vae import PipelineVAE, open_pipeline_vae
 from vaekit.tasks.previews import PREVIEW, Previews, previews_of
@@ -52,9 +52,6 @@ NAME = "generated"
 """The start of the names of files."""
 MODELS = ("transformer", "unet", "prior")
 """The components that are diffusion models."""
-HALF = torch.float16
-PACKED, VIDEO = 3, 5
-"""Axes of latents as a sequence of patches, and as a video with one frame."""
 
 
 def generate_with_pipeline(
@@ -271,10 +268,12 @@ class PipelineRun:
         def report(done: int, latents: Tensor) -> None:
             finished = (number - 1) * self.steps + done
             callbacks.progress(finished, self.options.count * self.steps)
-            maps = self.maps(latents.detach())
+            normalization = self.pipeline.vae.normalization
+            channels = self.vae.engine.geometry.latent_channels * normalization.patch**2
+            maps = as_maps(latents.detach(), channels, self.size)
             if maps is not None:
-                raw = denormalize(calmed(maps), self.pipeline.vae.normalization)
-                callbacks.preview(raw, finished)
+                raw = denormalize(calmed(maps), normalization)
+                callbacks.preview(raw, done)
                 if previews is not None:
                     previews.write(raw)
 
@@ -285,32 +284,6 @@ class PipelineRun:
         if not self.options.previews:
             return None
         return previews_of(self.vae.engine, self.options.out / PREVIEW, self.options.models)
-
-    def maps(self, latents: Tensor) -> Tensor | None:
-        """The latents of a pipeline as maps (b, channels after normalization, i, j); None if they have an unknown form.
-
-        FLUX's pipelines hold sequences of patches of 2x2 positions, those of video models one frame.
-        """
-        if latents.dim() == VIDEO:
-            latents = latents.squeeze(1 if latents.shape[1] == 1 else 2)
-        if latents.dim() == PACKED:
-            latents = self.unpacked(latents)
-        if latents.dim() != 4:
-            return None
-        normalization = self.pipeline.vae.normalization
-        channels = self.vae.engine.geometry.latent_channels * normalization.patch**2
-        patch = round((latents.shape[1] / channels) ** 0.5)
-        if not patch or latents.shape[1] != channels * patch**2:
-            return None
-        return F.pixel_shuffle(latents, patch)
-
-    def unpacked(self, latents: Tensor) -> Tensor:
-        """A sequence (b, n, c) of patches in rows -> (b, c, i, j)."""
-        height, width = self.size or (1, 1)
-        rows = round((latents.shape[1] * height / width) ** 0.5)
-        if not rows or latents.shape[1] % rows:
-            return latents
-        return latents.movedim(1, 2).unflatten(2, (rows, latents.shape[1] // rows))
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -352,7 +325,7 @@ class PipelineRun:
             "seed": options.seed,
             "steps": self.all_steps,
             "guidance": scales.get(TRUE_GUIDANCE if TRUE_GUIDANCE in arguments else GUIDANCE),
-            **scales,
+            **(scales if len(scales) > 1 else {}),
             "scheduler": type(self.pipeline.scheduler).__name__,
             "pipeline": type(self.pipeline).__name__,
             "model": options.model.resolve().name,

@@ -65,7 +65,7 @@ class GenerateCallbacks:
     say: Callable[[str], None] = lambda _: None
     """Called with messages for the user."""
     preview: Callable[[Tensor, int], None] = lambda *_: None
-    """Called with raw latents (b, z, ...) that are on their way, and the number of finished steps."""
+    """Called with raw latents (b, z, ...) that are on their way, and the number of their finished steps."""
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,21 @@
 """Interpolate between items: encode them, walk between their latents, and decode every point."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from torch import Tensor
 
+from vaekit.domains.domain import LoadedItems
 from vaekit.errors import BadItem, BadPlan
 from vaekit.latents.ghost import CROSS_FADE, ghost_index
 from vaekit.latents.paths import PATHS, through
+from vaekit.latents.paths import Path as LatentPath
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.kept_items import check_kept
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.options import LatentOptions
+from vaekit.tasks.ordered_path import DENSITY, MOST_ORDERED, ordered_path
 from vaekit.tasks.record import write_record
 
 NAME = "interpolation"
@@ -31,6 +34,8 @@ class InterpolationOptions:
     """Points between each two neighbors."""
     path: str = "linear"
     """The name of a path in `vaekit.latents.paths.PATHS`."""
+    ordered: bool = False
+    """Choose points whose items differ, and are ever less similar to the first; see `vaekit.tasks.ordered_path`."""
     animation: str | None = None
     """Format of the animation; None for the domain's default, if it has animations."""
     latents: LatentOptions = field(default_factory=LatentOptions)
@@ -79,7 +84,8 @@ def interpolate(
 
     Raises:
         NotFound, BadItem: an item cannot be read, or there are fewer than two.
-        BadPlan: there is no such path, or there are too many steps.
+        BadPlan: there is no such path, there are too many steps, or items that are to be ordered have no measure of
+            similarity.
         TooLittleMemory: the decoded items do not fit into memory.
         CannotWrite, MissingPackage: see `Domain.sequence_writer`.
     """
@@ -88,6 +94,8 @@ def interpolate(
         raise BadPlan(f"There is no path {options.path!r}.", f"Expected {', '.join(PATHS)}.", "")
     if not 0 <= options.steps <= MOST_STEPS:
         raise BadPlan(f"There are {options.steps:,} steps.", f"Expected 0 to {MOST_STEPS:,}.", "Use fewer.")
+    if options.ordered:
+        check_ordered(model, options)
     write = model.domain.sequence_writer(model.schema, options.animation)
     files = model.items.find(paths)
     loaded = model.domain.read_all(files, model.schema, model.engine.geometry)
@@ -96,7 +104,7 @@ def interpolate(
             f"There is only one {model.domain.item}: {loaded.names[0]}.", "Expected two or more.", "Name another one."
         )
     check_kept(model.engine, (len(loaded.x) - 1) * (options.steps + 1) + 1, loaded.x, model.domain.items)
-    points = through(model.encode(loaded, options.latents), options.steps, path)
+    points = points_between(model, loaded, options, path, progress)
     ghosts = GhostMeter(options.steps + 1)
 
     texts: list[str] = []
@@ -125,6 +133,44 @@ def interpolate(
         notes=tuple(f"{name}: {'; '.join(notes)}" for name, notes in loaded.notes.items() if notes),
         texts=tuple(texts),
     )
+
+
+def check_ordered(model: OpenModel, options: InterpolationOptions) -> None:
+    """Check that points can be chosen by their items.
+
+    Raises:
+        BadPlan: they cannot.
+    """
+    if model.domain.similarity is None:
+        raise BadPlan(
+            f"The {model.domain.items} of this VAE cannot be ordered: they have no measure of similarity.",
+            "Expected a VAE of sentences or molecules.",
+            "Leave out --ordered.",
+        )
+    if options.steps > MOST_ORDERED:
+        raise BadPlan(
+            f"There are {options.steps:,} steps to order.", f"Expected at most {MOST_ORDERED} between two items.", ""
+        )
+
+
+def points_between(
+    model: OpenModel,
+    loaded: LoadedItems,
+    options: InterpolationOptions,
+    path: LatentPath,
+    progress: Progress = no_progress,
+) -> Tensor:
+    """The points of the path through the latents of items, (n, z, ...)."""
+    ends, similarity = model.encode(loaded, options.latents), model.domain.similarity
+    if not options.ordered or similarity is None:
+        return through(ends, options.steps, path)
+    dense = through(ends, DENSITY * (options.steps + 1) - 1, path)
+    size = tuple(loaded.x.shape[2:])
+
+    def decode(point: Tensor) -> Sequence[Hashable]:
+        return model.schema.to_items(model.decode(point, size))
+
+    return ordered_path(dense, options.steps, decode, similarity, lambda done: progress(done, len(dense)))
 
 
 @dataclass(eq=False)

@@ -1,7 +1,7 @@
 """Training data of diffusion models: latents with conditions, encoded from a data set or read from a cache."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,12 @@ def encoded_data(
         channel_statistics(statistics),
         items.latents.mean[:EXAMPLES].clone(),
         tuple(space.schema.example().shape[2:]),
-        {**describe_data(splits, len(tested)), "vae": made, "encoded": len(items.kept)},
+        {
+            **describe_data(splits, len(tested)),
+            "vae": made,
+            "encoded": len(items.kept),
+            "conditions": digest_of(str(text) for text in texts),
+        },
     )
 
 
@@ -176,7 +181,6 @@ def cached_data(recipe: Recipe, settings: ConditionSettings, cache: LatentCache,
         raise BadLatent("The cache holds no statistics of its latents.", "", "Run the same `vaekit cache` again.")
     if cache.missing:
         log.say(f"{cache.missing:,} items of the data set have no latents in the cache.")
-    content = hashlib.sha256("\n".join(f"{item.key} {item.label} {item.caption}" for item in cache.items).encode())
     return LatentData(
         Conditioned(latent_source(cache, train, flip), conditions.of([texts[i] for i in train]), conditions.table),
         held_out,
@@ -187,12 +191,17 @@ def cached_data(recipe: Recipe, settings: ConditionSettings, cache: LatentCache,
         {
             "kind": "latents",
             "items": len(cache),
-            "digest": content.hexdigest(),
+            "digest": digest_of(f"{item.key} {item.label} {item.caption}" for item in cache.items),
             "held_out": len(tested),
             "vae": cache.origin.fingerprint,
         },
         available_cores(),
     )
+
+
+def digest_of(lines: Iterable[str]) -> str:
+    """SHA-256 over texts."""
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def split_cache(cache: LatentCache, wanted: float | None) -> tuple[list[int], list[int]]:

@@ -1,16 +1,21 @@
 """The space that a diffusion model works in: the latents of a VAE, or items themselves."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from vaekit.checkpoints.latent_files import LatentOrigin
-from vaekit.distributions import DiagonalGaussian
+from vaekit.distributions import DiagonalGaussian, Posterior, Quantized
 from vaekit.domains.domain import Domain, Schema
 from vaekit.domains.find import domain_named
 from vaekit.errors import BadRecipe
+from vaekit.runtime.engine import Engine
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
@@ -53,14 +58,11 @@ class EncodedSpace:
     """The latents of a VAE."""
 
     model: OpenModel
+    schema: Schema
 
     @property
     def domain(self) -> Domain:
         return self.model.domain
-
-    @property
-    def schema(self) -> Schema:
-        return self.model.schema
 
     @property
     def origin(self) -> LatentOrigin:
@@ -73,7 +75,23 @@ class EncodedSpace:
         return posterior.mode, None
 
     def decode(self, z: Tensor, size: tuple[int, ...]) -> Tensor:
-        return self.model.decode(z, size)
+        return self.model.decode(self.quantized(z), size)
+
+    def quantized(self, z: Tensor) -> Tensor:
+        """Latents (b, z, ...) as the decoder knows them: of a VAE with a codebook, the nearest vectors of it."""
+        return self._quantizer(z).mode.to(z) if self._quantizer is not None else z
+
+    @cached_property
+    def _quantizer(self) -> Callable[[Tensor], Posterior] | None:
+        """The quantizer of a VAE whose latents stay what they are when they are quantized again."""
+        vae = self.model.engine.vae
+        if vae.encoder is None:
+            return None
+        posterior = self.model.engine.encode(self.schema.example())
+        if not isinstance(posterior, Quantized):
+            return None
+        again = vae.to_posterior(posterior.mode)
+        return vae.to_posterior if torch.allclose(again.mode, posterior.mode, atol=1e-5) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,22 +110,42 @@ class ItemSpace:
         return z
 
 
-def encoded_space(vae: ModelOptions, device: str | None, batch: int | None = None) -> EncodedSpace:
-    """The latent space of a VAE.
+def encoded_space(
+    vae: ModelOptions, device: str | None, data: Mapping[str, Any] = MappingProxyType({})
+) -> EncodedSpace:
+    """The latent space of a VAE, which runs as many items at once as suits their size.
 
     Args:
         vae: which one.
         device: where it runs.
-        batch: items that run at once; None for what suits the size of its items.
+        data: the table [data] of a recipe: how items are prepared for a VAE that takes any size.
 
     Raises:
         NotFound, BadCheckpoint, UnknownVAE, BadPlan: see `open_model`.
+        BadRecipe: the table makes no sense.
     """
     model = open_model(vae, EngineOptions(device=device, batch=1))
-    at_once = batch or batch_for(tuple(model.schema.example().shape[1:]))
-    if at_once == 1:
-        return EncodedSpace(model)
-    return EncodedSpace(open_model(vae, EngineOptions(device=device, batch=at_once)))
+    schema = prepared_schema(model, data)
+    at_once = batch_for(tuple(schema.example().shape[1:]))
+    engine = Engine(model.engine.vae, replace(model.engine.plan, batch_size=at_once))
+    return EncodedSpace(replace(model, engine=engine, schema=schema), schema)
+
+
+def prepared_schema(model: OpenModel, data: Mapping[str, Any]) -> Schema:
+    """The schema of a VAE; with the size and the like in a recipe's [data], if the VAE takes items of any size.
+
+    Raises:
+        BadRecipe: the table makes no sense.
+    """
+    geometry = model.engine.geometry
+    if geometry.size is not None or not geometry.axes:
+        return model.schema
+    own = model.schema.as_plain()
+    given = {name: value for name, value in data.items() if name in own and name != "channels"}
+    if not given:
+        return model.schema
+    model.domain.check_table({**own, **given})
+    return model.domain.schema_from({**own, **given}, model.engine.vae.config)
 
 
 def item_space(domain: str, schema: Schema, name: str) -> ItemSpace:

@@ -69,20 +69,18 @@ def guidance_arguments(pipeline: Any, options: GenerateOptions) -> dict[str, Any
         raise BadPlan(f"{name} takes no negative prompt.", "", "Omit --negative.")
     if options.guidance is not None and not {GUIDANCE, TRUE_GUIDANCE} & takes.keys():
         raise BadPlan(f"{name} takes no guidance.", "", "Omit --guidance.")
-    negative = {} if options.negative is None else {"negative_prompt": options.negative}
-    if TRUE_GUIDANCE not in takes:
-        return negative | ({} if options.guidance is None else {GUIDANCE: options.guidance})
     embeds = getattr(getattr(denoiser_of(pipeline), "config", None), "guidance_embeds", False)
-    if not negative and (embeds or options.guidance is None):
-        return {} if options.guidance is None else {GUIDANCE: options.guidance}
-    scale = takes[TRUE_GUIDANCE].default if options.guidance is None else options.guidance
-    if negative and scale <= 1:
+    is_true = TRUE_GUIDANCE in takes and (options.negative is not None or (options.guidance is not None and not embeds))
+    key = TRUE_GUIDANCE if is_true else GUIDANCE
+    scale = takes[key].default if options.guidance is None and key in takes else options.guidance
+    if options.negative is not None and isinstance(scale, int | float) and scale <= 1:
         raise BadPlan(
             f"The negative prompt has no effect in {name} at guidance {scale:g}.",
             "Expected a guidance above 1.",
             "Add --guidance 4, or omit --negative.",
         )
-    return {"negative_prompt": ""} | negative | {TRUE_GUIDANCE: scale}
+    negative = {"negative_prompt": options.negative or ""} if is_true or options.negative is not None else {}
+    return negative | ({key: scale} if is_true or options.guidance is not None else {})
 
 
 def size_arguments(pipeline: Any, size: tuple[int, int] | None) -> dict[str, int]:

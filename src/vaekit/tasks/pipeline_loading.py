@@ -2,6 +2,7 @@
 
 import logging
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -160,17 +161,20 @@ def translated(failure: str, error_type: type[VaekitError] = BadCheckpoint, reme
         ) from error
     except ImportError as error:
         raise MissingPackage(
-            f"{failure}: {reason(error)}", "A component needs a package that is not installed.", "Install that package."
+            f"{failure}: {reason(error)}.",
+            "A component needs a package that is not installed.",
+            "Install that package.",
         ) from error
     except Exception as error:  # other libraries raise anything on damaged files and unsuitable components
-        raise error_type(f"{failure}: {reason(error)}", "", remedy) from error
+        raise error_type(f"{failure}: {reason(error)}.", "", remedy) from error
 
 
 def reason(error: Exception) -> str:
-    """The first lines of a message, with the class of errors that are no sentences."""
+    """The start of a message on one line, without a period, with the class of errors that are no sentences."""
     text = " ".join(str(error).split())
     named = type(error).__name__ if not isinstance(error, ValueError | OSError | ImportError) else ""
-    return printable(": ".join(part for part in (named, text) if part) or type(error).__name__, LONGEST_REASON)
+    whole = printable(": ".join(part for part in (named, text) if part) or type(error).__name__, LONGEST_REASON)
+    return whole.removesuffix(".")
 
 
 @contextmanager
@@ -187,7 +191,9 @@ def quiet() -> Iterator[list[str]]:
     for bar in bars:
         bar.disable_progress_bar()
     try:
-        yield remarks
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield remarks
     finally:
         for log, (handlers, propagate) in zip(logs, before, strict=True):
             log.handlers, log.propagate = handlers, propagate

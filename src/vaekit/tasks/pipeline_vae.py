@@ -28,7 +28,7 @@ class PipelineVAE:
 
     engine: Engine
     name: str
-    """For records: the name or path that was given, or "vae" for the pipeline's own."""
+    """For records: the name that was given, without folders, or "vae" for the pipeline's own."""
     notes: tuple[str, ...] = ()
 
 
@@ -59,7 +59,7 @@ def open_pipeline_vae(
         if own is None:
             engine = _engine(new, network, plan)
             note = f"The pipeline has no VAE of its own, so that {printable(other)} has its latents was not verified."
-            return PipelineVAE(engine, other, (note,))
+            return PipelineVAE(engine, Path(other).name, (note,))
         check_values(new, own, any_family=True)
         if new.family.name == own.family.name:
             notes = tuple(filter(None, [check_normalization(new, own, None, assume_same=False)]))
@@ -67,7 +67,7 @@ def open_pipeline_vae(
             notes = ()
         new, engine = _with_normalization(new, own), _engine(new, network, plan)
     check_agreement(new, own, latent_agreement(_engine(own, own_network, plan), engine))
-    return PipelineVAE(engine, other, notes)
+    return PipelineVAE(engine, Path(other).name, notes)
 
 
 def check_agreement(new: Identified, own: Identified, agreement: float | None) -> None:
@@ -118,8 +118,10 @@ def _with_default(own: Identified, folder: PipelineFolder) -> Identified:
     import diffusers
 
     parameters = inspect.signature(getattr(diffusers, folder.components[VAE_COMPONENT][1], object)).parameters
-    scale, shift = (getattr(parameters.get(name), "default", None) for name in ("scaling_factor", "shift_factor"))
-    if not is_factor(scale) or not (shift is None or is_shift(shift)):
+    scale, shift = (
+        parameters[name].default if name in parameters else None for name in ("scaling_factor", "shift_factor")
+    )
+    if scale is None or not is_factor(scale) or not (shift is None or is_shift(shift)):
         return own
     normalization = LatentNormalization((float(shift or 0),), (float(scale),))
     return dataclasses.replace(own, normalization=normalization, normalization_source="the default of diffusers")

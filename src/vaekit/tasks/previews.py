@@ -26,7 +26,7 @@ from vaekit.runtime.plan import Plan
 from vaekit.tasks.latent_agreement import AGREES, latent_agreement
 from vaekit.testcards.channels import in_channels
 from vaekit.testcards.dead_leaves import dead_leaves
-from vaekit.vae import denormalize, normalize
+from vaekit.vae import VAE, denormalize, normalize
 
 PREVIEW = "PREVIEW.png"
 """The name of the file."""
@@ -85,7 +85,7 @@ def previews_of(engine: Engine, path: Path, models: Sequence[Path] | None = None
     tiny = tiny_vae(engine, models)
     if tiny is not None:
         return Previews(path, lambda raw: as_rgb(tiny.decode(tiny.vae.denormalize(normalize(raw, normalization)))))
-    return Previews(path, known_colors(engine, normalization) or fitted_colors(engine, normalization))
+    return Previews(path, known_colors(engine.vae, normalization) or fitted_colors(engine, normalization))
 
 
 def tiny_vae(engine: Engine, models: Sequence[Path] | None) -> Engine | None:
@@ -115,10 +115,10 @@ def parameters_of(engine: Engine) -> int:
     return 0 if decoder is None else sum(weights.numel() for weights in decoder.parameters())
 
 
-def known_colors(engine: Engine, normalization: LatentNormalization) -> LatentColors | None:
+def known_colors(vae: VAE, normalization: LatentNormalization) -> LatentColors | None:
     """The colors of raw latents by the catalog, if it knows the latent space and its colors."""
-    family, config = family_and_config(engine.vae)
-    channels = engine.geometry.latent_channels
+    family, config = family_and_config(vae)
+    channels = config.geometry.latent_channels
     for space in matching_latent_spaces(family.name, config):
         if space.colors is not None and space.has_normalization(normalization, channels):
             shift, scale = (torch.tensor(values) for values in normalization.per_channel(channels))

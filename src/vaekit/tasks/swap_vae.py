@@ -34,7 +34,7 @@ def check_swap(file: DiffusionFile, own: EncodedSpace | None, other: EncodedSpac
     assert origin is not None
     if other.origin.fingerprint == origin.fingerprint:
         return []
-    caution = check_readable(Path("The diffusion model"), origin, other.origin)
+    caution = check_readable(Path("A latent of the model"), origin, other.origin)
     if own is None:
         return [caution or "The VAE of the model is missing, so that decoded latents could not be compared."]
     distance = decoded_distance(file.examples, file.facts.item_size, own, other)
@@ -62,7 +62,7 @@ def decoded_distance(z: Tensor, size: tuple[int, ...], own: EncodedSpace, other:
         decoded = F.avg_pool2d(decoded, upscale)
     if decoded.shape != expected.shape or decoded.is_floating_point() != expected.is_floating_point():
         return float("inf")
-    among = difference(expected, expected.roll(1, 0))
+    among = difference(expected, expected.roll(1, 0)) if len(expected) > 1 else expected.float().var(correction=0)
     return float(difference(expected, decoded) / among) if among > 0 else float("inf")
 
 

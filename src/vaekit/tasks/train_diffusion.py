@@ -23,13 +23,15 @@ from vaekit.identification.metadata import domain_notes
 from vaekit.latent_cache.open import LatentCache, open_cache
 from vaekit.run_folder import DIFFUSION, SKIPPED
 from vaekit.run_folder import RESULT as VAE_FILE
-from vaekit.tasks.latent_data import LatentData, Reporting, cached_data, encoded_data, is_cache
+from vaekit.tasks.latent_data import Reporting, cached_data, encoded_data, is_cache
 from vaekit.tasks.latent_space import EncodedSpace, LatentSpace, encoded_space, item_space
 from vaekit.tasks.options import ModelOptions
+from vaekit.tasks.run_cache import cached_in_run, is_large
 from vaekit.training.data import Stream
 from vaekit.training.processes import ProcessGroup
 from vaekit.training.recipe import Recipe, table_or_empty
 from vaekit.training.run import Run
+from vaekit.vae import VAE
 
 ENCODED, ITEMS = "encoded", "none"
 """The values of `vae.kind`."""
@@ -56,7 +58,7 @@ def prepare_diffusion(
     log: SkipLog | None = None,
     reporting: Reporting = Reporting(),  # noqa: B008 (a frozen value)
 ) -> PreparedDiffusion:
-    """Prepare a run: open a cache of latents, or encode a data set. Nothing is written.
+    """Prepare a run: open a cache of latents, or encode a data set. Nothing is written but a cache of large data.
 
     Args:
         recipe: a diffusion recipe.
@@ -84,7 +86,11 @@ def prepare_diffusion(
         domain, schema = cache.description.domain, {} if space is None else space.schema.as_plain()
     else:
         space = space_of_data(recipe, data, vae, device, log)
-        latents = encoded_data(recipe, settings.condition, space, data, log, reporting)
+        if isinstance(space, EncodedSpace) and is_large(space, data):
+            cache = cached_in_run(recipe, settings.condition, space, data, folder, processes, log, reporting)
+            latents = cached_data(recipe, settings.condition, cache, log)
+        else:
+            latents = encoded_data(recipe, settings.condition, space, data, log, reporting)
         origin, domain, schema = space.origin, space.domain.name, space.schema.as_plain()
     config = model_config(recipe, net_config(recipe, settings, latents.shape), latents.conditions.config)
     loss = flow_matching(recipe, settings, prod(latents.shape))
@@ -108,7 +114,13 @@ def prepare_diffusion(
         latents.held_out,
         begin=partial(config.build, latents.statistics),
         notes=notes_of(facts),
-        write=partial(write_result, facts, latents, folder, space),
+        write=partial(
+            write_result,
+            facts,
+            latents.examples,
+            folder,
+            space.model.engine.vae if isinstance(space, EncodedSpace) else None,
+        ),
         save=partial(save_average, facts, latents.examples),
         validate=validate_flow,
         device=device,
@@ -138,7 +150,7 @@ def space_of_data(
             "Expected the VAE whose latents are generated, or a cache of latents as the data.",
             f"Give one: --vae VAE; or train on items themselves: --set vae.kind={ITEMS}.",
         )
-    space = encoded_space(vae, str(device))
+    space = encoded_space(vae, str(device), table_or_empty(recipe.table.get("data")))
     check_domain(recipe, space.domain.name)
     return space
 
@@ -180,11 +192,12 @@ def kind_of_space(recipe: Recipe) -> str:
     Raises:
         BadRecipe: vae.kind is something else.
     """
-    kind = table_or_empty(recipe.table.get("vae")).get("kind", ENCODED)
-    if kind not in (ENCODED, ITEMS):
+    table = recipe.table.get("vae", {})
+    kind = table_or_empty(table).get("kind", ENCODED)
+    if kind not in (ENCODED, ITEMS) or table not in ({}, {"kind": kind}):
         raise BadRecipe(
-            f"The recipe {recipe.name} has vae.kind = {printable(repr(kind))}.",
-            f'Expected "{ENCODED}", the latents of a VAE, or "{ITEMS}", items themselves.',
+            f"The recipe {recipe.name} of a diffusion model has vae = {printable(repr(table), 100)}.",
+            f'Expected vae.kind = "{ENCODED}", the latents of a VAE, or "{ITEMS}", items themselves.',
             "See docs/diffusion.md.",
         )
     return str(kind)
@@ -219,17 +232,15 @@ def check_domain(recipe: Recipe, domain: str) -> None:
         )
 
 
-def write_result(
-    facts: DiffusionFacts, latents: LatentData, folder: Path, space: LatentSpace | None, model: DiffusionModel
-) -> None:
+def write_result(facts: DiffusionFacts, examples: Tensor, folder: Path, vae: VAE | None, model: DiffusionModel) -> None:
     """Write the VAE beside the model, and the model.
 
     Raises:
         CannotWrite: e.g. the disk is full.
     """
-    if isinstance(space, EncodedSpace):
-        save(space.model.engine.vae, folder / VAE_FILE, notes=domain_notes(facts.domain, facts.schema))
-    save_average(facts, latents.examples, model, folder / DIFFUSION, notes=notes_of(facts))
+    if vae is not None:
+        save(vae, folder / VAE_FILE, notes=domain_notes(facts.domain, facts.schema))
+    save_average(facts, examples, model, folder / DIFFUSION, notes=notes_of(facts))
 
 
 def save_average(

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from vaekit.distributions import StandardNormal, UniformCodes
 from vaekit.distributions.mixed import NormalAndUniform
-from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images import evaluate as evaluating
 from vaekit.domains.images.evaluate import image_items, named, on_levels, prepared
 from vaekit.domains.images.files import round_trip_stages
 from vaekit.domains.images.read import LoadedImage, read_image
 from vaekit.domains.images.write import to_bytes
+from vaekit.domains.measuring import MeasureOptions
 from vaekit.errors import BadItem, HalfMissing, NotFound, NoTrainingData
 from vaekit.evaluation.evaluate import Evaluation
 from vaekit.families import assemble, family_of

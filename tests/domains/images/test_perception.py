@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Generator
 
-from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images.perception import SMALLEST, enlarged, image_perception
+from vaekit.domains.measuring import MeasureOptions
 
 
 def test_small_images_are_enlarged_by_whole_pixels() -> None:

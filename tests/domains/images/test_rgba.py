@@ -9,9 +9,9 @@ from PIL import Image
 
 from vaekit.checkpoints.save import save
 from vaekit.comparison.compare import reconstruct_all
-from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images.files import RoundTrip
 from vaekit.domains.images.read import LoadedImage, read_image, with_channels
+from vaekit.domains.measuring import MeasureOptions
 from vaekit.families import assemble, family_of
 from vaekit.families.kl.net import KLConfig
 from vaekit.metrics.image.color import as_rgb, split_alpha

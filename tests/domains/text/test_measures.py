@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_text import SENTENCES, lines_of, save_text_vae, text_vae
 
-from vaekit.domains.domain import MeasureOptions
+from vaekit.domains.measuring import MeasureOptions
 from vaekit.domains.text.domain import TEXT
 from vaekit.domains.text.fit import fit
 from vaekit.domains.text.measures import tokenization, word_counts

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from other_caches import ai_toolkit_file, comfyui_file, kohya_file, latents, musubi_file, small_cache
+from other_caches import ai_toolkit_file, audited, comfyui_file, kohya_file, latents, musubi_file, small_cache
 from PIL import Image
 
 from vaekit.catalog.entries import latent_space_named
@@ -21,7 +21,6 @@ from vaekit.latent_cache.foreign.audit import (
     UNREADABLE,
     ZEROS,
     Audit,
-    audit_files,
 )
 from vaekit.latent_cache.foreign.own import audit_cache, is_cache
 from vaekit.latent_cache.item_list import ListedItem, write_items
@@ -52,7 +51,7 @@ def kinds(audit: Audit) -> set[str]:
 def test_nothing_is_wrong_with_healthy_files(tmp_path: Path, name: str) -> None:
     healthy(tmp_path / "sub", name)
     (tmp_path / "notes.txt").write_text("x")
-    audit = audit_files(tmp_path)
+    audit = audited(tmp_path)
     assert audit.clean and (audit.files, audit.items, audit.ignored) == (4, 4, 1)
     assert [family.split(":")[0] for family in audit.contents] == [name]
 
@@ -70,7 +69,7 @@ def test_nothing_is_wrong_with_healthy_files(tmp_path: Path, name: str) -> None:
 def test_values(tmp_path: Path, name: str, kind: str, spoil: Callable[[torch.Tensor], torch.Tensor]) -> None:
     healthy(tmp_path, name)
     bad = WRITERS[name](tmp_path, "bad", spoil(latents(9, CHANNELS[name], STDS[name])))
-    audit = audit_files(tmp_path)
+    audit = audited(tmp_path)
     assert {each.kind for each in audit.findings} == {kind}
     assert [each.file for each in audit.findings] == [bad.relative_to(tmp_path).as_posix()]
     assert audit.counts == {kind: 1}
@@ -86,7 +85,7 @@ def test_raw_latents_that_were_normalized(tmp_path: Path, space: str, whole: boo
     made = [latents(seed, std=1.0) * std * 0.7 + mean for seed in range(6)]
     for i, values in enumerate(made):
         kohya_file(tmp_path, f"i{i}", family, values * known.normalization.scale[0] if whole or i < 2 else values)
-    audit = audit_files(tmp_path)
+    audit = audited(tmp_path)
     assert kinds(audit) == {NORMALIZATION}
     assert len(audit.findings) == (6 if whole else 2)
 
@@ -94,21 +93,21 @@ def test_raw_latents_that_were_normalized(tmp_path: Path, space: str, whole: boo
 def test_normalized_latents_that_are_raw(tmp_path: Path) -> None:
     for i in range(4):
         ai_toolkit_file(tmp_path, f"{i}.png", latents(i, std=7.0))
-    assert kinds(audit_files(tmp_path)) == {NORMALIZATION}
+    assert kinds(audited(tmp_path)) == {NORMALIZATION}
 
 
 def test_the_vae_that_the_user_names_decides(tmp_path: Path) -> None:
     for i in range(4):
         comfyui_file(tmp_path, f"{i}", latents(i, std=1.0))
-    assert audit_files(tmp_path).clean  # any VAE may have made them
-    assert kinds(audit_files(tmp_path, LatentNormalization((0.0,), (0.18215,)))) == {NORMALIZATION}
-    assert audit_files(tmp_path, LatentNormalization((0.0,), (0.9,))).clean
+    assert audited(tmp_path).clean  # any VAE may have made them
+    assert kinds(audited(tmp_path, LatentNormalization((0.0,), (0.18215,)))) == {NORMALIZATION}
+    assert audited(tmp_path, LatentNormalization((0.0,), (0.9,))).clean
 
 
 def test_families_that_statistics_cannot_judge_are_named(tmp_path: Path) -> None:
     for i in range(4):
         kohya_file(tmp_path, f"{i}", "hi", latents(i, 64, 1.2), sizes_in_keys=True)
-    audit = audit_files(tmp_path)
+    audit = audited(tmp_path)
     assert audit.clean and "kohya:hi" in audit.not_judged[0]
 
 
@@ -118,7 +117,7 @@ def test_sizes(tmp_path: Path) -> None:
     kohya_file(tmp_path / "flipped", "a", "sdxl", latents(1), flipped=latents(1, size=(12, 17)))
     kohya_file(tmp_path / "named", "a", "sdxl", latents(1)).rename(tmp_path / "named" / "a_0641x0480_sdxl.npz")
     musubi_file(tmp_path / "key", values=latents(1, 16, 2.8), name="latents_1x12x18_float32")
-    audit = audit_files(tmp_path)
+    audit = audited(tmp_path)
     assert {each.file.split("/")[0] for each in audit.findings if each.kind == SIZE} == {
         *("channels", "swapped", "flipped", "named", "key")
     }
@@ -126,7 +125,7 @@ def test_sizes(tmp_path: Path) -> None:
 
 def test_square_crops_of_wide_images_are_fine(tmp_path: Path) -> None:
     kohya_file(tmp_path, "a", "sdxl", latents(1, size=(16, 16)), size=(300, 1200))
-    assert audit_files(tmp_path).clean
+    assert audited(tmp_path).clean
 
 
 def test_duplicates(tmp_path: Path) -> None:
@@ -135,7 +134,7 @@ def test_duplicates(tmp_path: Path) -> None:
     kohya_file(tmp_path / "k", "b")
     for ending in ("png", "jpg"):
         Image.new("RGB", (640, 480)).save(tmp_path / "k" / f"b.{ending}")
-    found = audit_files(tmp_path).findings
+    found = audited(tmp_path).findings
     assert [each.file for each in found if each.kind == DUPLICATE] == [
         "k/b_0640x0480_sdxl.npz",
         "m/a_0640x0500_zi.safetensors",
@@ -146,7 +145,7 @@ def test_duplicates(tmp_path: Path) -> None:
 def test_several_sizes_of_one_image_are_no_duplicates(tmp_path: Path) -> None:
     arrays = dict(np.load(kohya_file(tmp_path / "a", "cat", "flux", latents(1, 16, 1.0, (6, 8)), True)))
     kohya_file(tmp_path / "b", "cat", "flux", latents(1, 16, 1.0), True, **arrays)
-    audit = audit_files(tmp_path / "b")
+    audit = audited(tmp_path / "b")
     assert audit.clean and (audit.files, audit.items) == (1, 2)
 
 
@@ -155,15 +154,15 @@ def test_unreadable_and_pickled_files(tmp_path: Path) -> None:
     kohya_file(tmp_path, "b").write_bytes(whole.read_bytes()[:-30])
     comfyui_file(tmp_path, "c").write_bytes(b"")
     torch.save({"x": 1}, tmp_path / "d.pt")
-    audit = audit_files(tmp_path)
+    audit = audited(tmp_path)
     files = [each.file for each in audit.findings if each.kind == UNREADABLE]
     assert files == ["b_0640x0480_sdxl.npz", "c.latent", "d.pt"]
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
-        audit_files(tmp_path / "none")
-    assert audit_files(tmp_path).files == 0
+        audited(tmp_path / "none")
+    assert audited(tmp_path).files == 0
 
 
 def test_a_healthy_cache_of_vaekit(tmp_path: Path) -> None:
@@ -192,3 +191,12 @@ def test_a_damaged_cache_of_vaekit(tmp_path: Path) -> None:
 def test_non_finite_and_zero_latents_in_a_cache_of_vaekit(tmp_path: Path) -> None:
     small_cache(tmp_path, std=0.0)
     assert kinds(audit_cache(tmp_path)) >= {ZEROS}
+
+
+def test_images_that_were_edited(tmp_path: Path) -> None:
+    kohya_file(tmp_path, "a")
+    kohya_file(tmp_path, "b")
+    Image.new("RGB", (480, 640)).save(tmp_path / "a.png")
+    Image.new("RGB", (600, 480)).save(tmp_path / "b.png")
+    audit = audited(tmp_path)
+    assert [(each.kind, each.file) for each in audit.findings] == [(SIZE, "b_0640x0480_sdxl.npz")]

@@ -11,6 +11,7 @@ from other_caches import (
     SIZE,
     ai_toolkit_facts,
     ai_toolkit_path,
+    audited,
     kohya_file,
     latents,
     metadata_of,
@@ -25,9 +26,11 @@ from safetensors.torch import load_file
 from vaekit.checkpoints.latent_files import LatentOrigin
 from vaekit.errors import BadLatent, CannotWrite, LatentMismatch, UnknownNormalization
 from vaekit.geometry import Geometry
-from vaekit.latent_cache.foreign.audit import audit_files
+from vaekit.latent_cache.foreign.convert import choose, to_raw, to_stored
 from vaekit.latent_cache.foreign.export import Export, ExportOptions, export_cache
+from vaekit.latent_cache.foreign.kohya import KOHYA
 from vaekit.latent_cache.foreign.mark import KEY, mark_from
+from vaekit.latent_cache.foreign.musubi import MUSUBI
 from vaekit.latent_cache.open import open_cache
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import normalize
@@ -136,7 +139,7 @@ def test_mds_has_shards_of_limited_size(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("std", [0.3, 40.0])
 def test_exports_of_any_vae_pass_an_audit(tmp_path: Path, name: str, std: float) -> None:
     _, result = export(tmp_path, name, ORIGIN, std=std)
-    assert audit_files(tmp_path / "out").findings == []
+    assert audited(tmp_path / "out").findings == []
     assert result.written == 2 and (name == "comfyui") == (not result.notes)
 
 
@@ -194,16 +197,44 @@ def test_vaes_of_other_latent_spaces_are_refused(tmp_path: Path) -> None:
             export_cache(cache, tmp_path / "out", name, ExportOptions())
     with pytest.raises(CannotWrite):
         export_cache(cache, tmp_path / "cache/sub", "kohya", ExportOptions())
+    small_cache(tmp_path / "own", origin=ORIGIN)  # of no known latent space, like SD's in shape
+    export_cache(open_cache(tmp_path / "own"), tmp_path / "own files", "kohya:sdxl", ExportOptions())
+    with pytest.raises(LatentMismatch):
+        export_cache(open_cache(tmp_path / "own"), tmp_path / "out", "kohya:flux", ExportOptions())
     unknown = replace(ORIGIN, normalization=None)
     small_cache(tmp_path / "unknown", origin=unknown)
     with pytest.raises(UnknownNormalization):
         export_cache(open_cache(tmp_path / "unknown"), tmp_path / "out", "ai-toolkit", ExportOptions())
+    raw = export_cache(open_cache(tmp_path / "unknown"), tmp_path / "shards", "mds", ExportOptions())
+    assert raw.variant.stored == "raw"
     assert not (tmp_path / "out").exists()
 
 
 def test_items_that_are_no_images_are_refused(tmp_path: Path) -> None:
-    from vaekit.latent_cache.foreign.convert import choose
-    from vaekit.latent_cache.foreign.kohya import KOHYA
-
     with pytest.raises(BadLatent):
         choose(KOHYA, None, ROWS)
+
+
+def test_vaes_of_videos_hold_images_as_one_frame() -> None:
+    wan = next(each for each in MUSUBI.variants if each.name == "wan")
+    raw = latents(1, 16)[:, None]
+    stored = to_stored(raw, wan, VIDEO.normalization)
+    assert stored.shape == (16, 1, 12, 16) and torch.allclose(stored, (raw - 0.5) * 0.5)
+    assert torch.allclose(to_raw(stored, wan, VIDEO), raw, atol=1e-5)
+    flux = KOHYA.variants[2]
+    assert to_stored(raw, flux, VIDEO.normalization).shape == (16, 12, 16)
+    with pytest.raises(BadLatent):
+        to_stored(raw.expand(-1, 3, -1, -1), wan, VIDEO.normalization)
+    with pytest.raises(BadLatent):
+        to_stored(latents(1, 32, size=(11, 16)), MUSUBI.variants[4], PATCHED)
+
+
+def test_decoders_that_share_latents_share_files() -> None:
+    other = LatentOrigin("5" * 64, "asymmetric", Geometry(3, 4, (8, 8)), LatentNormalization((0.0,), (0.18215,)))
+    assert choose(KOHYA, None, other).variant.name == "sd" and not choose(KOHYA, None, other).notes
+
+
+def test_old_files_that_would_be_read_instead_are_named(tmp_path: Path) -> None:
+    kohya_file(tmp_path / "out/a", "cat", "")
+    _, result = export(tmp_path, "kohya")
+    assert result.written == 1 and "cat.npz" in result.failures[0][1]

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 from made_cache import ORIGIN
-from other_caches import ai_toolkit_file, comfyui_file, kohya_file, latents, musubi_file, small_cache
+from other_caches import ai_toolkit_file, audited, comfyui_file, kohya_file, latents, musubi_file, small_cache
 from PIL import Image
 from safetensors.torch import save_file
 
 from vaekit.checkpoints.latent_files import LatentOrigin
 from vaekit.errors import BadLatent, CannotWrite, LatentMismatch, NotFound, UnknownNormalization
 from vaekit.geometry import Geometry
-from vaekit.latent_cache.foreign.audit import audit_files
 from vaekit.latent_cache.foreign.export import ExportOptions, export_cache
 from vaekit.latent_cache.foreign.find import format_named
 from vaekit.latent_cache.foreign.importing import Import, import_files
@@ -192,4 +191,4 @@ def test_one_format_and_family_at_a_time(tmp_path: Path) -> None:
         imported(folder, tmp_path / "x", name="musubi")
     with pytest.raises(NotFound):
         imported(tmp_path / "none", tmp_path / "x")
-    assert audit_files(folder).counts == {"mixed": 1}
+    assert audited(folder).counts == {"mixed": 1}

@@ -14,16 +14,7 @@ from vaekit.datasets.dataset import Record, Splits
 from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.domains.attribution import Attribution, Explanation
-from vaekit.domains.domain import (
-    EvaluationItems,
-    ItemStream,
-    LoadedItems,
-    MeasureOptions,
-    Schema,
-    SequenceWriter,
-    Show,
-    TermSettings,
-)
+from vaekit.domains.domain import ItemStream, LoadedItems, Schema, SequenceWriter, Show, TermSettings
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.fitting import FitOptions, Fitting
 from vaekit.domains.images.buckets import image_buckets
@@ -51,6 +42,7 @@ from vaekit.domains.images.training_data import image_training_data
 from vaekit.domains.images.write import PAIR, side_by_side, write_image
 from vaekit.domains.item_batches import item_stream
 from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemValues, MeasureItems
+from vaekit.domains.measuring import EvaluationItems, MeasureOptions
 from vaekit.errors import BadCheckpoint, BadRecipe
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.perception import Perception

@@ -14,7 +14,6 @@ from torch import Tensor
 from vaekit.datasets.dataset import ArrayRecord, BytesRecord, Dataset, Record
 from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog
-from vaekit.domains.domain import EvaluationItems, MeasureOptions
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.decode import not_an_image, pixels_of
 from vaekit.domains.images.exposure import ABSOLUTE, Exposure
@@ -22,6 +21,7 @@ from vaekit.domains.images.image_measures import feature_distances, fidelity, im
 from vaekit.domains.images.read import RGBA, LoadedImage, find_images, for_vae, read_image, with_channels
 from vaekit.domains.images.records import IMAGE_RECORDS
 from vaekit.domains.images.write import to_bytes
+from vaekit.domains.measuring import EvaluationItems, MeasureOptions
 from vaekit.errors import NotFound, VaekitError
 from vaekit.evaluation.code_use import HasCodes, code_use
 from vaekit.evaluation.evaluate import Measures

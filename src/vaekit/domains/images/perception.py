@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images.evaluate import on_levels
+from vaekit.domains.measuring import MeasureOptions
 from vaekit.errors import NotFound
 from vaekit.evaluation.perception import Features, Perception, PerceptualDistance
 from vaekit.identification.file_hashes import sha256_of

@@ -15,9 +15,10 @@ from vaekit.atomic import write_lines
 from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Dataset, Record, Row, Splits
 from vaekit.datasets.skip_log import SkipLog, silent
-from vaekit.domains.domain import LoadedItems, MeasureOptions, Schema
+from vaekit.domains.domain import LoadedItems, Schema
 from vaekit.domains.in_memory import InMemoryDomain, loaded_items
 from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemSimilarity, ItemValues
+from vaekit.domains.measuring import MeasureOptions
 from vaekit.domains.molecules.chemistry import rdkit
 from vaekit.domains.molecules.codecs import selfies
 from vaekit.domains.molecules.drawings import captions, image, write_drawing

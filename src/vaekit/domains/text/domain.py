@@ -13,9 +13,10 @@ from vaekit.atomic import write_lines
 from vaekit.datasets.dataset import Line, Record, RecordFormat, Splits, TextRow
 from vaekit.datasets.open import TEXT_SUFFIXES
 from vaekit.datasets.skip_log import SkipLog
-from vaekit.domains.domain import MeasureOptions, Schema
+from vaekit.domains.domain import Schema
 from vaekit.domains.in_memory import InMemoryDomain
 from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemValues
+from vaekit.domains.measuring import MeasureOptions
 from vaekit.domains.text.byte_pairs import BYTES as FEWEST
 from vaekit.domains.text.fit import fit
 from vaekit.domains.text.measures import bleu_of, tokenization, word_counts

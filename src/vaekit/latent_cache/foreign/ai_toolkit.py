@@ -77,6 +77,7 @@ class AIToolkit:
         f"in {FOLDER} beside the images: give the folder of the images as OUT; other buckets than its own are ignored"
     )
     loses = "the variance, labels and captions (it reads captions beside the images)"
+    keeps_flips = True
     variants: tuple[Variant, ...] = VARIANTS
 
     def claims(self, path: Path) -> bool:

@@ -19,6 +19,9 @@ from vaekit.latent_cache.foreign.names import images_beside
 from vaekit.latent_cache.foreign.records import CacheFormat, StoredLatents
 from vaekit.normalization import LatentNormalization
 
+ImageSize = Callable[[Path], tuple[int, int] | None]
+"""The (height, width) of an image file, upright; None if it cannot be read."""
+
 UNREADABLE, NON_FINITE, ZEROS, SIZE = "unreadable", "non-finite", "zeros", "size"
 NORMALIZATION, DUPLICATE, MIXED = "normalization", "duplicate", "mixed"
 KINDS = {
@@ -81,14 +84,18 @@ class Audit:
 
 
 def audit_files(
-    folder: Path, given: LatentNormalization | None = None, examined: Callable[[int], None] = lambda _: None
+    folder: Path,
+    image_size: ImageSize,
+    given: LatentNormalization | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Audit:
     """Examine the caches of other programs in a folder.
 
     Args:
         folder: with its subfolders.
+        image_size: reads the size of an image file.
         given: the normalization of the VAE that should have made the latents, if the user names it.
-        examined: called with the number of files so far.
+        progress: called with the number of files that were examined and of all.
 
     Raises:
         NotFound: there is no such folder.
@@ -99,7 +106,9 @@ def audit_files(
     owners: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     suspects: dict[str, list[Finding]] = defaultdict(list)
     makers: dict[str, dict[str, str]] = defaultdict(dict)
-    for path in files_under(folder):
+    paths = list(files_under(folder))
+    for number, path in enumerate(paths, start=1):
+        progress(number, len(paths))
         name = path.relative_to(folder).as_posix()
         found = claim(path)
         if found is None:
@@ -110,7 +119,6 @@ def audit_files(
                 audit.ignored += 1
             continue
         audit.files += 1
-        examined(audit.files)
         try:
             entries = found.read(path)
         except BadLatent as error:
@@ -122,7 +130,7 @@ def audit_files(
             audit.stored[family] = entry.variant.stored
             if entry.mark is not None:
                 makers[family].setdefault(entry.mark.fingerprint, name)
-            wrong = list(faults(entry))
+            wrong = [*faults(entry), *changes(found, path, entry, image_size)]
             audit.findings += (Finding(kind, name, message) for kind, message in wrong)
             if not {NON_FINITE, ZEROS} & {kind for kind, _ in wrong}:
                 sums[family].add(entry.latents)
@@ -170,6 +178,14 @@ def faults(entry: StoredLatents) -> Iterator[tuple[str, str]]:
     for phrase in entry.wrong_sizes:
         yield SIZE, phrase
     yield from ((SIZE, phrase) for phrase in misfits(entry))
+
+
+def changes(found: CacheFormat, path: Path, entry: StoredLatents, image_size: ImageSize) -> Iterator[tuple[str, str]]:
+    """A contradiction between the size in a file and that of the image beside it, stored upright or not."""
+    image = None if entry.size is None else found.source(path, entry.name).image
+    size = None if image is None else image_size(image)
+    if image is not None and size is not None and entry.size not in (size, size[::-1]):
+        yield SIZE, f"{image.name} has {size_text(size)} pixels now, and had {size_text(entry.size or ())}"
 
 
 def misfits(entry: StoredLatents) -> Iterator[str]:

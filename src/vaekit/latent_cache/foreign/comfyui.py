@@ -34,6 +34,7 @@ class ComfyUI:
     title = "ComfyUI"
     place = "in its input folder, for the node LoadLatent: give that as OUT"
     loses = "the variance, mirrored latents, labels and captions, sizes and the crop box, folders in names"
+    keeps_flips = False
     variants: tuple[Variant, ...] = (RAW, FLUX2, OLD)
 
     def claims(self, path: Path) -> bool:

@@ -29,12 +29,19 @@ class Choice:
 
 
 def spaces_of(origin: LatentOrigin) -> tuple[str, ...]:
-    """The names of the latent spaces that a VAE may have, by family, channels and normalization."""
-    shape = origin.geometry
-    found = latent_spaces_with(shape.latent_channels, origin.family, origin.normalization, shape.channels)
-    if origin.normalization is None:
-        return tuple(space.name for space in found)
-    return tuple(space.name for space in found if space.normalization is not None or space.normalization_in)
+    """The names of the latent spaces that a VAE may have.
+
+    These are the spaces of its normalization, whatever their family, since several decoders share latents; else those
+    of its family whose normalization is in the VAE's file.
+    """
+    shape, normalization = origin.geometry, origin.normalization
+    if normalization is not None:
+        known = latent_spaces_with(shape.latent_channels, None, normalization, shape.channels)
+        same = tuple(space.name for space in known if space.normalization is not None)
+        if same:
+            return same
+    of_family = latent_spaces_with(shape.latent_channels, origin.family, normalization, shape.channels)
+    return tuple(space.name for space in of_family if space.normalization is not None or space.normalization_in)
 
 
 def stored_shape(origin: LatentOrigin, variant: Variant) -> tuple[int, int]:
@@ -75,12 +82,16 @@ def choose(found: CacheFormat, wanted: Variant | None, origin: LatentOrigin) -> 
         each for each in usable if fits_shape(origin, each) and (not each.spaces or set(each.spaces) & set(spaces))
     ]
     alike = [each for each in usable if fits_shape(origin, each)]
-    variant = wanted or next(iter([*(each for each in exact if each.spaces), *exact, *alike, usable[0]]))
-    if variant not in exact and spaces and wanted is not None:
-        names = ", ".join(f"{found.name}:{each.name}" for each in exact)
+    best_first = [*(each for each in exact if each.spaces), *exact, *alike, usable[0]]
+    possible = [each for each in best_first if each.stored is Stored.RAW or origin.normalization is not None]
+    variant = wanted or next(iter(possible or best_first))
+    if wanted is not None and variant not in (exact if spaces else alike):
+        names = ", ".join(f"{found.name}:{each.name}" for each in exact or alike)
+        channels, factor = stored_shape(origin, variant)
         raise LatentMismatch(
-            f"The latents of {' or '.join(spaces)} are not those that {found.name}:{variant.name} holds, which are of "
-            f"{' or '.join(variant.spaces) or 'other shapes'}.",
+            f"The latents of this VAE ({' or '.join(spaces) or 'of no known kind'}; {channels} channels at 1/{factor} "
+            f"size) are not those that {found.name}:{variant.name} holds, which are of "
+            f"{' or '.join(variant.spaces)} ({variant.channels} channels at 1/{variant.factor} size).",
             f"Expected {names}." if names else f"{found.title} has no family of models with this VAE.",
             "Choose another format, or encode the data with another VAE.",
         )

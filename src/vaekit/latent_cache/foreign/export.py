@@ -78,7 +78,7 @@ def export_cache(
                 stored = stored_item(cache.read(number), chosen.variant, cache, options)
                 export.files.add(writer.add(stored))
                 export.written += 1
-                export.flips |= stored.flipped is not None
+                export.flips |= found.keeps_flips and stored.flipped is not None
             except (BadLatent, BadCache) as error:
                 export.failures.append((item.name, str(error)))
             progress(number + 1, len(cache))

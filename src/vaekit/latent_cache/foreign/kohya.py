@@ -70,6 +70,7 @@ class Kohya:
     title = "kohya sd-scripts"
     place = "beside the images: give the folder of the images as OUT"
     loses = "the variance, labels and captions (it reads captions beside the images), the crop box"
+    keeps_flips = True
     variants: tuple[Variant, ...] = VARIANTS
 
     def claims(self, path: Path) -> bool:
@@ -161,6 +162,9 @@ class KohyaWriter:
         stem = inside(self.folder, without_ending(item.name))
         path = stem.with_name(f"{stem.name}_{width:04d}x{height:04d}{item.variant.ending}")
         self.names.take(path, item.name)
+        old = stem.with_name(f"{stem.name}{ENDING}")
+        if not item.variant.sizes_in_keys and old.exists():
+            raise BadLatent(f"{old} exists.", "sd-scripts reads this old file instead of a new one.", "Remove it.")
         tall, wide = item.latents.shape[-2:]
         suffix = f"_{tall}x{wide}" if item.variant.sizes_in_keys else ""
         arrays = other_sizes(path, self.mark) if item.variant.sizes_in_keys else {}

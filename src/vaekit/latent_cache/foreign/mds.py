@@ -2,8 +2,8 @@
 
 A folder for each size of latents holds `index.json` and `shard.NNNNN.mds`. A shard is the number of samples and their
 offsets (uint32), the configuration as JSON, and the samples: the sizes of the columns without a fixed size, then the
-values of the columns in alphabetical order. Latents are normalized, in fp16, as bytes without a shape, in the column
-`latents_<side>`, or `latents_<W>x<H>` if the encoded image is not square.
+values of the columns in alphabetical order. Latents are normalized (or raw, if that is wanted), in fp16, as bytes
+without a shape, in the column `latents_<side>`, or `latents_<W>x<H>` if the encoded image is not square.
 
 Source: `streaming/base/format/mds/writer.py` and `reader.py` of mosaicml/streaming, commits 0205a30 and 02917cc;
 `scripts/precompute_latents.py` of mosaicml/diffusion, commit 1c33dbe.
@@ -42,7 +42,11 @@ class MDS:
     title = "MosaicML streaming"
     place = "a folder of shards for each size: give each as `local` or `remote` of a StreamingDataset"
     loses = "the variance, the crop box; latents are rounded to fp16 and have no shape beside them"
-    variants: tuple[Variant, ...] = (Variant("mds", (), Stored.NORMALIZED),)
+    keeps_flips = True
+    variants: tuple[Variant, ...] = (
+        Variant("normalized", (), Stored.NORMALIZED),
+        Variant("raw", (), Stored.RAW),
+    )
 
     def claims(self, path: Path) -> bool:
         return False
@@ -153,8 +157,7 @@ class MDSWriter:
         flipped = {} if item.flipped is None else {f"{column}_flipped": "bytes"}
         columns = {"caption": "str", "key": "str", "label": "str", "name": "str", column: "bytes", **flipped}
         columns |= dict.fromkeys(("width", "height", "original_width", "original_height"), INT32)
-        place = f"{name}-flipped" if flipped else name
-        shards = self.sizes.setdefault(place, Shards(self.folder / place, dict(sorted(columns.items()))))
+        shards = self.sizes.setdefault(name, Shards(self.folder / name, dict(sorted(columns.items()))))
         half = {column: item.latents, f"{column}_flipped": item.flipped}
         values = {key: each.to(torch.float16).numpy().tobytes() for key, each in half.items() if each is not None}
         return shards.add(

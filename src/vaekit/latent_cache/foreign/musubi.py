@@ -69,6 +69,7 @@ class Musubi:
     title = "musubi-tuner"
     place = "in the cache_directory of its data set: give that as OUT, and make its text cache as usual"
     loses = "the variance, mirrored latents, labels and captions, the crop box, folders in names"
+    keeps_flips = False
     variants: tuple[Variant, ...] = VARIANTS
 
     def claims(self, path: Path) -> bool:

@@ -96,6 +96,8 @@ class CacheFormat(Protocol):
     """Where the program looks for the files, as a phrase."""
     loses: str
     """What an export does not keep, as a phrase."""
+    keeps_flips: bool
+    """Whether latents of mirrored images are written."""
     variants: tuple[Variant, ...]
     """The first one is that of VAEs which the program does not know."""
 
