@@ -383,20 +383,12 @@ class Domain(Protocol):
         """
 
     def write_many(self, items: Iterable[Any], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
-        """Write items while they are made, into files `name` as people of the domain use them.
-
-        Raises:
-            CannotWrite: the disk is full, or the like.
-        """
+        """Write items while they are made, into files `name` as people of the domain use them. Raises as `write`."""
 
     def write_grid(
         self, rows: Iterable[tuple[str, Sequence[Any]]], folder: Path, name: str, schema: Schema
     ) -> Sequence[Path]:
-        """Write named rows of equally many items into files `name`; rows may be made one after the other.
-
-        Raises:
-            CannotWrite: the disk is full, or the like.
-        """
+        """Write named rows of equally many items, made one after the other, into files `name`. Raises as `write`."""
 
     def sequence_writer(self, schema: Schema, animation: str | None) -> SequenceWriter:
         """The writer of items that change step by step.
