@@ -1,6 +1,6 @@
 """VAE against GAN against diffusion: the same digits, the same minutes, one table and one picture.
 
-    python bench/three_ways.py --mnist DIR --out DIR [--minutes 20] [--samples 5000]
+    python bench/three_ways.py --mnist DIR --out DIR [--minutes 20] [--samples 5000] [--set KEY=VALUE ...]
 
 Each way gets --minutes of training in all, without labels: a VAE (mnist-latent); a small GAN; rectified flow on pixels;
 rectified flow on the latents of a VAE, which takes a third of the minutes; a VQ-VAE, which takes a third, and a
@@ -194,20 +194,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a folder for runs and the picture")
     parser.add_argument("--minutes", type=float, default=20.0, help="of training, for each way")
     parser.add_argument("--samples", type=int, default=5000)
+    parser.add_argument("--set", action="append", default=[], help="changes of diffusion-mnist")
     asked = parser.parse_args()
-    out, minutes = asked.out, asked.minutes
+    out, minutes, changes = asked.out, asked.minutes, (*UNCONDITIONAL, *asked.set)
     training, test = digits(asked.mnist, "train"), digits(asked.mnist, "t10k")
     judge = Judge(out, training, test)
     trained_run("mnist-latent", asked.mnist, out / "small-vae", SHARE * minutes, ())
     latent = trained_run(
-        "diffusion-mnist", asked.mnist, out / "latent", (1 - SHARE) * minutes, UNCONDITIONAL, str(out / "small-vae")
+        "diffusion-mnist", asked.mnist, out / "latent", (1 - SHARE) * minutes, changes, str(out / "small-vae")
     )
     pixels = trained_run(
         "diffusion-mnist",
         asked.mnist,
         out / "pixels",
         minutes,
-        (*UNCONDITIONAL, "vae.kind=none", "diffusion.net.patch=4"),
+        (*changes, "vae.kind=none", "diffusion.net.patch=4"),
     )
     ways = {
         "VAE": vae_way(asked.mnist, out / "vae", minutes),

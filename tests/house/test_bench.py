@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from planted_rows import save_planted
 from safetensors.torch import save_file
@@ -226,3 +227,30 @@ def test_text_prints_a_row_for_each_measure(tmp_path: Path) -> None:
     compared = re.search(r"^NLL of the VAE against the language model: (\S+) %$", printed, flags=re.MULTILINE)
     assert float(compared[1]) == pytest.approx(100 * (vae / model - 1), abs=0.01)
     assert re.search(r"^interpolation, ordered: \d+% of 4 pairs ", printed, flags=re.MULTILINE)
+
+
+def idx(values: NDArray[np.uint8]) -> bytes:
+    """An array as MNIST's files hold it."""
+    return bytes([0, 0, 8, values.ndim]) + b"".join(side.to_bytes(4, "big") for side in values.shape) + values.tobytes()
+
+
+def test_three_ways_prints_a_row_for_each_way(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for name, count in (("train", 600), ("t10k", 300)):
+        labels = generator.integers(0, 10, count).astype(np.uint8)
+        images = generator.integers(0, 40, (count, 28, 28)).astype(np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[2 * label : 2 * label + 8, 4:24] = 250
+        (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(idx(images))
+        (tmp_path / f"{name}-labels-idx1-ubyte").write_bytes(idx(labels))
+    small = ("diffusion.net.width=48", "diffusion.net.depth=1", "diffusion.sampling.steps=2", "schedule.batch_size=16")
+    changes = [each for change in small for each in ("--set", change)]
+    sizes = ("--minutes", "0.05", "--samples", "60")
+    printed = run("three_ways.py", "--mnist", tmp_path, "--out", tmp_path / "out", *sizes, *changes)
+    rows = printed[printed.index("Frechet") :].partition("\n")[2]
+    table = dict(re.findall(r"^(\w[\w+ ]*?)  +(\S.*)$", rows, flags=re.MULTILINE))
+    assert {"VAE", "GAN", "pixel diffusion", "latent diffusion", "VQ + transformer"} <= table.keys()
+    assert all(len(table[name].split()) == 8 for name in table if name not in ("training digits", "reconstructions"))
+    distances = {name: float(row.split()[0]) for name, row in table.items()}
+    assert distances["training digits"] == min(distances.values())
+    assert (tmp_path / "out" / "THREE_WAYS.png").exists()
