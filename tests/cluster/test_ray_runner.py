@@ -190,9 +190,7 @@ def test_here_a_killed_driver_leaves_nothing_running_and_the_same_call_goes_on(d
 
 
 @pytest.mark.parametrize(("name", "error", "times"), [("fail-5", "BadItem", 1), ("kill-5", "ShardFailed", 3)])
-def test_a_shard_that_fails_is_named(
-    driver: Driver, tmp_path: Path, name: str, error: str, times: int
-) -> None:
+def test_a_shard_that_fails_is_named(driver: Driver, tmp_path: Path, name: str, error: str, times: int) -> None:
     folder = prepare(tmp_path / "run")
     (folder / name).touch()
     status, out, err = finish(driver(folder))

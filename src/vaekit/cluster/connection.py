@@ -122,7 +122,7 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[tuple[Mo
             check_listening(address)
             start(ray, address, folder, cpus)
             head = head_of(ray, address)
-        except Exception as error:  # of many kinds, most of them without a class of their own
+        except (Exception, SystemExit) as error:  # of many kinds; Ray exits where a machine is too slow to start it
             with suppress(Exception):
                 ray.shutdown()
             raise cannot_connect(address, error) from error
@@ -211,12 +211,16 @@ def head_of(ray: ModuleType, address: str) -> Head:
     return Head(*place)
 
 
-def cannot_connect(address: str, error: Exception) -> ClusterFailed:
+def cannot_connect(address: str, error: BaseException) -> ClusterFailed:
     """The error for a connection that failed."""
     reason = printable(str(error), 300) or type(error).__name__
+    if isinstance(error, SystemExit):
+        reason = "it did not start in time"
     if address == LOCAL:
         return ClusterFailed(
-            f"Ray cannot be started on this machine: {reason}.", "", "Use --runner local, or repair it: pip install ray"
+            f"Ray cannot be started on this machine: {reason}.",
+            "",
+            "Use --runner local, try again when less runs here, or repair it: pip install ray",
         )
     return ClusterFailed(
         f"The Ray cluster at {printable(address)} cannot be used: {reason}.",

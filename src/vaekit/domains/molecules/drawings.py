@@ -69,8 +69,8 @@ def captions(smiles: Sequence[str], notes: Sequence[str] = (), values: Sequence[
 def value_text(name: str, value: float) -> str:
     """A value with its name, that of a function without its module; empty for NaN.
 
-    >>> value_text("QED", 0.8713), value_text("weight", 312.4), value_text("mine:length", 3.0), value_text("SA", math.nan)
-    ('QED 0.87', 'weight 312.4', 'length 3.00', '')
+    >>> value_text("QED", 0.8713), value_text("weight", 312.4), value_text("mine:size", 3.0), value_text("SA", math.nan)
+    ('QED 0.87', 'weight 312.4', 'size 3.00', '')
     """
     if math.isnan(value):
         return ""
