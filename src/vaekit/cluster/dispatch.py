@@ -128,7 +128,7 @@ class Dispatcher(Generic[Spec]):
         return slot.shard is not None or bool(self._waiting)
 
     def _take(self, count: int) -> None:
-        """Take shards until so many are waiting, as far as there are."""
+        """Take shards until `count` are waiting, or there are no more."""
         self._waiting.extend(map(Shard, islice(self._specs, max(0, count - len(self._waiting)))))
 
     def _hand_out(self, slot: Slot[Spec]) -> None:

@@ -33,7 +33,8 @@ class OneSize:
         return Fitted(self.schema.to_tensor(records), [self._size] * count, [None] * count)
 
     def mirrored(self, x: Tensor) -> Tensor:
-        raise NotImplementedError("items of this domain have no mirror images")
+        del x
+        raise BadPlan("Items of this domain have no mirror images.", "", "Leave out --flips.")
 
     def as_plain(self) -> Mapping[str, Any]:
         return {"schema": self.identity}

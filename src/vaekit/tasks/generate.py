@@ -37,8 +37,8 @@ NAME = "generated"
 """The start of the names of files."""
 DTYPE = "fp32"
 SMALL, TOGETHER = 2**14, 8
-"""Latents of at most so many values are generated so many at a time; always, as results depend on the size of a batch
-in their last digits, and an item must not depend on the number of items."""
+"""The maximum number of values of a latent, and the number of such latents that are generated at a time. The last
+digits of results depend on the size of a batch, and an item must not depend on the number of items."""
 
 
 SILENT = GenerateCallbacks()

@@ -223,7 +223,7 @@ class PipelineRun:
         """The arguments that are the same for all items."""
         options, takes = self.options, parameters_of(self.pipeline)
         if options.steps is not None and STEPS not in takes:
-            raise BadPlan(f"{type(self.pipeline).__name__} takes no number of steps.", "", "Omit --steps.")
+            raise BadPlan(f"{type(self.pipeline).__name__} cannot be given a number of steps.", "", "Omit --steps.")
         shared = {"prompt": options.prompt} | guidance_arguments(self.pipeline, options)
         shared |= {} if options.steps is None else {STEPS: options.steps}
         if self.init is None:

@@ -67,7 +67,8 @@ def load_pipeline(folder: PipelineFolder, dtype: torch.dtype, device: torch.devi
 
 
 def in_dtype(dtype: torch.dtype) -> dict[str, Any]:
-    """The argument for the dtype of a pipeline, which diffusers has renamed."""
+    """The argument for the dtype of a pipeline, which diffusers has renamed. `from_pretrained` takes any keyword and
+    ignores unknown ones, so its signature does not tell which name it reads."""
     from diffusers.pipelines import pipeline_utils
 
     return {"dtype" if hasattr(pipeline_utils, "_resolve_dtype") else "torch_dtype": dtype}
@@ -98,9 +99,8 @@ def check_class(folder: PipelineFolder, name: str, diffusers: ModuleType) -> Non
         MissingPackage: transformers is not installed.
     """
     library, class_name = folder.components[name]
-    modules = {"diffusers": diffusers} | {
-        module: getattr(diffusers.pipelines, module) for module in (library,) if hasattr(diffusers.pipelines, module)
-    }
+    own = getattr(diffusers.pipelines, library, None)
+    modules = {"diffusers": diffusers, **({} if own is None else {library: own})}
     if library == "transformers":
         modules["transformers"] = require("transformers", PURPOSE, EXTRA)
     if library not in modules:

@@ -34,7 +34,7 @@ class TextEncoder:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a model's file says of it."""
+        """Its description in a model's file."""
         return {"encoder": str(self.folder), "digest": self.digest}
 
     @torch.no_grad()
