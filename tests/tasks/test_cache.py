@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from small_cache import SMALL, content, numbered, write_classes
 from small_tables import columns, save_table_vae, write_table
 from small_text import save_text_vae
 
@@ -39,35 +39,11 @@ from vaekit.tasks.cache_data import STAMPS
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
-SMALL = CacheOptions(FitOptions(size=32, buckets=8), dtype="fp32", shard_items=2)
-
-
-def numbered(number: int, width: int = 40, height: int = 32) -> Image.Image:
-    """A photograph-like image that is unlike those of other numbers."""
-    random = np.random.default_rng(number)
-    small = random.integers(0, 256, (4, 5, 3), np.uint8)
-    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Seven images of three sizes in two classes."""
-    data = tmp_path / "data"
-    for number in range(7):
-        width, height = ((48, 32), (32, 48), (33, 33))[number % 3]
-        path = data / ("cat" if number % 2 else "dog") / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        numbered(number, width, height).save(path)
-    return data
-
-
-def content(out: Path) -> dict[str, bytes]:
-    """The files of a cache by name, without those that only save time."""
-    return {
-        path.relative_to(out).as_posix(): path.read_bytes()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name not in (STAMPS, ".lock")
-    }
+    return write_classes(tmp_path / "data")
 
 
 def test_cached_latents_are_those_encoded_on_the_fly(model: OpenModel, folder: Path, tmp_path: Path) -> None:
@@ -203,88 +179,6 @@ def test_a_full_disk_is_one_error_and_loses_nothing(
         open_cache(whole).shards[1].items
     )
     assert content(out) == content(whole)
-
-
-def test_bad_items_are_listed_and_the_others_cached(model: OpenModel, folder: Path, tmp_path: Path) -> None:
-    (folder / "broken.png").write_bytes((folder / "dog/0.png").read_bytes()[:200])
-    (folder / "empty.png").write_bytes(b"")
-    numbered(8, 20, 20).save(folder / os.fsdecode(b"caf\xe9.png"))
-    (folder / "text.jpg").write_text("no image")
-    os.mkfifo(folder / "pipe.png")
-    (folder / "gone.png").symlink_to(folder / "nothing")
-    os.mkfifo(folder / "linked")
-    (folder / "link.png").symlink_to(folder / "linked")
-    result = cache(model, folder, tmp_path / "out", SMALL)
-    assert result.cached == 8 and result.enlarged == 1
-    assert {each.name for each in result.rejected} >= {"broken.png", "empty.png", "text.jpg", "gone.png"}
-    lines = [json.loads(line) for line in (tmp_path / "out/quarantine.jsonl").read_text().splitlines()]
-    assert [line["name"] for line in lines] == sorted(each.name for each in result.rejected)
-    assert all(line["reason"] for line in lines)
-    again = cache(model, folder, tmp_path / "out", SMALL)
-    assert again.encoded == 0 and again.rejected == result.rejected
-    numbered(50).save(folder / "broken.png")
-    repaired = cache(model, folder, tmp_path / "out", SMALL)
-    assert repaired.encoded == 1 and "broken.png" not in {each.name for each in repaired.rejected}
-
-
-def broken_for(model: OpenModel, monkeypatch: pytest.MonkeyPatch, bad: Any) -> list[int]:
-    """Make the encoder return NaN for images for which `bad` holds; returns the numbers of items of each call."""
-    calls: list[int] = []
-    encode = model.engine.encode
-
-    def broken(x: torch.Tensor) -> Any:
-        calls.append(len(x))
-        posterior = encode(x)
-        assert isinstance(posterior, DiagonalGaussian)
-        mean = posterior.mean.clone()
-        mean[[row for row in range(len(x)) if bad(x[row])]] = float("nan")
-        return DiagonalGaussian(mean, posterior.log_variance)
-
-    monkeypatch.setattr(model.engine, "encode", broken)
-    return calls
-
-
-def test_items_without_finite_latents_are_put_into_quarantine(
-    vae_file: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = open_model(ModelOptions(str(vae_file)), EngineOptions(device="cpu", batch=2))
-    white = Image.new("RGB", (40, 32), "white")
-    white.save(folder / "white.png")
-    broken_for(model, monkeypatch, lambda x: bool((x == 1).all()))
-    result = cache(model, folder, tmp_path / "out", SMALL)
-    assert result.cached == 7 and [each.name for each in result.rejected] == ["white.png"]
-    monkeypatch.undo()
-    assert cache(model, folder, tmp_path / "out", SMALL).encoded == 0, "the content is known to be bad"
-    result = cache(model, folder, tmp_path / "out", replace(SMALL, retry=True))
-    assert result.encoded == 1 and not result.rejected and result.cached == 8
-
-
-def test_items_without_finite_latents_in_half_precision_are_redone(
-    vae_file: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = open_model(ModelOptions(str(vae_file)), EngineOptions(device="cpu", dtype="bf16"))
-    Image.new("RGB", (40, 32), "white").save(folder / "white.png")
-    broken_for(model, monkeypatch, lambda x: bool((x == 1).all()))
-    result = cache(model, folder, tmp_path / "out", SMALL)
-    assert result.redone == 1 and result.cached == 8 and not result.rejected
-
-
-def test_latents_beyond_the_range_of_fp16_are_not_stored_as_infinity(
-    vae_file: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = open_model(ModelOptions(str(vae_file)), EngineOptions(device="cpu"))
-    encode = model.engine.encode
-
-    def large(x: torch.Tensor) -> Any:
-        posterior = encode(x)
-        assert isinstance(posterior, DiagonalGaussian)
-        return DiagonalGaussian(posterior.mean + 1e6 * bool((x == 1).all()), posterior.log_variance)
-
-    monkeypatch.setattr(model.engine, "encode", large)
-    Image.new("RGB", (40, 32), "white").save(folder / "white.png")
-    result = cache(model, folder, tmp_path / "out", replace(SMALL, dtype="fp16"))
-    assert [each.name for each in result.rejected] == ["white.png"]
-    assert cache(model, folder, tmp_path / "other", SMALL).cached == 8
 
 
 def other_vae(vae_file: Path, tmp_path: Path) -> OpenModel:

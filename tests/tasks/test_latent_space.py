@@ -7,6 +7,7 @@ import pytest
 import torch
 from refusals import refuses
 from small_diffusion import write_vae
+from small_nets import SMALL_IMAGES
 
 from vaekit.checkpoints.save import save
 from vaekit.errors import BadRecipe
@@ -14,22 +15,7 @@ from vaekit.tasks.latent_space import encoded_space
 from vaekit.tasks.options import ModelOptions
 from vaekit.training.recipe import Recipe
 
-NET = {
-    "kind": "kl",
-    "image_channels": 3,
-    "latent_channels": 4,
-    "hidden_channels": 4,
-    "encoder_widths": [8, 8],
-    "decoder_widths": [8, 8],
-    "encoder_blocks": 1,
-    "decoder_blocks": 1,
-    "encoder_attention": [],
-    "decoder_attention": [],
-    "mid_attention": False,
-    "quant_conv": True,
-    "post_quant_conv": True,
-    "norm_groups": 4,
-}
+NET = {"kind": "kl", "latent_channels": 4, **SMALL_IMAGES}
 
 
 def codes_vae(path: Path, posterior: dict[str, Any]) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from refusals import refuses
+from small_nets import SMALL_IMAGES
 from torch import Generator
 
 from vaekit.checkpoints.load import load
@@ -25,20 +26,7 @@ from vaekit.training.state import State
 from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight
 
-NET = {
-    "image_channels": 3,
-    "hidden_channels": 4,
-    "encoder_widths": [8, 8],
-    "decoder_widths": [8, 8],
-    "encoder_blocks": 1,
-    "decoder_blocks": 1,
-    "encoder_attention": [],
-    "decoder_attention": [],
-    "mid_attention": False,
-    "quant_conv": True,
-    "post_quant_conv": True,
-    "norm_groups": 4,
-}
+NET = SMALL_IMAGES
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "vq": ({"latent_channels": 4}, {"codes": 16}, {"codes": {"revive_after": 4}}),
     "cosine-vq": ({"latent_channels": 4}, {"codes": 16}, {"codes": {"by": "gradient", "first": "data"}}),
