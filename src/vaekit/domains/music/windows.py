@@ -115,6 +115,8 @@ def windows(dataset: Dataset, items: Sequence[int], cut: Cut, log: SkipLog) -> W
             assert isinstance(record, Parsed)
             piece: Piece = record.item
             grids, left_out = grids_of(piece, cut.kind, cut.voices, cut.per_quarter)
+            if not grids:
+                raise BadItem(f"There is no line of {cut.kind}: {'; '.join(left_out)}.", "", "")
         except (BadItem, NotFound) as error:
             counts[file] += 1
             places.append(Place(f"{file}:{counts[file]}", None, 0, 0, str(error)))
