@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from vaekit.audio_format import AudioFormat
 from vaekit.distributions import Always, Likelihood, Posterior, StandardNormal, ToPrior
 from vaekit.errors import WrongTensors
 from vaekit.families.layout import Layout
@@ -87,6 +88,11 @@ def no_prior(_: Any) -> None:
     """The prior of a family of plain autoencoders."""
 
 
+def not_audio(_: Any) -> AudioFormat | None:
+    """The default for families whose items are no waveforms."""
+    return None
+
+
 @dataclass(frozen=True)
 class Family:
     """A family: how to detect, build and save its VAEs."""
@@ -126,6 +132,8 @@ class Family:
     paddings: tuple[str, ...] = ()
     """The values of the config's field `padding`, which weights do not determine, the most common first; empty for a
     family with a fixed padding."""
+    audio: Callable[[Any], AudioFormat | None] = not_audio
+    """Returns the sample rate and the channels of the waveforms that a network encodes; None for other items."""
 
     def claims(self, keys: Collection[str]) -> bool:
         """Whether tensors with these native keys may be of this family."""
