@@ -12,6 +12,7 @@ from vaekit.runtime.plan import TORCH, Explanation, Notes, Plan
 from vaekit.runtime.streaming.arena import Arena
 from vaekit.runtime.streaming.planning import RunPlan, too_little_memory
 from vaekit.runtime.streaming.slab_runner import SlabRunner
+from vaekit.runtime.streaming.tracing import PLANES, Sizes
 from vaekit.runtime.traced_network import TracedNetwork
 from vaekit.runtime.whole_runner import WholeRunner
 
@@ -22,14 +23,15 @@ OVERFLOWS = 3
 class Runner:
     """Runs a network within a memory limit.
 
-    A network for images of any size is traced, so that it can be streamed in slabs of rows. Other networks run whole,
-    on batches of the plan's size: those with a fixed size, with other axes, or without axes.
+    A network for items of any size with one or two axes is traced, so that it can be streamed in slabs of rows. Other
+    networks run whole, on batches of the plan's size: those with a fixed size, with three axes, or without axes.
 
     Args:
         network: an encoder or decoder, on its device and in its dtype.
         make_input: rows and columns of a latent -> an input of that size; None for a network that runs whole.
         backend: for the convolutions.
         plan: the memory limit, the batch size and the requested backend.
+        sizes: rows and columns of the latents for tracing.
         make_arena: device and slack -> the arena (see `Arena`) for streamed runs.
     """
 
@@ -39,9 +41,10 @@ class Runner:
         make_input: Callable[[int, int], Tensor] | None,
         backend: Backend,
         plan: Plan,
+        sizes: Sizes = PLANES,
         make_arena: Callable[[torch.device, float], Arena] = Arena,
     ) -> None:
-        self.traced = TracedNetwork(network, make_input)
+        self.traced = TracedNetwork(network, make_input, sizes)
         self.guard = OverflowGuard(self.traced.dtype)
         self.budget = plan.budget
         self._batch_size = plan.batch_size
@@ -165,6 +168,6 @@ class Runner:
 
 
 def plane(size: tuple[int, ...]) -> tuple[int, int]:
-    """The rows and columns of a latent; only networks for images are traced."""
-    rows, columns = size
+    """The rows and columns of a latent: one column if it has one axis. Others are not traced."""
+    rows, columns = (*size, 1)[:2]
     return rows, columns
