@@ -95,7 +95,13 @@ def unit(generator: random.Random, channels: int) -> nn.Module:
     mode = mode if dilation * (kernel - 1) < 8 else "zeros"  # the items for tracing have eight positions
     groups = generator.choice((1, 1, 2, channels))
     conv = nn.Conv1d(
-        channels, channels, kernel, padding=dilation * (kernel // 2), dilation=dilation, groups=groups, padding_mode=mode
+        channels,
+        channels,
+        kernel,
+        padding=dilation * (kernel // 2),
+        dilation=dilation,
+        groups=groups,
+        padding_mode=mode,
     )
     causal = CausalConv(channels, min(kernel, 5), 1, {"zeros": "constant"}.get(mode, mode))
     choices: tuple[Callable[[], nn.Module], ...] = (

@@ -92,8 +92,8 @@ class Engine:
                 make_input if streams else None,
                 chosen_backend(plan.backend, self._device, dtype),
                 plan,
-                sizes,
                 make_arena,
+                sizes,
             )
             for network, make_input, dtype in sides
         )

@@ -31,8 +31,8 @@ class Runner:
         make_input: rows and columns of a latent -> an input of that size; None for a network that runs whole.
         backend: for the convolutions.
         plan: the memory limit, the batch size and the requested backend.
-        sizes: rows and columns of the latents for tracing.
         make_arena: device and slack -> the arena (see `Arena`) for streamed runs.
+        sizes: rows and columns of the latents for tracing.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class Runner:
         make_input: Callable[[int, int], Tensor] | None,
         backend: Backend,
         plan: Plan,
-        sizes: Sizes = PLANES,
         make_arena: Callable[[torch.device, float], Arena] = Arena,
+        sizes: Sizes = PLANES,
     ) -> None:
         self.traced = TracedNetwork(network, make_input, sizes)
         self.guard = OverflowGuard(self.traced.dtype)
@@ -169,5 +169,5 @@ class Runner:
 
 def plane(size: tuple[int, ...]) -> tuple[int, int]:
     """The rows and columns of a latent: one column if it has one axis. Others are not traced."""
-    rows, columns = (*size, 1)[:2]
+    rows, columns = size if len(size) > 1 else (*size, 1)
     return rows, columns

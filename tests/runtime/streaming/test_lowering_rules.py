@@ -94,10 +94,6 @@ BY_ROWS: dict[str, tuple[Function, list[type]]] = {
     "convolution with padded columns": (lambda x: F.conv2d(x, WEIGHT, BIAS, 1, (0, 1)), [Pad, Convolve]),
     "convolution with groups": (lambda x: F.conv2d(x, GROUPED, None, 1, 1, 1, 2), [Pad, Convolve]),
     "convolution with padding by name": (lambda x: F.conv2d(x, WEIGHT, padding="same"), [Pad, Convolve]),
-    "convolution with even kernel": (
-        lambda x: F.conv2d(x, WEIGHT[:, :, :2, :2], padding="same", dilation=2),
-        [Pad, Convolve],
-    ),
     "convolution without padding by name": (lambda x: F.conv2d(x, WEIGHT, padding="valid"), [Convolve]),
     "negative padding": (lambda x: F.pad(x, (0, 0, -1, 1)), [Apply, Pad]),
     "transposed convolution with groups": (
@@ -125,6 +121,10 @@ BY_ROWS: dict[str, tuple[Function, list[type]]] = {
 REDUCING: dict[str, tuple[Function, list[type]]] = {
     "replicate padding": (lambda x: F.pad(x, (1, 1, 1, 1), "replicate"), [Pad]),
     "reflect padding": (lambda x: F.pad(x, (1, 1, 2, 1), "reflect"), [Pad]),
+    "convolution with even kernel": (
+        lambda x: F.conv2d(x, WEIGHT[:, :, :2, :2], padding="same", dilation=2),
+        [Pad, Convolve],
+    ),
     "dilated convolution": (lambda x: F.conv2d(x, WEIGHT, None, 1, 2, 2), [Pad, Convolve]),
     "transposed convolution": (lambda x: F.conv_transpose2d(x, MIRRORED, BIAS, 2, 1), [ConvolveTransposed]),
     "transposed convolution of four rows": (lambda x: F.conv_transpose2d(x, LONG, None, 2, 1), [ConvolveTransposed]),

@@ -51,7 +51,7 @@ def staged(steps: tuple[Step, ...], output: int, one_resolution: bool = True) ->
 class Staging:
     """The implementation of `staged`."""
 
-    def __init__(self, steps: tuple[Step, ...], output: int, one_resolution: bool) -> None:
+    def __init__(self, steps: tuple[Step, ...], output: int, one_resolution: bool = True) -> None:
         self.steps = steps
         self.output = output
         self.earliest = earliest_stages(steps, one_resolution)
