@@ -70,6 +70,9 @@ class Layout:
     lacks: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     """Prefixes of foreign keys of unused tensors: they are dropped, and counted as ignored."""
+    uncounted: tuple[str, ...] = ()
+    """Prefixes of foreign keys that do not count when layouts are compared by the number of keys that they know: those
+    of a vocoder, in checkpoints that hold a larger VAE beside this one."""
     any_prefix: bool = True
     """Whether the keys are specific enough to be recognized behind an arbitrary prefix."""
     implies: dict[str, Any] = field(default_factory=dict, hash=False)
@@ -112,9 +115,12 @@ class Layout:
         anywhere = self._anywhere("\n".join(keys))
         for key in keys:
             match = anywhere.fullmatch(key)
-            if match and (self.any_prefix or not match["prefix"]):
+            if match and (self.any_prefix or not match["prefix"]) and not self._is_uncounted(key, match["prefix"]):
                 counts[match["prefix"]] = counts.get(match["prefix"], 0) + 1
         return counts
+
+    def _is_uncounted(self, key: str, prefix: str) -> bool:
+        return bool(self.uncounted) and key.removeprefix(prefix).startswith(self.uncounted)
 
     def levels(self, foreign: Collection[str]) -> Levels:
         """The levels of these foreign keys; one decoder level if none is numbered."""
