@@ -172,6 +172,15 @@ def with_sample_rate(config: Config, metadata: Fields, settings: Fields) -> Conf
     Raises:
         UnknownVAE: the file states a rate that no converter has.
     """
+    return dataclasses.replace(config, sample_rate=stated_rate(metadata, settings) or config.sample_rate)
+
+
+def stated_rate(metadata: Fields, settings: Fields) -> int:
+    """The sample rate in the file's metadata or config.json; 0 if it states none.
+
+    Raises:
+        UnknownVAE: the file states a rate that no converter has.
+    """
     stated = next((rate for rate in (metadata.get("sample_rate"), *map(settings.get, RATES)) if rate), 0)
     if type(stated) is not int or not 0 <= stated <= MAX_SAMPLE_RATE:
         raise UnknownVAE(
@@ -179,7 +188,7 @@ def with_sample_rate(config: Config, metadata: Fields, settings: Fields) -> Conf
             f"Expected a whole number of samples per second, from 1 to {MAX_SAMPLE_RATE}.",
             "Correct the sample rate in its config.json or metadata, or give the path of the weights file alone.",
         )
-    return dataclasses.replace(config, sample_rate=stated or config.sample_rate)
+    return stated
 
 
 def assumed_rate(config: WaveformConfig) -> list[str]:
