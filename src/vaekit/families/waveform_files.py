@@ -66,13 +66,14 @@ def named(normed: dict[str, str] = NORMED) -> Rules:
 UNIT_NAMES = ("snake1", "conv1", "snake2", "conv2")
 
 
-def encoder_sequence(layers: str, inside: str, normed: dict[str, str]) -> Rules:
+def encoder_sequence(layers: str, inside: str, normed: dict[str, str], activation: bool = True) -> Rules:
     """The rules of an encoder that is one numbered sequence, as in the authors' code.
 
     Args:
         layers: the name of the sequence, "encoder.layers".
         inside: the name of the sequences in it, "layers".
         normed: the names of norms and directions.
+        activation: whether there is one before the last convolution.
     """
     level, numbers = f"{layers}.{{+i}}.{inside}", [f"{inside}.{i}" for i in range(4)]
     native = "encoder.block.{i}"
@@ -81,7 +82,7 @@ def encoder_sequence(layers: str, inside: str, normed: dict[str, str]) -> Rules:
         *(rule for i, each in enumerate(UNITS) for rule in unit(f"{native}.{each}", f"{level}.{i}", numbers, normed)),
         *snake(f"{native}.snake1", f"{level}.3"),
         *conv(f"{native}.conv1", f"{level}.4", normed),
-        *snake("encoder.snake1", f"{layers}.{{-2}}"),
+        *(snake("encoder.snake1", f"{layers}.{{-2}}") if activation else ()),
         *conv("encoder.conv2", f"{layers}.{{-1}}", normed),
     )
 
@@ -208,6 +209,11 @@ def refuse_normalization(name: str, normalization: LatentNormalization | None) -
         raise WrongTensors(
             f"diffusers' {name} has no setting for a normalization of latents.", "", 'Save it in the "native" layout.'
         )
+
+
+def multiples(widths: tuple[int, ...]) -> list[int] | None:
+    """The widths after the levels as multiples of the first; None if they are none."""
+    return None if any(each % widths[0] for each in widths) else [each // widths[0] for each in widths[1:]]
 
 
 def mirror_obstacles(config: WaveformConfig) -> dict[str, bool]:
