@@ -68,6 +68,10 @@ class VocoderConfig:
     """How values are limited to [-1, 1]: "tanh", "clamp" or "". Weights do not determine it."""
     bias: bool = True
     """Of the last convolution."""
+    statistics: bool = False
+    """Whether the file has a mean and a scale of each bin."""
+    normalized: bool = False
+    """Whether they are applied to spectrograms. Weights do not determine it."""
 
     @property
     def hop(self) -> int:
@@ -170,9 +174,15 @@ class ResidualBlock(nn.Module):
 class Vocoder(nn.Module):
     """Log-mel spectrograms (b, in_channels, frames) -> waveforms (b, out_channels, frames * hop)."""
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, config: VocoderConfig) -> None:
         super().__init__()
         self.config = config
+        if config.statistics:
+            self.register_buffer("mean", torch.zeros(config.in_channels))
+            self.register_buffer("scale", torch.ones(config.in_channels))
         widths = [config.hidden_channels // 2**i for i in range(len(config.upsample_kernels) + 1)]
         self.conv_in = nn.Conv1d(config.in_channels, widths[0], config.ends, padding=config.ends // 2)
         # Snake activations are in the residual blocks only.
@@ -194,6 +204,8 @@ class Vocoder(nn.Module):
         )
 
     def forward(self, mel: Tensor) -> Tensor:
+        if self.config.normalized:
+            mel = (mel - self.mean[:, None]) / self.scale[:, None]
         h = self.conv_in(mel)
         count = len(self.config.kernels)
         for i, upsample in enumerate(self.upsamplers):
@@ -211,22 +223,27 @@ def vocoder_rules(native: str, names: Mapping[str, str]) -> Rules:
 
     Args:
         native: the start of its native keys.
-        names: the foreign templates of its parts: conv_in, upsamplers.{i}, resnets.{i}, act_out, conv_out, and of the
-            filter "downsample.filter".
+        names: the foreign templates of its parts: conv_in, upsamplers.{i}, resnets.{i}, conv_out; and, if it may have
+            snake activations, act_out and the name of the filter "downsample.filter".
     """
-    block, last, low_pass = names["resnets.{i}"], names["act_out"], names["downsample.filter"]
-    return (
+    block = names["resnets.{i}"]
+    rules = (
         *((f"{native}{part}.{{p}}", f"{names[part]}.{{p}}") for part in ("conv_in", "upsamplers.{i}", "conv_out")),
         *((f"{native}resnets.{{i}}.convs{n}.{{j}}.{{p}}", f"{block}.convs{n}.{{j}}.{{p}}") for n in (1, 2)),
-        *(
-            (f"{native}{own}.{leaf}", f"{foreign}.{low_pass if leaf == 'downsample.filter' else leaf}")
-            for own, foreign in (
-                *((f"resnets.{{i}}.acts{n}.{{j}}", f"{block}.acts{n}.{{j}}") for n in (1, 2)),
-                ("act_out", last),
-            )
-            for leaf in ("act.alpha", "act.beta", "upsample.filter", "downsample.filter")
-        ),
     )
+    if "act_out" not in names:
+        return rules
+    activations = {f"resnets.{{i}}.acts{n}.{{j}}": f"{block}.acts{n}.{{j}}" for n in (1, 2)} | {
+        "act_out": names["act_out"]
+    }
+    leaves = {leaf: leaf for leaf in ("act.alpha", "act.beta", "upsample.filter")}
+    leaves |= {"downsample.filter": names["downsample.filter"]}
+    inside = (
+        (f"{native}{own}.{leaf}", f"{foreign}.{name}")
+        for own, foreign in activations.items()
+        for leaf, name in leaves.items()
+    )
+    return (*rules, *inside)
 
 
 def detect_vocoder(shapes: Shapes, start: str = PREFIX) -> VocoderConfig | None:
@@ -256,6 +273,8 @@ def detect_vocoder(shapes: Shapes, start: str = PREFIX) -> VocoderConfig | None:
         activation=SNAKE if is_snake else LEAKY,
         final="" if is_snake else TANH,
         bias=f"{start}conv_out.bias" in shapes,
+        statistics=f"{start}mean" in shapes,
+        normalized=f"{start}mean" in shapes,
     )
 
 
@@ -284,6 +303,9 @@ def with_stated_vocoder(config: VocoderConfig, fields: Fields, start: str = "") 
         changes["dilations"] = tuple(map(tuple, dilations)) if is_nested(dilations) else ()
     if isinstance(slope, float) and 0 <= slope < 1:
         changes["slope"] = slope
+    normalized = stated("normalized", "normalize_before")
+    if isinstance(normalized, bool) and config.statistics:
+        changes["normalized"] = normalized
     changed = dataclasses.replace(config, **changes, final=final if final in (TANH, CLAMP, "") else config.final)
     if not is_possible(changed):
         raise UnknownVAE(
