@@ -194,7 +194,7 @@ def best_matches(file: TensorFile) -> tuple[list[tuple[Layout, str]], UnwrappedF
         whole = UnwrappedFile(source, stripped.originals if stripped else {})
         for named in filter(None, (whole, stripped)):
             counted = count_matches(named.file)
-            rank = max(counted, default=(0, False, 0))
+            rank = max(counted, default=(0, 0, False, 0))
             if rank[0] > most:
                 best, most = (counted[rank], named), rank[0]
         if most:
@@ -202,13 +202,17 @@ def best_matches(file: TensorFile) -> tuple[list[tuple[Layout, str]], UnwrappedF
     return best
 
 
-def count_matches(file: TensorFile) -> dict[tuple[int, bool, int], list[tuple[Layout, str]]]:
-    """The layouts and prefixes with enough matching keys, by rank: more keys, plain weights, a shorter prefix."""
-    ranked: dict[tuple[int, bool, int], list[tuple[Layout, str]]] = defaultdict(list)
+def count_matches(file: TensorFile) -> dict[tuple[int, int, bool, int], list[tuple[Layout, str]]]:
+    """The layouts and prefixes with enough matching keys, by rank: more keys, more of those beside the VAE, plain
+    weights, a shorter prefix."""
+    ranked: dict[tuple[int, int, bool, int], list[tuple[Layout, str]]] = defaultdict(list)
     for layout in LAYOUTS:
-        for prefix, count in layout.prefixes(present_parts(file, layout).specs).items():
+        names = present_parts(file, layout).specs
+        beside = layout.counts_beside(names)
+        for prefix, count in layout.prefixes(names).items():
             if count >= FEWEST_KEYS:
-                ranked[count, not holds_averages(file, prefix), -len(prefix)].append((layout, prefix))
+                rank = count, beside.get(prefix, 0), not holds_averages(file, prefix), -len(prefix)
+                ranked[rank].append((layout, prefix))
     return ranked
 
 

@@ -133,10 +133,10 @@ def settings(config: AudioLDMConfig, normalization: LatentNormalization | None) 
 
 
 LAYOUTS = (
-    Layout("ldm", "audioldm", (*inside(ldm(KL)), *behind(ORIGINAL))),
-    Layout("native", "audioldm", same_names(DIFFUSERS)),
-    Layout("diffusers", "audioldm", DIFFUSERS, matrices=MATRICES),
-    Layout("diffusers-old", "audioldm", OLD_DIFFUSERS, matrices=MATRICES),
+    Layout("ldm", "audioldm", (*inside(ldm(KL)), *behind(ORIGINAL)), beside=("vocoder.",)),
+    Layout("native", "audioldm", same_names(DIFFUSERS), beside=(PREFIX,)),
+    Layout("diffusers", "audioldm", DIFFUSERS, matrices=MATRICES, beside=("vocoder.",)),
+    Layout("diffusers-old", "audioldm", OLD_DIFFUSERS, matrices=MATRICES, beside=("vocoder.",)),
 )
 FAMILY = Family(
     name="audioldm",

@@ -19,7 +19,7 @@ from vaekit.families.convolutional import (
 from vaekit.families.family import Family, Shapes
 from vaekit.families.kl import net as kl
 from vaekit.families.kl.net import KLConfig
-from vaekit.families.layout import HALVES, Layout, Rules, same_names
+from vaekit.families.layout import Layout, Rules, same_names
 from vaekit.families.normalization import (
     BATCH_NORM,
     EPSILON,
@@ -36,8 +36,7 @@ def detect_kl(shapes: Shapes) -> KLConfig | None:
     """The configuration of a KL autoencoder, or of one half, which the other is assumed to mirror; None for AudioLDM's,
     which is of spectrograms."""
     fields = convolutional(shapes, moments=2)
-    whole = all(f"{half}.conv_in.weight" in shapes for half in HALVES)
-    return None if fields is None or (whole and is_of_spectrograms(fields)) else KLConfig(**fields)
+    return None if fields is None or is_of_spectrograms(fields) else KLConfig(**fields)
 
 
 def half_alone(rules: Rules, half: str) -> Rules:
