@@ -8,8 +8,10 @@ with a low-pass filter around it (Lee et al. 2022, arXiv 2206.04658).
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 from math import prod
+from operator import add
 from typing import Any
 
 import torch
@@ -210,7 +212,7 @@ class Vocoder(nn.Module):
         count = len(self.config.kernels)
         for i, upsample in enumerate(self.upsamplers):
             h = upsample(self.before(h))
-            h = torch.stack([block(h) for block in self.resnets[i * count : (i + 1) * count]]).mean(dim=0)
+            h = reduce(add, [block(h) for block in self.resnets[i * count : (i + 1) * count]]) / count
         # Where kernel and factor differ by an odd number, there are some samples more.
         wave = self.conv_out(self.act_out(h))[..., : mel.shape[2] * self.config.hop]
         if self.config.final == TANH:
