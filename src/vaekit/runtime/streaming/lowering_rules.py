@@ -405,7 +405,7 @@ RULES: dict[Any, Callable[[CallContext], Value]] = {
     **any_of(elementwise, T.neg, T.__neg__, T.square, torch.square, T.sqrt, torch.sqrt, T.rsqrt, torch.rsqrt, T.exp),
     **any_of(elementwise, T.to, T.float, T.half, T.bfloat16, T.contiguous, T.clone, T.clamp, torch.clamp, T.abs),
     **any_of(elementwise, F.silu, F.relu, torch.relu, T.relu, F.leaky_relu, F.gelu, F.elu, F.hardswish, F.softplus),
-    **any_of(elementwise, torch.sin, T.sin, torch.cos, T.cos, T.reciprocal, torch.reciprocal),
+    **any_of(elementwise, torch.sin, T.sin, torch.cos, T.cos, T.reciprocal, torch.reciprocal, T.log, torch.log),
     **any_of(elementwise, T.__pow__, T.__rpow__, torch.pow),
     **any_of(elementwise, torch.tanh, T.tanh, F.tanh, torch.sigmoid, T.sigmoid, F.sigmoid, torch.exp, T.pow),
     **any_of(reshaping, T.flatten, torch.flatten, T.reshape, torch.reshape, T.view, T.unflatten, torch.unflatten),
