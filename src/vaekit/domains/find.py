@@ -6,13 +6,14 @@ from vaekit.domains.audio.schema import schema_of
 from vaekit.domains.domain import Domain, Schema
 from vaekit.domains.images.domain import IMAGES
 from vaekit.domains.molecules.domain import MOLECULES
+from vaekit.domains.music.domain import MUSIC
 from vaekit.domains.tables.domain import TABLES
 from vaekit.domains.text.domain import TEXT
 from vaekit.errors import UnknownDomain, printable
 from vaekit.families import family_with
 from vaekit.vae import VAE
 
-ALL: tuple[Domain, ...] = (IMAGES, TABLES, TEXT, MOLECULES, AUDIO)
+ALL: tuple[Domain, ...] = (IMAGES, TABLES, TEXT, MOLECULES, MUSIC, AUDIO)
 
 
 def domain_named(name: str) -> Domain:

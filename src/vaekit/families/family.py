@@ -120,6 +120,9 @@ class Family:
     UnknownVAE if no such network can exist."""
     assumed: Callable[[Any], list[str]] = nothing_assumed
     """Returns warnings about fields that neither the weights nor the file determine."""
+    limits: Callable[[Any], list[str]] = nothing_assumed
+    """Returns sentences about what a network of this config lacks: a vocoder, in whose place something worse is
+    used."""
     diffusers: Callable[[Any, LatentNormalization | None], dict[str, Any]] = no_diffusers_class
     """Returns the `config.json` of the same network in diffusers; raises WrongTensors if it cannot express it."""
     requires: tuple[str, ...] = ()

@@ -46,6 +46,8 @@ from vaekit.reading import exists, read_json
 
 FEWEST_KEYS = 8
 """The minimum number of matching keys; fewer are a coincidence."""
+VAE_FOLDERS = ("vae", "audio_vae")
+"""The folders of VAEs in diffusers' pipelines."""
 ADAPTER_OF_VAE = "lora_vae_"
 """The start of the keys of a LoRA for a VAE, in kohya's layout, wherever the VAE is in the file."""
 
@@ -106,10 +108,11 @@ def gather(path: Path) -> tuple[list[TensorFile], dict[str, Any]]:
 
 
 def vae_folder(path: Path) -> Path:
-    """The folder of the VAE in a folder: the subfolder `vae` of a pipeline, or the folder itself."""
-    inside = path / "vae"
-    is_pipeline = (path / "model_index.json").is_file() and inside.is_dir()
-    return inside if is_pipeline or (inside / "config.json").is_file() else path
+    """The folder of the VAE in a folder: the subfolder `vae` of a pipeline, or `audio_vae` in one without it, or the
+    folder itself."""
+    is_pipeline = (path / "model_index.json").is_file()
+    inside = (path / name for name in VAE_FOLDERS)
+    return next((each for each in inside if (is_pipeline and each.is_dir()) or (each / "config.json").is_file()), path)
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 Any size works: items are padded at the end of each axis to the VAE's multiple by repeating the edge, and results are
 cropped. VAEs with a fixed size accept only items of that size; items without axes, such as rows of a table, are not
-padded. Networks of images stream along the rows where that saves memory; others run whole. Results are reproducible; on
-a GPU up to rounding, because recurring sizes are compiled (`compiled.py`).
+padded. Networks of images stream along the rows where that saves memory, those of audio along time; others run whole.
+Results are reproducible; on a GPU up to rounding, because recurring sizes are compiled (`compiled.py`).
 """
 
 import functools
@@ -28,6 +28,7 @@ from vaekit.runtime.item_sizes import check_items, check_positions, cropped, rep
 from vaekit.runtime.plan import AUTO, NCNN, Explanation, Plan, all_planned
 from vaekit.runtime.runner import Runner
 from vaekit.runtime.streaming.arena import Arena
+from vaekit.runtime.streaming.tracing import LINES, PLANES, longer
 from vaekit.shapes import AnyLatents, Items
 from vaekit.vae import VAE, at_item_size, half_missing, wrong_latents
 
@@ -81,7 +82,8 @@ class Engine:
             (self._running.encoder, self._encoder_input, plan.torch_encode_dtype),
             (self._running.decoder, self._decoder_input, plan.torch_decode_dtype),
         )
-        streams = self.geometry.axes == 2 and self.geometry.size is None
+        streams = self.geometry.axes in (1, 2) and self.geometry.size is None
+        sizes = PLANES if self.geometry.axes == 2 else longer(LINES, self.geometry.least_positions)
         self._encoder, self._decoder = (
             None
             if network is None
@@ -91,6 +93,7 @@ class Engine:
                 chosen_backend(plan.backend, self._device, dtype),
                 plan,
                 make_arena,
+                sizes,
             )
             for network, make_input, dtype in sides
         )
@@ -274,13 +277,13 @@ class Engine:
         return self._decoder.run(inputs, size, fixed)
 
     def _encoder_input(self, rows: int, columns: int) -> Tensor:
-        """A noise image with a latent of this size."""
-        shape = (1, self.geometry.channels, *self.geometry.size_of((rows, columns)))
-        return noise(shape).to(self._device, self.plan.torch_encode_dtype)
+        """A noise item with a latent of this size."""
+        size = self.geometry.size_of((rows, columns)[: self.geometry.axes])
+        return noise((1, self.geometry.channels, *size)).to(self._device, self.plan.torch_encode_dtype)
 
     def _decoder_input(self, rows: int, columns: int) -> Tensor:
         """A noise latent of this size."""
-        shape = (1, self.geometry.latent_channels, rows, columns)
+        shape = (1, self.geometry.latent_channels, *(rows, columns)[: self.geometry.axes])
         return noise(shape).to(self._device, self.plan.torch_decode_dtype)
 
 

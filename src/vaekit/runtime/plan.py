@@ -140,13 +140,12 @@ def all_planned(plans: Iterable[Callable[[], Planned]]) -> list[Planned]:
 
 
 def size_text(input_shape: Sequence[int], output_shape: Sequence[int]) -> str:
-    """The size of the images that a network takes or returns, as width x height, from its shapes (..., h, w).
+    """The size of the items that a network takes or returns, from its shapes (b, c, *size): width x height of images.
 
-    >>> size_text((1, 4, 8, 6), (1, 3, 64, 48))
-    '48x64'
+    >>> size_text((1, 4, 8, 6), (1, 3, 64, 48)), size_text((1, 4, 8), (1, 1, 2048))
+    ('48x64', '2048')
     """
-    height, width = max((input_shape[-2:], output_shape[-2:]), key=sum)
-    return f"{width}x{height}"
+    return "x".join(map(str, reversed(max((input_shape[2:], output_shape[2:]), key=sum))))
 
 
 class Notes(list[str]):

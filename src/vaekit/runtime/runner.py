@@ -12,6 +12,7 @@ from vaekit.runtime.plan import TORCH, Explanation, Notes, Plan
 from vaekit.runtime.streaming.arena import Arena
 from vaekit.runtime.streaming.planning import RunPlan, too_little_memory
 from vaekit.runtime.streaming.slab_runner import SlabRunner
+from vaekit.runtime.streaming.tracing import PLANES, Sizes
 from vaekit.runtime.traced_network import TracedNetwork
 from vaekit.runtime.whole_runner import WholeRunner
 
@@ -22,8 +23,8 @@ OVERFLOWS = 3
 class Runner:
     """Runs a network within a memory limit.
 
-    A network for images of any size is traced, so that it can be streamed in slabs of rows. Other networks run whole,
-    on batches of the plan's size: those with a fixed size, with other axes, or without axes.
+    A network for items of any size with one or two axes is traced, so that it can be streamed in slabs of rows. Other
+    networks run whole, on batches of the plan's size: those with a fixed size, with three axes, or without axes.
 
     Args:
         network: an encoder or decoder, on its device and in its dtype.
@@ -31,6 +32,7 @@ class Runner:
         backend: for the convolutions.
         plan: the memory limit, the batch size and the requested backend.
         make_arena: device and slack -> the arena (see `Arena`) for streamed runs.
+        sizes: rows and columns of the latents for tracing.
     """
 
     def __init__(
@@ -40,8 +42,9 @@ class Runner:
         backend: Backend,
         plan: Plan,
         make_arena: Callable[[torch.device, float], Arena] = Arena,
+        sizes: Sizes = PLANES,
     ) -> None:
-        self.traced = TracedNetwork(network, make_input)
+        self.traced = TracedNetwork(network, make_input, sizes)
         self.guard = OverflowGuard(self.traced.dtype)
         self.budget = plan.budget
         self._batch_size = plan.batch_size
@@ -165,6 +168,6 @@ class Runner:
 
 
 def plane(size: tuple[int, ...]) -> tuple[int, int]:
-    """The rows and columns of a latent; only networks for images are traced."""
-    rows, columns = size
+    """The rows and columns of a latent: one column if it has one axis. Others are not traced."""
+    rows, columns = size if len(size) > 1 else (*size, 1)
     return rows, columns

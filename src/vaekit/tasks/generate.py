@@ -23,6 +23,7 @@ from vaekit.run_folder import AVERAGES
 from vaekit.run_folder import RESULT as VAE_FILE
 from vaekit.runtime.plan import Plan
 from vaekit.tasks.generation import GenerateCallbacks, GenerateOptions, Generation
+from vaekit.tasks.generator_files import check_generator
 from vaekit.tasks.latent_space import EncodedSpace, ItemSpace, LatentSpace, encoded_space
 from vaekit.tasks.options import ModelOptions
 from vaekit.tasks.pipeline_folder import is_pipeline
@@ -86,6 +87,7 @@ def generate(options: GenerateOptions, callbacks: GenerateCallbacks = SILENT) ->
         from vaekit.tasks.generate_pipeline import generate_with_pipeline
 
         return generate_with_pipeline(options, callbacks)
+    check_generator(options.model)
     check_is_no_pipeline(options)
     generator = open_generator(options)
     facts = generator.file.facts

@@ -22,17 +22,19 @@ from vaekit.diffusion.batches import (
     looked_up,
 )
 from vaekit.diffusion.recipe import ConditionSettings
+from vaekit.domains.item_batches import open_items
 from vaekit.errors import BadLatent, BadRecipe, NotFound, NoTrainingData, TrainingStopped, VaekitError
 from vaekit.latent_cache.description import DESCRIPTION
 from vaekit.latent_cache.open import LatentCache
 from vaekit.latent_cache.reader import latent_source, require_one_size
 from vaekit.latent_cache.statistics import statistics_of, sums_of
+from vaekit.pipeline import available_cores
 from vaekit.reading import exists
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.diffusion_conditions import Conditions, Texts, fit_conditions
 from vaekit.tasks.encode_training_data import encode_records
 from vaekit.tasks.latent_space import LatentSpace
-from vaekit.training.data import available_cores, describe_data
+from vaekit.training.data import describe_data
 from vaekit.training.recipe import Recipe, table_or_empty
 
 EXAMPLES = 8
@@ -108,7 +110,7 @@ def encoded_data(
             "Expected images.",
             "Set data.flip=false.",
         )
-    splits = space.domain.open(data, log)
+    splits = open_items(space.domain, data, log, space.schema)
     texts = texts_of(splits.train, settings)
     train, tested = (numbers.tolist() for numbers in split_held_out(splits, wanted, space.domain.items))
     test = splits.train if splits.test is None else splits.test

@@ -291,12 +291,15 @@ class PartRun:
         padded = self.row_buffers[task.index]
         assert isinstance(padded, PaddedRowBuffer)
         buffer, new, fresh = padded.grow(row_step.b - row_step.a, task.step.shape, dtype)
-        left, right, top, _ = operation.amounts
+        *sides, top, _ = operation.amounts
         rows = max(0, min(top, row_step.b) - row_step.a)
-        inside = new.narrow(3, left, new.shape[3] - left - right)
-        if fresh:  # otherwise the padding at the sides is still there
-            buffer[:, :, :, :left].fill_(operation.value)
-            buffer[:, :, :, buffer.shape[3] - right :].fill_(operation.value)
+        inside = new
+        if sides:
+            left, right = sides
+            inside = new.narrow(3, left, new.shape[3] - left - right)
+            if fresh:  # otherwise the padding at the sides is still there
+                buffer[:, :, :, :left].fill_(operation.value)
+                buffer[:, :, :, buffer.shape[3] - right :].fill_(operation.value)
         if rows:
             new[:, :, :rows].fill_(operation.value)
         for piece in pieces:

@@ -18,7 +18,16 @@ from vaekit.runtime.backends import Convolvers, torch_workspace
 from vaekit.runtime.numerics import HALF
 from vaekit.runtime.streaming.executor import StageRows
 from vaekit.runtime.streaming.ir import Step
-from vaekit.runtime.streaming.operations import Apply, Convolve, Moments, Normalize, Pad
+from vaekit.runtime.streaming.operations import (
+    CONVOLUTIONS,
+    TRANSPOSED,
+    Apply,
+    Convolve,
+    ConvolveTransposed,
+    Moments,
+    Normalize,
+    Pad,
+)
 from vaekit.runtime.streaming.schedule import Stage, Stages
 from vaekit.runtime.streaming.tracing import Call, Ref, Size, Trace
 from vaekit.runtime.streaming.walk import RowStep, Task, row_ranges, rows_read, walk
@@ -29,7 +38,6 @@ WORKSPACE = 1.25
 """Memory of a whole run on a GPU relative to that of its maps: includes buffers of convolutions, and fragmentation."""
 FRAGMENTED = 1.1
 """Memory of a whole run on a CPU relative to that of its maps and workspaces."""
-CONVOLUTIONS = (F.conv2d, torch.conv2d)
 COPYING = (F.linear, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm)
 """Functions that may copy their inputs to a contiguous layout."""
 PRODUCT = 9
@@ -146,7 +154,7 @@ class StageSimulation:
         if not task.pads:
             # Rows of several bands are concatenated.
             extra += sum(self.input_bytes(source, row_step) for source, _ in task.reads if source not in self.held)
-        if isinstance(operation, Convolve):
+        if isinstance(operation, Convolve | ConvolveTransposed):
             extra += self.convolution_bytes(row_step, operation)
         elif isinstance(operation, Moments):
             extra += self.in_single(task, input_size)
@@ -177,11 +185,14 @@ class StageSimulation:
         """The size in fp32 of the rows that a task reads, in bytes."""
         return input_size * SINGLE // self.steps[task.reads[0][0]].dtype.itemsize
 
-    def convolution_bytes(self, row_step: RowStep, convolution: Convolve) -> int:
+    def convolution_bytes(self, row_step: RowStep, convolution: Convolve | ConvolveTransposed) -> int:
         """Additional memory of a convolution of some rows, in bytes."""
         ((source, window),) = row_step.task.reads
         first, last = rows_read(window, row_step.a, row_step.b, self.steps[source].rows)
         shapes = self.steps[source].shape_of(last - first), row_step.task.step.shape_of(row_step.b - row_step.a)
+        if isinstance(convolution, ConvolveTransposed):  # rows beyond those of the output are computed and dropped
+            size = math.prod(shapes[1][2:]) + convolution.weight.shape[2] * math.prod(shapes[1][3:])
+            return torch_workspace(convolution.weight, shapes[0], (*shapes[1][:2], size))
         return self.convolvers.chosen(convolution).workspace_bytes(convolution, *shapes)
 
     def hold(self, i: int, start: int, end: int) -> None:
@@ -232,7 +243,7 @@ def whole_peak(trace: Trace, size: tuple[int, int], device: torch.device) -> int
 def call_workspace(trace: Trace, call: Call, size: tuple[int, int]) -> int:
     """Additional memory of a call on a CPU in bytes."""
     inputs = [trace.calls[each.index] for each in call.args if isinstance(each, Ref)]
-    if call.function in CONVOLUTIONS:
+    if call.function in CONVOLUTIONS or call.function in TRANSPOSED:
         weight = next((each for each in call.args if isinstance(each, Tensor)), None)
         if weight is not None:
             return torch_workspace(weight, shape_at(inputs[0], size), shape_at(call, size))

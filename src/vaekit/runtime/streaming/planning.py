@@ -14,7 +14,7 @@ from vaekit.runtime.memory import format_bytes, sufficient_text
 from vaekit.runtime.streaming.executor import StageRows
 from vaekit.runtime.streaming.forecast import StageForecast, forecast
 from vaekit.runtime.streaming.ir import Step
-from vaekit.runtime.streaming.operations import Convolve, Pad
+from vaekit.runtime.streaming.operations import Convolve, ConvolveTransposed, Pad
 from vaekit.runtime.streaming.schedule import Stage, Stages
 from vaekit.runtime.streaming.walk import TILE
 
@@ -86,9 +86,9 @@ def too_little_memory(budget: int, enough: int) -> TooLittleMemory:
     """
     least = sufficient_text(enough)
     return TooLittleMemory(
-        f"This image cannot be processed in {format_bytes(budget)}.",
+        f"This item cannot be processed in {format_bytes(budget)}.",
         f"It needs at least {least}, in addition to the VAE itself.",
-        f"Allow {least} or more (--memory), or reduce the size of the image.",
+        f"Allow {least} or more (--memory), or use a smaller item.",
         enough,
     )
 
@@ -166,12 +166,13 @@ def prepared_sizes(stages: Stages, convolvers: Convolvers) -> dict[int, int]:
 
 def products(stages: Stages) -> int:
     """The number of multiplications in the convolutions of a network."""
-    convolutions = ((step, step.operation) for step in stages.steps)
-    return sum(
-        math.prod(step.shape) * operation.weight[0].numel()
-        for step, operation in convolutions
-        if isinstance(operation, Convolve)
-    )
+    count = 0
+    for step in stages.steps:
+        if isinstance(step.operation, Convolve | ConvolveTransposed):
+            # Each output value of a convolution, or input value of a transposed one, meets part of the weights.
+            values = step if isinstance(step.operation, Convolve) else stages.steps[step.inputs[0].step]
+            count += math.prod(values.shape) * step.operation.weight[0].numel()
+    return count
 
 
 def heaps(forecasts: Sequence[StageForecast]) -> list[int]:

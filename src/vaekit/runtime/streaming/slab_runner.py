@@ -18,7 +18,6 @@ from vaekit.runtime.streaming.buffers import Store
 from vaekit.runtime.streaming.executor import run_stages
 from vaekit.runtime.streaming.planning import RunPlan, plan_run
 from vaekit.runtime.streaming.schedule import Stages
-from vaekit.runtime.streaming.tracing import SMALL
 from vaekit.runtime.traced_network import CACHED_SIZES, TracedNetwork
 from vaekit.user_dirs import scratch_folder
 
@@ -96,7 +95,7 @@ class SlabRunner:
         """
         stages = self.traced.stages(size)
         budget = self._shrunk.get(size, self.budget)
-        compared = [] if self._compared else [partial(self.plan, SMALL, 0, self.budget)]
+        compared = [] if self._compared else [partial(self.plan, self.traced.trace.example_size, 0, self.budget)]
         plan, *_ = all_planned([partial(self.plan, size, fixed, budget), *compared])
         free = int(SHARE_OF_FREE * free_memory(self.device))
         if budget is None and plan.peak > free:
@@ -132,8 +131,9 @@ class SlabRunner:
             return
         self._checked = True
         example, expected = self.traced.trace.example
-        plan = self.plan(SMALL, 0, self.budget)
-        result = self._streamed(Prepared(self.traced.stages(SMALL), plan), example)
+        size = self.traced.trace.example_size
+        plan = self.plan(size, 0, self.budget)
+        result = self._streamed(Prepared(self.traced.stages(size), plan), example)
         span = max(1.0, expected.abs().max().item())
         # Not `>`: NaN must not pass.
         if (result - expected).abs().max().item() <= TOLERANCE * span:
@@ -190,17 +190,17 @@ class SlabRunner:
         self.release_memory()
         taken = min(failed.plan.peak, self._shrunk.get(size, failed.plan.peak))
         self._shrunk[size] = max(1, min(taken, free_memory(self.device)) // 2)
-        memory, image_size = memory_name(self.device), self.traced.image_size(size)
+        memory, item_size = memory_name(self.device), self.traced.item_size(size)
         try:
             self.prepared(size, fixed)
         except TooLittleMemory as refusal:
             if refusal.least >= taken:
                 del self._shrunk[size]
                 raise TooLittleMemory(
-                    f"The {memory} ran out at {image_size}, even with the smallest slabs.",
+                    f"The {memory} ran out at {item_size}, even with the smallest slabs.",
                     f"Expected {format_bytes(refusal.least)} of free memory, in addition to the VAE itself.",
-                    f"Close other programs that use the {memory}, or reduce the size of the image.",
+                    f"Close other programs that use the {memory}, or use a smaller item.",
                     refusal.least,
                 ) from None
             self._shrunk[size] = refusal.least
-        self.notes.add(f"ran out of {memory} at {image_size}: used smaller slabs")
+        self.notes.add(f"ran out of {memory} at {item_size}: used smaller slabs")
