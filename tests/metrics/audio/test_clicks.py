@@ -34,7 +34,8 @@ def speech(seconds: float = 3.0) -> Tensor:
     pulses = torch.zeros(count)
     pulses[torch.arange(0, count, RATE // 120)] = 1
     times = torch.arange(RATE // 20) / RATE
-    resonance = sum(torch.sin(2 * math.pi * f * times) * torch.exp(-times * 2 * math.pi * 60) for f in (500.0, 1500.0))
+    decay = (1 - torch.exp(-times / 0.001)) * torch.exp(-times * 2 * math.pi * 60)
+    resonance = sum(torch.sin(2 * math.pi * frequency * times) * decay for frequency in (500.0, 1500.0))
     voiced = torch.nn.functional.conv1d(pulses[None, None], torch.as_tensor(resonance).flip(0)[None, None], padding=799)
     gate = (torch.sin(2 * math.pi * 2 * torch.arange(count) / RATE) > 0).float()
     noise = torch.randn(count, generator=torch.Generator().manual_seed(1))

@@ -5,7 +5,7 @@ import torch
 from small_audio import audio_vae
 
 from vaekit.errors import BadRecipe
-from vaekit.training.objectives import Pass
+from vaekit.training.objectives import Pass, Term
 from vaekit.training.terms.audio import log_mel, stft
 
 
@@ -14,7 +14,7 @@ def passed(x: torch.Tensor) -> Pass:
 
 
 @pytest.mark.parametrize("term", [stft(), stft((64, 32)), log_mel(8000), log_mel(100, (0.5,), 8)])
-def test_terms_have_a_value_and_gradients_for_each_item(term) -> None:
+def test_terms_have_a_value_and_gradients_for_each_item(term: Term) -> None:
     forward = passed(torch.randn(2, 1, 512) / 10)
     values = term.compute(forward)
     assert values.shape == (2,) and (values > 0).all() and not term.nats
