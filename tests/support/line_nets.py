@@ -92,7 +92,7 @@ def unit(generator: random.Random, channels: int) -> nn.Module:
     """A random layer that keeps the number of channels and of positions."""
     kernel, dilation = generator.choice((1, 3, 5, 7)), generator.choice((1, 1, 2, 3, 9))
     mode = generator.choice(("zeros", "zeros", "reflect", "replicate"))
-    mode = mode if dilation * (kernel - 1) < 8 else "zeros"  # the items for tracing have eight positions
+    mode = mode if dilation * (kernel - 1) < 8 else "zeros"  # items have eight positions or more
     groups = generator.choice((1, 1, 2, channels))
     conv = nn.Conv1d(
         channels,
@@ -175,7 +175,8 @@ def random_vae(seed: int, whole: bool = False) -> VAE:
     for stride in strides:
         hop *= stride
     channels, latents = generator.choice((1, 2)), generator.choice((1, 3))
-    geometry, width = Geometry(channels, latents, (hop,)), 4
+    padding = generator.choice(("edge", "zeros"))
+    geometry, width = Geometry(channels, latents, (hop,), least_positions=8, padding=padding), 4
     middle: Callable[[], list[nn.Module]] = lambda: (  # noqa: E731
         [generator.choice((Attention, Recurrent, lambda width: nn.GroupNorm(2, width)))(width)] if whole else []
     )
@@ -199,3 +200,10 @@ def traced_line(network: nn.Module, channels: int, hop: int = 1) -> Trace:
 def line_stages(network: nn.Module, channels: int, rows: int, hop: int = 1) -> Stages:
     """The stages of a network over one axis for a latent with this number of positions."""
     return staged(*lower(traced_line(network, channels, hop), rows, 1, {}), one_resolution=False)
+
+
+def as_network_input(vae: VAE, x: Tensor) -> Tensor:
+    """An item as the encoder takes it: padded at its end to a whole number of latent positions."""
+    missing = vae.geometry.padded_size(x.shape[2:])[0] - x.shape[2]
+    last = x[..., -1:] if vae.geometry.padding == "edge" else torch.zeros_like(x[..., -1:])
+    return torch.cat([x, *[last] * missing], dim=2)

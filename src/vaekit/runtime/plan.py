@@ -120,6 +120,9 @@ class Explanation:
     slab_rows: tuple[int, int]
     """The minimum and maximum over all passes of the rows that are processed at a time; all positions along the first
     axis for a network that runs whole."""
+    whole_values: int = 0
+    """Part of the peak: values that steps need at all positions, such as the keys of an attention or the input of an
+    LSTM; 0 if results depend on a limited range of positions only, so that items of any length can be streamed."""
 
 
 def all_planned(plans: Iterable[Callable[[], Planned]]) -> list[Planned]:

@@ -63,7 +63,11 @@ class StageForecast:
 
 
 def forecast(
-    stages: Stages, schedules: Sequence[StageRows], convolvers: Convolvers, ready: frozenset[int]
+    stages: Stages,
+    schedules: Sequence[StageRows],
+    convolvers: Convolvers,
+    ready: frozenset[int],
+    streamed: bool = False,
 ) -> list[StageForecast]:
     """Predict the memory of each stage.
 
@@ -72,6 +76,7 @@ def forecast(
         schedules: how each stage will run.
         convolvers: for the convolutions.
         ready: steps whose convolutions stay prepared between runs, which are counted separately.
+        streamed: whether the input is read and the output written by rows; else the caller counts both.
     """
     alive: dict[int, Step] = {}
     forecasts = []
@@ -85,7 +90,7 @@ def forecast(
         at_start = sum(step.nbytes for i, step in before.items() if i not in whole)
         alive = {i: step for i, step in alive.items() if stages.last_use[i] > number}
         at_end = sum(step.nbytes for i, step in alive.items() if i not in whole)
-        simulation = StageSimulation(stages, stage, schedule, convolvers, ready)
+        simulation = StageSimulation(stages, stage, schedule, convolvers, ready, streamed)
         simulation.run()
         maps = max(at_start, at_end)
         slack = min(2 * simulation.band, maps)  # a band is freed after all of it was read
@@ -97,9 +102,16 @@ class StageSimulation:
     """Simulates the slabs of one part of a stage; all parts are alike."""
 
     def __init__(
-        self, stages: Stages, stage: Stage, schedule: StageRows, convolvers: Convolvers, ready: frozenset[int]
+        self,
+        stages: Stages,
+        stage: Stage,
+        schedule: StageRows,
+        convolvers: Convolvers,
+        ready: frozenset[int],
+        streamed: bool = False,
     ) -> None:
         self.steps = stages.steps
+        self.streamed = {0, stages.output} if streamed else set[int]()
         self.stage = stage
         self.slab_rows = schedule.slab_rows
         self.convolvers = convolvers
@@ -136,6 +148,8 @@ class StageSimulation:
             return
         row_range = self.ranges[len(self.ranges) // 2]
         self.held = {task.index: (row_range.first[task.index],) * 2 for task in self.rowed if task.index in self.read}
+        if 0 in self.streamed and 0 in row_range.reads:
+            self.held[0] = (row_range.reads[0][0],) * 2
         last = max((task.index for task in self.rowed), default=0)
         slabs = 0
         for row_step in walk(self.steps, self.rowed, self.stage.kept, self.slab_rows, row_range):
@@ -162,6 +176,10 @@ class StageSimulation:
             extra += 2 * self.in_single(task, input_size)
         elif isinstance(operation, Pad) and not task.pads:
             extra += input_size
+        if 0 in self.held and 0 in (source for source, _ in task.reads):
+            extra += 2 * self.read_rows(row_step)
+        if task.index in self.streamed:
+            extra += 2 * output_size  # the distribution, and its mode in fp32
         if task.index in self.padded:
             first, (start, end) = self.padded[task.index], self.held[task.index]
             self.hold(task.index, max(start, min(first, end)), end)
@@ -200,6 +218,14 @@ class StageSimulation:
         before, after = self.held[i]
         self.taken += (end - start - (after - before)) * self.steps[i].bytes_per_row
         self.held[i] = (start, end)
+
+    def read_rows(self, row_step: RowStep) -> int:
+        """Read the rows of the input for a row step as far as they are not in memory; returns their size in bytes."""
+        window = next(window for each, window in row_step.task.reads if each == 0)
+        start, end = self.held[0]
+        reached = max(end, rows_read(window, row_step.a, row_step.b, self.steps[0].rows)[1])
+        self.hold(0, start, reached)
+        return (reached - end) * self.steps[0].bytes_per_row
 
     def input_bytes(self, source: int, row_step: RowStep) -> int:
         """The size of the rows that are read for a row step, in bytes."""
