@@ -184,13 +184,11 @@ def from_path(path: Path) -> Any:
 
 
 def decoder(name: str, source: Any) -> Any:
-    """The decoder of a file descriptor, which it closes, or of bytes."""
+    """The decoder of a file descriptor, which libsndfile closes also after an error, or of bytes."""
     module = soundfile()
     try:
         return module.SoundFile(source)
     except (RuntimeError, ValueError, TypeError) as error:
-        if isinstance(source, int):
-            os.close(source)
         raise BadItem(
             f"{printable(name, 300)} cannot be read as a sound: {printable(plain_reason(error))}.",
             EXPECTED,

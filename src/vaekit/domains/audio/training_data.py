@@ -18,7 +18,8 @@ from vaekit.domains.audio.reading import reader_of
 from vaekit.domains.audio.schema import AudioSchema, put_middle
 from vaekit.domains.record_tensors import tensor_of
 from vaekit.errors import BadItem, NotFound, NoTrainingData
-from vaekit.training.data import TrainingData, available_cores, describe_data, item_by_item
+from vaekit.pipeline import available_cores
+from vaekit.training.data import TrainingData, describe_data, item_by_item
 from vaekit.training.seeds import derive_seed
 
 IN_MEMORY = 2**27
