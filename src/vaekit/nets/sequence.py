@@ -1,7 +1,8 @@
 """Nets for sequences of tokens: VAEs of sentences (Bowman et al. 2016, arXiv 1511.06349) and of molecules.
 
 Data are integers (b, t) below the size of the vocabulary, with END and padding as in `distributions.sequences`; latents
-are vectors (b, z). The decoder outputs a context (b, c), from which the likelihood head `NextToken` generates tokens.
+are vectors (b, z). The decoder outputs a context (b, c), or one for each position (b, t, c), from which the likelihood
+head `NextToken` generates tokens.
 """
 
 from dataclasses import dataclass, field
@@ -12,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from vaekit.distributions import AutoregressiveCategorical
-from vaekit.distributions.sequences import Decoding, before_padding
+from vaekit.distributions.sequences import END, Decoding, before_padding
 from vaekit.geometry import Geometry
 from vaekit.nets.attention import Blocks
-from vaekit.nets.token_models import TOKEN_MODELS
+from vaekit.nets.token_models import TOKEN_MODELS, by_position
 from vaekit.shapes import Codes
 
 MAX_LENGTH = 2**14
@@ -40,9 +41,15 @@ class SequenceConfig:
     heads: int = 4
     """Of the attention of transformers."""
     encoder: str = "gru"
-    """"gru" in both directions, "transformer", or "none": latents do not depend on data, as in a language model."""
+    """"gru" in both directions, "groups": the same over groups of tokens, "transformer", or "none": latents do not
+    depend on data, as in a language model."""
     decoder: str = "gru"
     """"gru", "lstm" or "transformer"."""
+    group: int = 0
+    """Tokens that the decoder makes contexts for at once, such as those of a bar of music, so that each position has
+    its own; 0: the sequence has one context."""
+    decoder_width: int = 0
+    """The width of the model of the next token, where it differs from `width`; 0 where it does not."""
     kind: str = field(default="tokens", init=False)
     data_shape: ClassVar[None] = None
     """None: items are tokens."""
@@ -59,13 +66,20 @@ class SequenceConfig:
         )
         if min(sizes) < 1 or self.width < 2:
             raise ValueError("the sizes of a sequence net must be at least 1, and its width 2")
+        if not 0 <= self.group <= self.length:
+            raise ValueError(f"group is {self.group}, not from 0 to the length {self.length}")
+        if self.encoder == "groups" and not self.group:
+            raise ValueError('the encoder "groups" requires a group of 1 or more tokens')
         if self.length > MAX_LENGTH:
             raise ValueError(f"length is {self.length}, and at most {MAX_LENGTH}")
         for name, kinds in (("encoder", ENCODERS), ("decoder", TOKEN_MODELS)):
             if getattr(self, name) not in kinds:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, not {', '.join(kinds)}")
-        if "transformer" in (self.encoder, self.decoder) and self.width % self.heads:
-            raise ValueError(f"width is {self.width}, not a multiple of {self.heads} heads")
+        if self.decoder_width < 0:
+            raise ValueError(f"decoder_width is {self.decoder_width}, less than 0")
+        for kind, width in ((self.encoder, self.width), (self.decoder, self.decoder_width or self.width)):
+            if kind == "transformer" and width % self.heads:
+                raise ValueError(f"width is {width}, not a multiple of {self.heads} heads")
 
     @property
     def blocks(self) -> int:
@@ -73,13 +87,19 @@ class SequenceConfig:
         return 2 + 2 * self.layers
 
     @property
+    def groups(self) -> int:
+        """The number of groups of a sequence; the last one may be shorter. 0 without groups."""
+        return -(-self.length // self.group) if self.group else 0
+
+    @property
     def geometry(self) -> Geometry:
         """Sequences with one channel per token and a global latent."""
         return Geometry(self.length, self.latent_channels)
 
-    def build(self, moments: int, outputs: int) -> tuple[nn.Module, "Decoder"]:
+    def build(self, moments: int, outputs: int) -> tuple[nn.Module, nn.Module]:
         """Encoder and decoder, with `moments` encoder outputs per latent value and `outputs` contexts."""
-        return ENCODERS[self.encoder](self, moments), Decoder(self, outputs)
+        decoder = Conductor(self, outputs) if self.group else Decoder(self, outputs)
+        return ENCODERS[self.encoder](self, moments), decoder
 
     def token_head(self, word_dropout: float, dropout: float, bag: bool) -> "NextToken":
         """The likelihood head."""
@@ -103,6 +123,32 @@ class RecurrentEncoder(nn.Module):
         # Lengths on the CPU, as torch requires. Packed, padding takes no time.
         packed = pack_padded_sequence(self.embedding(x), lengths.cpu(), batch_first=True, enforce_sorted=False)
         _, last = self.recurrent(packed)
+        return self.out(last[-2:].transpose(0, 1).flatten(1))
+
+
+class GroupEncoder(nn.Module):
+    """Tokens (b, t) -> moments (b, m z): two layers for the tokens of each group together, and a GRU in both directions
+    over the groups, with half the width each. Far fewer steps than tokens, and places in a bar have their own weights.
+    """
+
+    def __init__(self, config: SequenceConfig, moments: int) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocabulary, config.embedding)
+        self.group = nn.Sequential(
+            nn.Linear(config.group * config.embedding, config.width),
+            nn.GELU(),
+            nn.Linear(config.width, config.width),
+            nn.GELU(),
+        )
+        self.recurrent = nn.GRU(config.width, config.width // 2, config.layers, batch_first=True, bidirectional=True)
+        self.out = nn.Linear(2 * (config.width // 2), moments * config.latent_channels)
+
+    def forward(self, x: Codes) -> Tensor:
+        x = x.masked_fill(~before_padding(x), END)
+        x = nn.functional.pad(x, (0, self.config.groups * self.config.group - x.shape[1]), value=END)
+        vectors = self.group(self.embedding(x).unflatten(1, (self.config.groups, -1)).flatten(2))
+        _, last = self.recurrent(vectors)
         return self.out(last[-2:].transpose(0, 1).flatten(1))
 
 
@@ -140,6 +186,7 @@ class NoEncoder(nn.Module):
 
 ENCODERS: dict[str, type[nn.Module]] = {
     "gru": RecurrentEncoder,
+    "groups": GroupEncoder,
     "transformer": TransformerEncoder,
     "none": NoEncoder,
 }
@@ -157,8 +204,27 @@ class Decoder(nn.Module):
         return self.out(z)
 
 
+class Conductor(nn.Module):
+    """Raw latents (b, z) -> contexts (b, t, k c), one for each position: a GRU with the latent as its initial state and
+    every input makes a state for each group of tokens, which is divided into contexts of its positions. A hierarchical
+    decoder as MusicVAE's (Roberts et al. 2018, arXiv 1803.05428, section 3.2), where all positions of a bar share one
+    context."""
+
+    def __init__(self, config: SequenceConfig, outputs: int) -> None:
+        super().__init__()
+        self.config = config
+        self.initial = nn.Linear(config.latent_channels, config.width)
+        self.recurrent = nn.GRU(config.latent_channels, config.width, batch_first=True)
+        self.out = nn.Linear(config.width, config.group * outputs * config.embedding)
+
+    def forward(self, z: Tensor) -> Tensor:
+        inputs = z.unsqueeze(1).expand(-1, self.config.groups, -1)
+        states, _ = self.recurrent(inputs, torch.tanh(self.initial(z)).unsqueeze(0))
+        return self.out(states).unflatten(2, (self.config.group, -1)).flatten(1, 2)[:, : self.config.length]
+
+
 class NextToken(nn.Module):
-    """Contexts (b, c) -> p(x|z), token by token.
+    """Contexts (b, c), or (b, t, c) for each position, -> p(x|z), token by token.
 
     In training, previous tokens are replaced at random by an unknown token, so that the model depends on the context
     (word dropout: arXiv 1511.06349, section 3.1). Random numbers come from torch's global generator.
@@ -182,4 +248,4 @@ class NextToken(nn.Module):
 
     def bag_logits(self, context: Tensor) -> Tensor | None:
         """Logits (b, vocabulary) of a token at any place of the sequence; None without a bag."""
-        return None if self.bag is None else self.bag(context)
+        return None if self.bag is None else self.bag(by_position(context).mean(dim=1))
