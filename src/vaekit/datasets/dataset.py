@@ -2,8 +2,8 @@
 
 A container has records of one type: `FileRecord` (a folder), `BytesRecord` (a tar, a column of an Arrow file),
 `ArrayRecord` (npz, npy, idx), `Row` (CSV, Parquet, Arrow, npz, npy), `Line` (text), `TextRow` (a table with a column of
-text), `NamedLine` (smi) or `Block` (SD files). Some can be read as several types. A domain lists those that it reads in
-a `RecordFormat`.
+text), `NamedLine` (smi), `Block` (SD files) or `Parsed` (a domain's own reader). Some can be read as several types. A
+domain lists those that it reads in a `RecordFormat`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -93,7 +93,16 @@ class TextRow:
     """The column of text, as far as it follows from the names and values of the table."""
 
 
-Record = FileRecord | BytesRecord | ArrayRecord | Row | Line | Block | TextRow
+@dataclass(frozen=True)
+class Parsed:
+    """An item, or what items are cut from, that a domain has read from its file with a reader of its own."""
+
+    name: str
+    item: Any
+    """As the domain has it."""
+
+
+Record = FileRecord | BytesRecord | ArrayRecord | Row | Line | Block | TextRow | Parsed
 
 
 @runtime_checkable

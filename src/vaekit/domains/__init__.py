@@ -1,4 +1,5 @@
-"""Kinds of data: images, tables, text, molecules. What is above asks a domain, and does not distinguish them itself."""
+"""Kinds of data: images, tables, text, molecules, music. What is above asks a domain, and does not distinguish them
+itself."""
 
-DOMAINS = ("images", "tables", "text", "molecules")
+DOMAINS = ("images", "tables", "text", "molecules", "music")
 """Their names, which are those of their packages."""

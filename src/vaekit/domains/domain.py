@@ -140,6 +140,19 @@ class Schema(Protocol):
 
 
 @runtime_checkable
+class DividesRecords(Protocol):
+    """A schema whose items are parts of records, such as a few bars of a piece of music."""
+
+    def divide(self, splits: Splits, log: SkipLog) -> Splits:
+        """The items of records, as data sets of their own.
+
+        Args:
+            splits: of records, as `Domain.open` returns them.
+            log: for records that cannot be read, and messages about them.
+        """
+
+
+@runtime_checkable
 class Domain(Protocol):
     """A kind of data. What it does not have, it leaves empty."""
 
@@ -202,7 +215,8 @@ class Domain(Protocol):
         """
 
     def open(self, path: Path, log: SkipLog) -> Splits:
-        """The data at a path; see `open_dataset`."""
+        """The data at a path; see `open_dataset`. Its records are items, or are divided into items by a schema: see
+        `open_items`."""
 
     def schema(self, table: Mapping[str, Any], splits: Splits, say: Callable[[str], None] = silent) -> Schema:
         """The schema of a data set.

@@ -3,12 +3,13 @@
 from vaekit.domains.domain import Domain, Schema
 from vaekit.domains.images.domain import IMAGES
 from vaekit.domains.molecules.domain import MOLECULES
+from vaekit.domains.music.domain import MUSIC
 from vaekit.domains.tables.domain import TABLES
 from vaekit.domains.text.domain import TEXT
 from vaekit.errors import UnknownDomain, printable
 from vaekit.vae import VAE
 
-ALL: tuple[Domain, ...] = (IMAGES, TABLES, TEXT, MOLECULES)
+ALL: tuple[Domain, ...] = (IMAGES, TABLES, TEXT, MOLECULES, MUSIC)
 
 
 def domain_named(name: str) -> Domain:

@@ -23,7 +23,7 @@ from vaekit.domains.domain import ItemStream, LoadedItems, Schema, SequenceWrite
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.fitting import FitOptions, Fitting
 from vaekit.domains.imputation import Imputer
-from vaekit.domains.item_batches import item_stream
+from vaekit.domains.item_batches import item_stream, open_items
 from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemSimilarity, ItemValues, MeasureItems
 from vaekit.domains.measuring import EvaluationItems, MeasureOptions
 from vaekit.domains.one_size import OneSize, refuse_sizes
@@ -202,7 +202,7 @@ class InMemoryDomain(ABC):
         return None
 
     def evaluation_items(self, path: Path, vae: VAE, schema: Schema, options: MeasureOptions) -> EvaluationItems:
-        return evaluation_records(self.open(path, SkipLog()).train, schema)
+        return evaluation_records(open_items(self, path, SkipLog(), schema).train, schema)
 
     def files(self, engine: Engine, schema: Schema) -> ItemFiles:
         measures = (self.reconstruction_measures(schema), self.part_measures(schema))
@@ -240,7 +240,7 @@ class InMemoryDomain(ABC):
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         said: list[str] = []
-        dataset = self.open(path, SkipLog(say=said.append)).train
+        dataset = open_items(self, path, SkipLog(say=said.append), schema).train
         loaded = loaded_items(path, dataset, schema, partial(self.original, schema=schema))
         said += self._note_on_unknown(loaded.x, schema)
         return replace(loaded, notes={path.name: said} if said else {})
@@ -255,7 +255,7 @@ class InMemoryDomain(ABC):
         self, paths: Sequence[Path], schema: Schema, geometry: Geometry, limit: int | None = None
     ) -> LoadedItems:
         said: dict[str, list[str]] = {path.name: [] for path in paths}
-        opened = {path: self.open(path, SkipLog(say=said[path.name].append)).train for path in paths}
+        opened = {path: open_items(self, path, SkipLog(say=said[path.name].append), schema).train for path in paths}
         files = [
             loaded_items(path, dataset, schema, partial(self.original, schema=schema), limit)
             for path, dataset in opened.items()
@@ -281,7 +281,7 @@ class InMemoryDomain(ABC):
         train: bool = False,
         keep: Sequence[str] = (),
     ) -> ItemStream:
-        return item_stream(self.open(path, log), schema, size, label, train, keep)
+        return item_stream(open_items(self, path, log, schema), schema, size, label, train, keep)
 
     def fitting(self, schema: Schema, geometry: Geometry, options: FitOptions) -> Fitting:
         refuse_sizes(options, self.items)

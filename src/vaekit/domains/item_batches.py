@@ -1,14 +1,26 @@
 """Items of a data set batch by batch, in order, with the reasons for those that cannot be read."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from vaekit.datasets.dataset import Dataset, Record, Splits
 from vaekit.datasets.labels import read_columns, read_labels
-from vaekit.domains.domain import ItemBatch, ItemStream, Schema
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.domain import DividesRecords, Domain, ItemBatch, ItemStream, Schema
 from vaekit.errors import VaekitError
+
+
+def open_items(domain: Domain, path: Path, log: SkipLog, schema: Schema) -> Splits:
+    """The items at a path, as a VAE with this schema takes them; see `Domain.open`.
+
+    Raises:
+        NotFound, NoTrainingData: there are none.
+    """
+    splits = domain.open(path, log)
+    return schema.divide(splits, log) if isinstance(schema, DividesRecords) else splits
 
 
 def item_stream(

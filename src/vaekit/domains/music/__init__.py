@@ -1,0 +1,1 @@
+"""Symbolic music: excerpts of melodies, drums and polyphony, as tokens on a grid."""
