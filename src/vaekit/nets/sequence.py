@@ -47,7 +47,7 @@ class SequenceConfig:
     """"gru", "lstm" or "transformer"."""
     group: int = 0
     """Tokens that the decoder makes contexts for at once, such as those of a bar of music, so that each position has
-    its own; 0: the sequence has one context."""
+    its own; at least `length` for all at once, and 0 for one context of the whole sequence."""
     decoder_width: int = 0
     """The width of the model of the next token, where it differs from `width`; 0 where it does not."""
     kind: str = field(default="tokens", init=False)
@@ -66,8 +66,8 @@ class SequenceConfig:
         )
         if min(sizes) < 1 or self.width < 2:
             raise ValueError("the sizes of a sequence net must be at least 1, and its width 2")
-        if not 0 <= self.group <= self.length:
-            raise ValueError(f"group is {self.group}, not from 0 to the length {self.length}")
+        if min(self.group, self.decoder_width) < 0:
+            raise ValueError("group and decoder_width must be at least 0")
         if self.encoder == "groups" and not self.group:
             raise ValueError('the encoder "groups" requires a group of 1 or more tokens')
         if self.length > MAX_LENGTH:
@@ -75,8 +75,6 @@ class SequenceConfig:
         for name, kinds in (("encoder", ENCODERS), ("decoder", TOKEN_MODELS)):
             if getattr(self, name) not in kinds:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, not {', '.join(kinds)}")
-        if self.decoder_width < 0:
-            raise ValueError(f"decoder_width is {self.decoder_width}, less than 0")
         for kind, width in ((self.encoder, self.width), (self.decoder, self.decoder_width or self.width)):
             if kind == "transformer" and width % self.heads:
                 raise ValueError(f"width is {width}, not a multiple of {self.heads} heads")
@@ -87,9 +85,15 @@ class SequenceConfig:
         return 2 + 2 * self.layers
 
     @property
-    def groups(self) -> int:
-        """The number of groups of a sequence; the last one may be shorter. 0 without groups."""
-        return -(-self.length // self.group) if self.group else 0
+    def groups(self) -> tuple[int, int]:
+        """The number of groups of a sequence, and that of tokens of a group; the last one may be shorter."""
+        size = min(self.group, self.length)
+        return -(-self.length // size), size
+
+    @property
+    def latents_of_group(self) -> int:
+        """The number of latent values that belong to a group; the last groups may have fewer."""
+        return -(-self.latent_channels // self.groups[0])
 
     @property
     def geometry(self) -> Geometry:
@@ -127,29 +131,31 @@ class RecurrentEncoder(nn.Module):
 
 
 class GroupEncoder(nn.Module):
-    """Tokens (b, t) -> moments (b, m z): two layers for the tokens of each group together, and a GRU in both directions
-    over the groups, with half the width each. Far fewer steps than tokens, and places in a bar have their own weights.
-    """
+    """Tokens (b, t) -> moments (b, m z): two layers for the tokens of each group together, a GRU in both directions over
+    the groups, with half the width each, and an equal part of the latent for each group. Far fewer steps than tokens,
+    places in a bar have their own weights, and a long latent is as easy to learn as a short one."""
 
     def __init__(self, config: SequenceConfig, moments: int) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.moments = config, moments
         self.embedding = nn.Embedding(config.vocabulary, config.embedding)
+        _, size = config.groups
         self.group = nn.Sequential(
-            nn.Linear(config.group * config.embedding, config.width),
+            nn.Linear(size * config.embedding, config.width),
             nn.GELU(),
             nn.Linear(config.width, config.width),
             nn.GELU(),
         )
         self.recurrent = nn.GRU(config.width, config.width // 2, config.layers, batch_first=True, bidirectional=True)
-        self.out = nn.Linear(2 * (config.width // 2), moments * config.latent_channels)
+        self.out = nn.Linear(config.width + 2 * (config.width // 2), moments * config.latents_of_group)
 
     def forward(self, x: Codes) -> Tensor:
-        x = x.masked_fill(~before_padding(x), END)
-        x = nn.functional.pad(x, (0, self.config.groups * self.config.group - x.shape[1]), value=END)
-        vectors = self.group(self.embedding(x).unflatten(1, (self.config.groups, -1)).flatten(2))
-        _, last = self.recurrent(vectors)
-        return self.out(last[-2:].transpose(0, 1).flatten(1))
+        groups, size = self.config.groups
+        x = nn.functional.pad(x.masked_fill(~before_padding(x), END), (0, groups * size - x.shape[1]), value=END)
+        vectors = self.group(self.embedding(x).unflatten(1, (groups, size)).flatten(2))
+        states, _ = self.recurrent(vectors)
+        parts = self.out(torch.cat([vectors, states], dim=2)).unflatten(2, (self.moments, -1))
+        return parts.transpose(1, 2).flatten(2)[:, :, : self.config.latent_channels].flatten(1)
 
 
 class TransformerEncoder(nn.Module):
@@ -205,22 +211,27 @@ class Decoder(nn.Module):
 
 
 class Conductor(nn.Module):
-    """Raw latents (b, z) -> contexts (b, t, k c), one for each position: a GRU with the latent as its initial state and
-    every input makes a state for each group of tokens, which is divided into contexts of its positions. A hierarchical
-    decoder as MusicVAE's (Roberts et al. 2018, arXiv 1803.05428, section 3.2), where all positions of a bar share one
-    context."""
+    """Raw latents (b, z) -> contexts (b, t, k c), one for each position: a GRU over groups of tokens, whose initial state
+    is made from the latent and whose inputs are the parts of it that belong to the groups (see `GroupEncoder`), makes a
+    state for each group, which is divided into contexts of its positions. A hierarchical decoder as MusicVAE's (Roberts
+    et al. 2018, arXiv 1803.05428, section 3.2), where all positions of a bar share a context."""
 
     def __init__(self, config: SequenceConfig, outputs: int) -> None:
         super().__init__()
         self.config = config
+        _, size = config.groups
         self.initial = nn.Linear(config.latent_channels, config.width)
-        self.recurrent = nn.GRU(config.latent_channels, config.width, batch_first=True)
-        self.out = nn.Linear(config.width, config.group * outputs * config.embedding)
+        self.part = nn.Sequential(nn.Linear(config.latents_of_group, config.width), nn.GELU())
+        self.recurrent = nn.GRU(config.width, config.width, batch_first=True)
+        self.out = nn.Linear(2 * config.width, size * outputs * config.embedding)
 
     def forward(self, z: Tensor) -> Tensor:
-        inputs = z.unsqueeze(1).expand(-1, self.config.groups, -1)
-        states, _ = self.recurrent(inputs, torch.tanh(self.initial(z)).unsqueeze(0))
-        return self.out(states).unflatten(2, (self.config.group, -1)).flatten(1, 2)[:, : self.config.length]
+        groups, size = self.config.groups
+        missing = groups * self.config.latents_of_group - self.config.latent_channels
+        parts = self.part(nn.functional.pad(z, (0, missing)).unflatten(1, (groups, -1)))
+        states, _ = self.recurrent(parts, torch.tanh(self.initial(z)).unsqueeze(0))
+        contexts = self.out(torch.cat([parts, states], dim=2)).unflatten(2, (size, -1)).flatten(1, 2)
+        return contexts[:, : self.config.length]
 
 
 class NextToken(nn.Module):

@@ -144,7 +144,7 @@ def check_ordered(model: OpenModel, options: InterpolationOptions) -> None:
     if model.domain.similarity is None:
         raise BadPlan(
             f"The {model.domain.items} of this VAE cannot be ordered: they have no measure of similarity.",
-            "Expected a VAE of sentences or molecules.",
+            "Expected a VAE of items that have one, such as sentences, molecules or music.",
             "Leave out --ordered.",
         )
     if options.steps > MOST_ORDERED:

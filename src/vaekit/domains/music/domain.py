@@ -16,6 +16,7 @@ from vaekit.domains.music.excerpts import Excerpt
 from vaekit.domains.music.fit import fit, schema_of, training_data
 from vaekit.domains.music.schema import MusicSchema, excerpt_of, schema_from
 from vaekit.domains.music.settings import MusicSettings
+from vaekit.domains.music.similarity import PITCHES
 from vaekit.domains.music.sources import FORMAT, open_music
 from vaekit.domains.music.write import write_excerpts
 from vaekit.domains.token_measures import sequence_measures, token_errors
@@ -92,4 +93,5 @@ MUSIC = Music(
     computing=("torch", "numpy"),
     placeholder=same,
     samples_vary=True,
+    similarity=PITCHES,
 )
