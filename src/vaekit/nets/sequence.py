@@ -131,9 +131,9 @@ class RecurrentEncoder(nn.Module):
 
 
 class GroupEncoder(nn.Module):
-    """Tokens (b, t) -> moments (b, m z): two layers for the tokens of each group together, a GRU in both directions over
-    the groups, with half the width each, and an equal part of the latent for each group. Far fewer steps than tokens,
-    places in a bar have their own weights, and a long latent is as easy to learn as a short one."""
+    """Tokens (b, t) -> moments (b, m z): two layers for the tokens of each group together, a GRU in both directions
+    over the groups, with half the width each, and an equal part of the latent for each group. Far fewer steps than
+    tokens, places in a bar have their own weights, and a long latent is as easy to learn as a short one."""
 
     def __init__(self, config: SequenceConfig, moments: int) -> None:
         super().__init__()
@@ -211,10 +211,12 @@ class Decoder(nn.Module):
 
 
 class Conductor(nn.Module):
-    """Raw latents (b, z) -> contexts (b, t, k c), one for each position: a GRU over groups of tokens, whose initial state
-    is made from the latent and whose inputs are the parts of it that belong to the groups (see `GroupEncoder`), makes a
-    state for each group, which is divided into contexts of its positions. A hierarchical decoder as MusicVAE's (Roberts
-    et al. 2018, arXiv 1803.05428, section 3.2), where all positions of a bar share a context."""
+    """Raw latents (b, z) -> contexts (b, t, k c), one for each position, from a GRU over groups of tokens.
+
+    Its initial state depends on the whole latent, and its inputs are the parts of the latent that belong to the groups
+    (see `GroupEncoder`). Each state is divided into contexts of the positions of its group. A hierarchical decoder as
+    MusicVAE's (Roberts et al. 2018, arXiv 1803.05428, section 3.2), where all positions of a bar share a context.
+    """
 
     def __init__(self, config: SequenceConfig, outputs: int) -> None:
         super().__init__()
