@@ -5,7 +5,7 @@ import json
 import os
 import time
 
-from vaekit.datasets.dataset import ArrayRecord, Block, BytesRecord, FileRecord, Line, Record, Row, TextRow
+from vaekit.datasets.dataset import ArrayRecord, Block, BytesRecord, FileRecord, Line, Parsed, Record, Row, TextRow
 from vaekit.datasets.read_errors import read_error
 from vaekit.errors import NotFound
 from vaekit.reading import ITEM, Unreadable, open_file
@@ -37,6 +37,8 @@ def content_digest(record: Record) -> bytes:
             return _text_digest(json.dumps(dict(record.values), sort_keys=True) if text is None else text)
         case Line() | Block():
             return _text_digest(record.text)
+        case Parsed():
+            return _text_digest(repr(record.item))
 
 
 def _file_digest(path: str) -> bytes:

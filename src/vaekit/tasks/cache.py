@@ -204,7 +204,7 @@ def cache(
     """
     check_options(options)
     check_folder(out)
-    data = open_cache_data(model.domain, path, options.split, options.label, options.caption)
+    data = open_cache_data(model.domain, model.schema, path, options.split, options.label, options.caption)
     fitting = fitting_for(model, options)
     description = describe(model, options, fitting)
     with opened_for_caching(out, description, share is not None):

@@ -11,8 +11,9 @@ from vaekit.datasets.dataset import BytesRecord, Dataset, FileRecord, Record, Sp
 from vaekit.datasets.read_errors import read_error, with_retries
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.whole import labels_of, whole
-from vaekit.domains.domain import Domain
+from vaekit.domains.domain import Domain, Schema
 from vaekit.domains.fitting import Fitting, Size
+from vaekit.domains.item_batches import open_items
 from vaekit.errors import BadItem, BadPlan, NotFound, printable
 from vaekit.latent_cache.item_list import read_json_lines, write_json_lines
 from vaekit.latent_cache.records import checked_key, checked_sides, checked_text
@@ -73,12 +74,18 @@ class Scan:
 
 
 def open_cache_data(
-    domain: Domain, path: Path, split: str = "train", label: str | None = None, caption: str | None = None
+    domain: Domain,
+    schema: Schema,
+    path: Path,
+    split: str = "train",
+    label: str | None = None,
+    caption: str | None = None,
 ) -> CacheData:
     """Open a data set.
 
     Args:
         domain: of its items.
+        schema: of the VAE.
         path: of the data set.
         split: "train", "test" or "all", where the data set has a test split.
         label: the column of labels; None for a usual one.
@@ -92,7 +99,7 @@ def open_cache_data(
         raise BadPlan(f"There is no split {printable(split)!r}.", f"Expected one of {', '.join(SPLITS)}.", "")
     notes: list[str] = []
     log = SkipLog(say=notes.append)
-    splits = domain.open(path, log)
+    splits = open_items(domain, path, log, schema)
     dataset = split_of(path, splits, split)
     if split == "train" and splits.test is not None:
         notes.append(
@@ -103,13 +110,13 @@ def open_cache_data(
     return CacheData(dataset, labels, read_captions(dataset, caption), dict(log.reasons), notes)
 
 
-def open_items(domain: Domain, path: Path, split: str) -> CacheData:
+def open_plain(domain: Domain, schema: Schema, path: Path, split: str) -> CacheData:
     """Open a data set without labels and captions, for workers that are given them.
 
     Raises:
         NotFound, NoTrainingData: there are no items.
     """
-    return CacheData(split_of(path, domain.open(path, SkipLog()), split), (), ())
+    return CacheData(split_of(path, open_items(domain, path, SkipLog(), schema), split), (), ())
 
 
 def split_of(path: Path, splits: Splits, split: str) -> Dataset:

@@ -24,7 +24,7 @@ from vaekit.pipeline import THREADS, Stages, run_pipeline
 from vaekit.retrieval.contents import content_digest
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.threads import single_threaded_initializer
-from vaekit.tasks.cache_data import CacheData, in_memory, open_items
+from vaekit.tasks.cache_data import CacheData, in_memory, open_plain
 from vaekit.tasks.model import OpenModel
 from vaekit.training.data import available_cores
 
@@ -136,7 +136,7 @@ def start_encoding(job: CacheJob) -> Callable[[ShardSpec], ShardDone]:
     """
     model = job.model
     check_origin(job.folder, job.description.origin, model.origin)
-    data = job.data or open_items(model.domain, job.path, job.split)
+    data = job.data or open_plain(model.domain, model.schema, job.path, job.split)
     fitting = model.domain.fitting(model.schema, model.engine.geometry, job.fit)
     return partial(encode_shard, Encoder(model, data, fitting, job.folder, job.description, job.each))
 

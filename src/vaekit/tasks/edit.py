@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vaekit.checkpoints.direction_files import DirectionFile, check_same_vae, load_direction
 from vaekit.domains.files import FileResult
-from vaekit.errors import BadItem, BadPlan, VaekitError, counted
+from vaekit.errors import BadItem, BadPlan, CannotWrite, VaekitError, counted
 from vaekit.identification.file_hashes import sha256_of
 from vaekit.latents.directions import Direction
 from vaekit.tasks.batch import Batch, Progress, no_progress, output_paths, run_files, stem
@@ -209,7 +209,10 @@ def write_strip(model: OpenModel, results: Sequence[Path], source: Path, out: Pa
     items = model.schema.to_items(loaded.x)
     if model.domain.preview(items) is None:
         return []
-    write = model.domain.sequence_writer(model.schema, "webp")
+    try:
+        write = model.domain.sequence_writer(model.schema, "webp")
+    except CannotWrite:  # there are no animations of such items
+        return []
     return write(items, out, f"{stem(source)}.strip")
 
 

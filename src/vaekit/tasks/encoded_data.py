@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vaekit.datasets.dataset import Dataset
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.item_batches import open_items
 from vaekit.errors import BadItem, VaekitError, counted
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
@@ -36,7 +37,7 @@ def encoded(
         NotFound, NoTrainingData, BadItem: fewer than two can be read.
     """
     log = SkipLog()
-    dataset = model.domain.open(path, log).train
+    dataset = open_items(model.domain, path, log, model.schema).train
     z, kept = encoded_records(model, dataset, range(len(dataset)), reduce, log, progress)
     if len(kept) < LEAST_ITEMS:
         raise BadItem(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vaekit.datasets.choose import chosen_items
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.item_batches import open_items
 from vaekit.errors import BadPlan, counted, printable
 from vaekit.latents.directions import summarize
 from vaekit.latents.regression import Regression, fit_regression
@@ -125,7 +126,7 @@ def estimate_of_measured(
 def of_data(model: OpenModel, measured: Measured, data: Path, seed: int, progress: Progress) -> tuple[Tensor, Tensor]:
     """The latents of items of a data set, averaged over positions, and their property."""
     log = SkipLog()
-    dataset = model.domain.open(data, log).train
+    dataset = open_items(model.domain, data, log, model.schema).train
     numbers = chosen_items(dataset, min(len(dataset), MOST_ITEMS), seed).tolist()
     z, read = encoded_records(model, dataset, numbers, summarize, log, progress)
     values = [

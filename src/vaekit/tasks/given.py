@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.files import not_found
+from vaekit.domains.item_batches import open_items
 from vaekit.errors import BadItem, NotFound, NoTrainingData, counted, printable, shorten
 from vaekit.reading import exists, open_file
 from vaekit.tasks.model import OpenModel
@@ -62,7 +63,7 @@ def check_count(model: OpenModel, path: Path, texts: Sequence[str]) -> None:
         BadItem: it is not.
     """
     try:
-        count = len(model.domain.open(path, SkipLog()).train)
+        count = len(open_items(model.domain, path, SkipLog(), model.schema).train)
     except NoTrainingData:
         count = 0
     if count != len(texts):

@@ -13,6 +13,7 @@ from typing import Any
 from vaekit.atomic import atomic_file
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.whole import Whole, labels_of, whole
+from vaekit.domains.item_batches import open_items
 from vaekit.errors import BadIndex, IndexMismatch, printable
 from vaekit.json import dumps, json_object
 from vaekit.reading import exists, read_text
@@ -179,7 +180,7 @@ def open_data(model: OpenModel, path: Path, label: str | None = None) -> IndexDa
     """
     said: list[str] = []
     log = SkipLog(say=said.append)
-    items = whole(model.domain.open(path, log))
+    items = whole(open_items(model.domain, path, log, model.schema))
     return IndexData(items, labels_of(items, label), log, said)
 
 

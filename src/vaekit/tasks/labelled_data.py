@@ -14,6 +14,7 @@ from vaekit.datasets.choose import chosen_items
 from vaekit.datasets.dataset import Dataset
 from vaekit.datasets.labels import label_names, read_labels, usual_column
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.item_batches import open_items
 from vaekit.errors import BadItem, VaekitError, counted, printable
 from vaekit.latents.targets import LEAST_ITEMS
 from vaekit.reading import real_path
@@ -75,7 +76,7 @@ def labelled_latents(
         BadItem: fewer than two items can be read.
     """
     log = SkipLog()
-    data = [model.domain.open(path, log).train for path in paths]
+    data = [open_items(model.domain, path, log, model.schema).train for path in paths]
     if computed is None:
         names = path_names(paths)
         chosen = [each_label(dataset, name, column, len(paths)) for dataset, name in zip(data, names, strict=True)]

@@ -22,6 +22,7 @@ from vaekit.diffusion.batches import (
     looked_up,
 )
 from vaekit.diffusion.recipe import ConditionSettings
+from vaekit.domains.item_batches import open_items
 from vaekit.errors import BadLatent, BadRecipe, NotFound, NoTrainingData, TrainingStopped, VaekitError
 from vaekit.latent_cache.description import DESCRIPTION
 from vaekit.latent_cache.open import LatentCache
@@ -108,7 +109,7 @@ def encoded_data(
             "Expected images.",
             "Set data.flip=false.",
         )
-    splits = space.domain.open(data, log)
+    splits = open_items(space.domain, data, log, space.schema)
     texts = texts_of(splits.train, settings)
     train, tested = (numbers.tolist() for numbers in split_held_out(splits, wanted, space.domain.items))
     test = splits.train if splits.test is None else splits.test

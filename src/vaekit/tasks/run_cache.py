@@ -7,6 +7,7 @@ from vaekit.datasets.skip_log import SkipLog
 from vaekit.diffusion.conditions import CAPTIONS
 from vaekit.diffusion.recipe import CLIP, ConditionSettings
 from vaekit.domains.fitting import FitOptions
+from vaekit.domains.item_batches import open_items
 from vaekit.latent_cache.open import LatentCache, open_cache
 from vaekit.tasks.cache import CacheCallbacks, CacheOptions, cache
 from vaekit.tasks.latent_data import Reporting, data_settings
@@ -24,7 +25,7 @@ IMAGE_AXES = 2
 
 def is_large(space: EncodedSpace, data: Path) -> bool:
     """Whether a data set is cached in the folder of its run."""
-    items = len(space.domain.open(data, SkipLog()).train)
+    items = len(open_items(space.domain, data, SkipLog(), space.schema).train)
     return items * prod(space.schema.example().shape[1:]) > LARGE
 
 

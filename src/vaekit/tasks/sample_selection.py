@@ -7,6 +7,7 @@ from typing import Any
 
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.whole import whole
+from vaekit.domains.item_batches import open_items
 from vaekit.domains.record_tensors import AT_ONCE, batch_of
 from vaekit.errors import BadPlan, counted
 from vaekit.tasks.batch import Progress, no_progress
@@ -134,7 +135,7 @@ def selection(
 def texts_in(model: OpenModel, path: Path, progress: Progress) -> tuple[frozenset[str], int]:
     """The items of a data set as the domain writes them, and how many cannot be read."""
     log = SkipLog()
-    data = whole(model.domain.open(path, log))
+    data = whole(open_items(model.domain, path, log, model.schema))
     texts: set[str] = set()
     for start in range(0, len(data), AT_ONCE):
         numbers = range(start, min(start + AT_ONCE, len(data)))

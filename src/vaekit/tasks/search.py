@@ -11,6 +11,7 @@ from vaekit.checkpoints.latent_files import SUFFIX
 from vaekit.datasets.dataset import Dataset, Record
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.whole import whole
+from vaekit.domains.item_batches import open_items
 from vaekit.domains.item_functions import ItemSimilarity
 from vaekit.errors import BadIndex, BadItem, BadPlan, IndexMismatch, NotFound, VaekitError, counted, printable
 from vaekit.json import plain
@@ -283,7 +284,7 @@ def query_of_file(model: OpenModel, path: Path, opened: Index, options: SearchOp
             f"Expected a file with a {model.domain.item}.",
             "Give the file that was encoded, or decode it with `vaekit decode`.",
         )
-    items = whole(model.domain.open(path, SkipLog()))
+    items = whole(open_items(model.domain, path, SkipLog(), model.schema))
     record = items.read(0)
     digest = content_digest(record)
     same = opened.rows.of_digest(digest)
@@ -341,7 +342,7 @@ def data_of(model: OpenModel, description: Description, path: Path | None) -> tu
     """The data set of an index, or None and the reason why it cannot be read."""
     place = Path(description.data) if path is None else path
     try:
-        return whole(model.domain.open(place, SkipLog())), ""
+        return whole(open_items(model.domain, place, SkipLog(), model.schema)), ""
     except VaekitError as error:
         if path is not None:
             raise

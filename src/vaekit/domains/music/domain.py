@@ -1,27 +1,35 @@
 """Symbolic music as a domain."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vaekit.datasets.dataset import Parsed, Record, Splits
 from vaekit.datasets.skip_log import SkipLog, silent
-from vaekit.domains.domain import Schema
+from vaekit.domains.domain import LoadedItems, Schema
+from vaekit.domains.files import ItemFiles
 from vaekit.domains.in_memory import InMemoryDomain
 from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemValues
 from vaekit.domains.measuring import MeasureOptions
+from vaekit.domains.music.drawings import sheet
 from vaekit.domains.music.excerpts import Excerpt
 from vaekit.domains.music.fit import fit, schema_of, training_data
+from vaekit.domains.music.measures import excerpt_errors, teacher_forced
+from vaekit.domains.music.properties import EQUAL_STEPS, PROPERTIES
 from vaekit.domains.music.schema import MusicSchema, excerpt_of, schema_from
 from vaekit.domains.music.settings import MusicSettings
 from vaekit.domains.music.similarity import PITCHES
 from vaekit.domains.music.sources import FORMAT, open_music
-from vaekit.domains.music.write import write_excerpts
-from vaekit.domains.token_measures import sequence_measures, token_errors
+from vaekit.domains.music.write import numbered, write_rows
+from vaekit.domains.record_files import RecordFiles
+from vaekit.domains.token_measures import sequence_measures
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure
+from vaekit.runtime.engine import Engine
 from vaekit.training.data import TrainingData
 from vaekit.vae import VAE
 
@@ -58,18 +66,25 @@ class Music(InMemoryDomain):
         return f"{item.meter} {item.steps}"
 
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
-        return token_errors(self.item, self.items)
+        assert isinstance(schema, MusicSchema)
+        return excerpt_errors(schema)
 
     def measures(
         self, vae: VAE, schema: Schema, options: MeasureOptions, device: torch.device
     ) -> tuple[Measures, dict[str, str]]:
         assert isinstance(schema, MusicSchema)
+        every, missing = super().measures(vae, schema, options, device)
+        every = Measures((*every.items, teacher_forced(schema)), every.pooled)
         tokens = f"{schema.table.size:,} of {schema.kind}, {schema.per_quarter} steps per quarter note"
-        return sequence_measures(vae, super().measures(vae, schema, options, device), self.item, tokens)
+        return sequence_measures(vae, (every, missing), self.item, tokens)
+
+    def files(self, engine: Engine, schema: Schema) -> ItemFiles:
+        measures = (self.reconstruction_measures(schema), self.part_measures(schema))
+        return MusicFiles(self, engine, schema, *measures, self.placeholder)
 
     def write(self, items: Sequence[Excerpt], path: Path, schema: Schema, captions: Captions = NO_CAPTIONS) -> None:
-        """One MIDI file with all excerpts, one after the other."""
-        write_excerpts(items, path)
+        """One MIDI file with all excerpts, one after the other; beside it .wav, .png and .html."""
+        write_rows(numbered(items, value_texts(captions.values)), path)
 
     def write_pairs(
         self,
@@ -79,18 +94,63 @@ class Music(InMemoryDomain):
         schema: Schema,
         measured: tuple[ItemValues, ItemValues] | None = None,
     ) -> None:
-        """One MIDI file: each excerpt, and its result behind it."""
-        write_excerpts([each for pair in zip(originals, results, strict=True) for each in pair], path)
+        """The same with each excerpt and its result behind it; on the page they are side by side."""
+        texts = [value_texts((values,)) for values in measured or ()]
+        before, after = texts or ([""] * len(originals), [""] * len(results))
+        every = zip(originals, tempo_of(originals, results), before, after, strict=True)
+        rows = [
+            (f"{number}", [(f"original {old}", one), (f"result {new}", other)])
+            for number, (one, other, old, new) in enumerate(every, 1)
+        ]
+        write_rows(rows, path, columns=2)
+
+    def write_many(self, items: Iterable[Excerpt], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
+        """One MIDI file, and what is beside it."""
+        return write_rows(numbered(list(items)), folder / f"{name}{self.ending}")
+
+    def write_grid(
+        self, rows: Iterable[tuple[str, Sequence[Excerpt]]], folder: Path, name: str, schema: Schema
+    ) -> Sequence[Path]:
+        """The same, with a row of the page for each row."""
+        cells = [(row, [("", item) for item in items]) for row, items in rows]
+        widest = max((len(each) for _, each in cells), default=1)
+        return write_rows(cells, folder / f"{name}{self.ending}", widest)
+
+    def preview(self, items: Sequence[Excerpt]) -> Tensor:
+        return sheet(items)
+
+
+@dataclass(frozen=True, eq=False)
+class MusicFiles(RecordFiles):
+    """Files of music; what is decoded keeps the tempo of the file, which tokens do not have."""
+
+    def in_order(
+        self, loaded: LoadedItems, results: Sequence[Excerpt]
+    ) -> tuple[Sequence[Excerpt], Sequence[Excerpt], Sequence[str]]:
+        return super().in_order(loaded, tempo_of(loaded.originals, results))
+
+
+def tempo_of(originals: Sequence[Excerpt], results: Sequence[Excerpt]) -> list[Excerpt]:
+    """Results with the tempos of their originals."""
+    return [replace(result, tempo=original.tempo) for original, result in zip(originals, results, strict=True)]
+
+
+def value_texts(values: Sequence[ItemValues]) -> list[str]:
+    """The values of items as a caption of each."""
+    texts = [[f"{each.name} {value:.3g}" for value in each.values] for each in values]
+    return [", ".join(each) for each in zip(*texts, strict=True)]
 
 
 def same(excerpt: Excerpt) -> Excerpt:
-    """What is written in place of an excerpt that does not fit: rests, so that the others stay in their places."""
+    """What `reconstruct` writes in place of an excerpt that does not fit: the rests that it was read as."""
     return excerpt
 
 
 MUSIC = Music(
     *("music", "excerpt", "excerpts", FORMAT, ".mid", MusicSettings),
     computing=("torch", "numpy"),
+    similarity=EQUAL_STEPS,
+    properties=PROPERTIES,
     placeholder=same,
     samples_vary=True,
     similarity=PITCHES,

@@ -25,8 +25,13 @@ from vaekit.training.data import Source, TrainingData, describe_data
 NO_EXCERPTS = "No excerpt of the music can be trained on."
 
 
-def fit(settings: MusicSettings, excerpts: Sequence[Excerpt]) -> MusicSchema:
+def fit(settings: MusicSettings, excerpts: Sequence[Excerpt], others: Sequence[Excerpt] = ()) -> MusicSchema:
     """The schema of excerpts.
+
+    Args:
+        settings: of the recipe.
+        excerpts: to train on.
+        others: held-out whole pieces, for which there must be room.
 
     Raises:
         NoTrainingData: there are none, or they are too long.
@@ -44,7 +49,12 @@ def fit(settings: MusicSettings, excerpts: Sequence[Excerpt]) -> MusicSchema:
             f"Expected music of the kind {settings.kind}{meters}.",
             "Check data.kind, data.bars, data.steps and data.meters.",
         )
-    length = max(len(excerpt.steps) for excerpt in kept) * settings.line_voices + int(len(counts) > 1) + 1
+    lengths = [
+        len(excerpt.steps) for excerpt in others if len(excerpt.steps) * settings.line_voices + 2 <= settings.length
+    ]
+    length = (
+        max(*(len(excerpt.steps) for excerpt in kept), *lengths, 0) * settings.line_voices + int(len(counts) > 1) + 1
+    )
     if length > MOST_LENGTH:
         raise NoTrainingData(
             f"Items have {length:,} tokens.",
@@ -93,8 +103,11 @@ def schema_of(settings: MusicSettings, splits: Splits, log: SkipLog) -> MusicSch
     Raises:
         NoTrainingData: see `fit`.
     """
-    kept, _ = split_held_out(splits, settings.held_out, "pieces")
-    return fit(settings, windows(splits.train, kept.tolist(), settings.cut, log).excerpts())
+    kept, apart = split_held_out(splits, settings.held_out, "pieces")
+    excerpts = windows(splits.train, kept.tolist(), settings.cut, log).excerpts()
+    held_out = splits.train if splits.test is None else splits.test
+    others = [] if settings.bars else windows(held_out, apart.tolist(), settings.cut, SkipLog()).excerpts()
+    return fit(settings, excerpts, others)
 
 
 def training_data(settings: MusicSettings, splits: Splits, schema: MusicSchema, log: SkipLog) -> TrainingData:
