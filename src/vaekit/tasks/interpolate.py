@@ -170,7 +170,8 @@ def points_between(
     def decode(point: Tensor) -> Sequence[Hashable]:
         return model.schema.to_items(model.decode(point, size))
 
-    return ordered_path(dense, options.steps, decode, similarity, lambda done: progress(done, len(dense)))
+    order = similarity.along_paths or similarity
+    return ordered_path(dense, options.steps, decode, order, lambda done: progress(done, len(dense)))
 
 
 @dataclass(eq=False)

@@ -22,7 +22,6 @@ from vaekit.domains.music.measures import excerpt_errors, teacher_forced
 from vaekit.domains.music.properties import EQUAL_STEPS, PROPERTIES
 from vaekit.domains.music.schema import MusicSchema, excerpt_of, schema_from
 from vaekit.domains.music.settings import MusicSettings
-from vaekit.domains.music.similarity import PITCHES
 from vaekit.domains.music.sources import FORMAT, open_music
 from vaekit.domains.music.write import numbered, write_rows
 from vaekit.domains.record_files import RecordFiles
@@ -153,5 +152,4 @@ MUSIC = Music(
     properties=PROPERTIES,
     placeholder=same,
     samples_vary=True,
-    similarity=PITCHES,
 )

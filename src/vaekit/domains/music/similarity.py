@@ -1,4 +1,4 @@
-"""How similar two excerpts are."""
+"""How similar the pitches of two excerpts are: what orders the points of a path."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from vaekit.domains.item_functions import ItemSimilarity
 from vaekit.domains.music.excerpts import Excerpt
 
 
-def pitch_histogram(excerpt: Excerpt) -> dict[int, float]:
+def pitch_shares(excerpt: Excerpt) -> dict[int, float]:
     """The share of notes that start with each pitch; empty if nothing sounds.
 
-    >>> pitch_histogram(Excerpt("melody", "2/4", 120.0, ((60,), (-1,), (62,), (60,), (-2,), (-2,), (60,), (-1,))))
+    >>> pitch_shares(Excerpt("melody", "2/4", 120.0, ((60,), (-1,), (62,), (60,), (-2,), (-2,), (60,), (-1,))))
     {60: 0.75, 62: 0.25}
     """
     counts = Counter(note.pitch for _, note in excerpt.notes())
@@ -21,7 +21,7 @@ def pitch_histogram(excerpt: Excerpt) -> dict[int, float]:
 def common_pitches(one: Sequence[Excerpt], other: Sequence[Excerpt]) -> list[float]:
     """The similarity of each pair of excerpts: the common area of their pitch histograms, which is 1 minus their total
     variation distance. Two excerpts in which nothing sounds have a similarity of 1."""
-    return [common_area(pitch_histogram(left), pitch_histogram(right)) for left, right in zip(one, other, strict=True)]
+    return [common_area(pitch_shares(left), pitch_shares(right)) for left, right in zip(one, other, strict=True)]
 
 
 def common_area(one: dict[int, float], other: dict[int, float]) -> float:
