@@ -1,7 +1,7 @@
 """VAEs of music: reconstructions, interpolations and bounds on the likelihood, with the bars of docs/music.md.
 
     python bench/music.py NOTTINGHAM CHORALES --out FOLDER [--recipes music music-sample music-16 music-jsb] [--essen]
-        [--pairs 100] [--limit 2000] [--nll 50] [--set [NAME:]KEY=VALUE ...]
+        [--pairs 100] [--limit 2000] [--nll 50] [--watched 40] [--set [NAME:]KEY=VALUE ...]
 
 NOTTINGHAM is a folder of tunes in ABC notation, and CHORALES is jsb-chorales-quarter.json. --essen adds the Essen folk
 songs of the library music21, where it is installed. One tune in ten is held out, and so is every other tune with the
@@ -217,6 +217,7 @@ def main() -> None:
     parser.add_argument("--essen", action="store_true")
     parser.add_argument("--pairs", type=int, default=100)
     parser.add_argument("--limit", type=int, default=2000)
+    parser.add_argument("--watched", type=int, default=40, help="more tunes that are held out, to watch a training")
     parser.add_argument("--nll", type=int, default=50)
     parser.add_argument("--set", action="append", default=[])
     asked = parser.parse_args()
@@ -228,7 +229,8 @@ def main() -> None:
             measure_chorales(asked, settings)
         else:
             data = data or melodies(asked)
-            measure_melodies(name, trained(name, data[0], asked.out / name, settings), data[1], asked)
+            run = trained(name, data[0], asked.out / name, [f"data.held_out={asked.watched}", *settings])
+            measure_melodies(name, run, data[1], asked)
 
 
 if __name__ == "__main__":

@@ -244,7 +244,7 @@ def test_music_prints_the_measures_of_each_recipe(tmp_path: Path) -> None:
     tunes.mkdir()
     (tunes / "tunes.abc").write_text("".join(map(tune, range(1, 61))))
     chorales.write_text(json.dumps({"train": [chorale() for _ in range(12)], "test": [chorale() for _ in range(3)]}))
-    sizes = ("--recipes", "music", "music-jsb", "--pairs", "3", "--limit", "12", "--nll", "2")
+    sizes = ("--recipes", "music", "music-jsb", "--pairs", "3", "--limit", "12", "--nll", "2", "--watched", "4")
     printed = run("music.py", tunes, chorales, "--out", out, *sizes, *SMALL_RUN)
     assert "Nottingham: 54 tunes to train on, 6 held out" in printed
     line = re.search(r"^music on 12 excerpts of Nottingham: (.*)$", printed, flags=re.MULTILINE)[1]
