@@ -20,10 +20,10 @@ class Remarks:
     def __init__(self) -> None:
         self.texts: dict[str, None] = {}
 
-    def add(self, text: str) -> None:
-        """Add one."""
+    def add(self, text: str, *values: object) -> None:
+        """Add one, with values in place of {}."""
         if len(self.texts) < MOST_REMARKS:
-            self.texts[text] = None
+            self.texts[text.format(*values)] = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def played(bars: Sequence[Bar]) -> list[Bar]:
         events += 1 + len(bar.events)
         if events > MOST_NOTES:
             raise ValueError("its repeats make it too long")
-        if bar.ends and turn < max(2, *last_ending(bars, place)):
+        if bar.ends and turn < max(2, *endings(bars, start, place)):
             place, turn = start, turn + 1
             continue
         place += 1
@@ -86,13 +86,12 @@ def played(bars: Sequence[Bar]) -> list[Bar]:
     return order
 
 
-def last_ending(bars: Sequence[Bar], place: int) -> list[int]:
-    """The passes of the endings from a bar on, and 0."""
-    passes = [0]
-    for bar in bars[place:]:
-        if not bar.ending:
-            break
-        passes += bar.ending
+def endings(bars: Sequence[Bar], start: int, place: int) -> list[int]:
+    """The passes of all endings of the section that starts at a bar, and that another one is in; and 0."""
+    passes = [0, *(turn for bar in bars[start:place] for turn in bar.ending)]
+    while place < len(bars) and bars[place].ending:
+        passes += bars[place].ending
+        place += 1
     return passes
 
 
@@ -109,7 +108,7 @@ def placed(bars: Sequence[Bar], remarks: Remarks) -> Iterator[tuple[int, int, Ba
     for place, bar in enumerate(bars):
         size, left = bar_ticks(meter), tick - start
         if left and (left + bar.length > size or bar.meter != meter):
-            remarks.add(f"bar {place} lasts {in_units(left)} and not {meter}: it was filled up with a rest")
+            remarks.add("bar {} lasts {} and not {}: it was filled up with a rest", place, Length(left), meter)
             start, left = start + size, 0
             tick = start
         meter, size = bar.meter, bar_ticks(bar.meter)
@@ -119,7 +118,7 @@ def placed(bars: Sequence[Bar], remarks: Remarks) -> Iterator[tuple[int, int, Ba
         yield start, tick, bar
         tick += bar.length
         if tick - start > size:
-            remarks.add(f"bar {place + 1} lasts {in_units(bar.length)} and not {meter}")
+            remarks.add("bar {} lasts {} and not {}", place + 1, Length(bar.length), meter)
         if tick - start >= size:
             start += -(-(tick - start) // size) * size
             tick = start
@@ -144,28 +143,29 @@ def bar_ticks(meter: Meter) -> int:
     return meter.beats * 4 * RESOLUTION // meter.unit
 
 
-def in_units(ticks: int) -> str:
+@dataclass(frozen=True)
+class Length:
     """A duration for people, as a share of a whole note.
 
-    >>> in_units(RESOLUTION // 2)
+    >>> str(Length(RESOLUTION // 2))
     '1/8'
     """
-    length = Fraction(ticks, 4 * RESOLUTION)
-    return f"{length.numerator}/{length.denominator}"
+
+    ticks: int
+
+    def __str__(self) -> str:
+        length = Fraction(self.ticks, 4 * RESOLUTION)
+        return f"{length.numerator}/{length.denominator}"
 
 
-def parts_of(bars: Sequence[Bar], remarks: Remarks) -> Iterator[Part]:
-    """The part of a voice as it is played, and one of the lower notes of its chords.
+def parts_of(bars: Sequence[tuple[int, int, Bar]]) -> Iterator[Part]:
+    """The part of a voice, and one of the lower notes of its chords.
 
     Args:
-        bars: as they are written.
-        remarks: see `placed`.
-
-    Raises:
-        ValueError: repeats make it too long.
+        bars: as they are `placed`.
     """
     upper, lower, tied = list[Note](), list[Note](), False
-    for _, start, bar in placed(played(bars), remarks):
+    for _, start, bar in bars:
         for event in bar.events:
             first, *rest = sorted(event.pitches, reverse=True)
             note = Note(start + event.start, start + event.end, first)

@@ -120,11 +120,11 @@ def read_tune(text: str, name: str) -> Piece:
     """
     reader = Tune()
     reader.read(text.splitlines())
-    voices = list(reader.voices.values())
-    parts = [part for voice in voices for part in parts_of(voice.bars, reader.remarks)]
+    voices = [list(placed(played(voice.bars), reader.remarks)) for voice in reader.voices.values()]
+    parts = [part for bars in voices for part in parts_of(bars)]
     if not any(part.notes for part in parts):
         raise ValueError("it has no notes")
-    bars = list(placed(played(voices[0].bars), Remarks())) or list(placed(played(voices[-1].bars), Remarks()))
+    bars = next(bars for bars in voices if bars)
     meters = changes((start, bar.meter) for start, _, bar in bars)
     tempos = changes((start, bar.tempo) for start, _, bar in bars)
     title = f"{name} ({printable(reader.title, 60)})" if reader.title else name
@@ -182,7 +182,7 @@ class Tune:
     def voice(self, name: str) -> None:
         """Go on with another voice; the notes before the first field are of the first voice."""
         first = next(iter(self.voices.values()))
-        if name not in self.voices and "" in self.voices and not first.bars:
+        if name not in self.voices and "" in self.voices and not any(bar.length for bar in first.bars):
             self.voices = {name: first}
         if name not in self.voices:
             self.voices[name] = Voice(first.meter, first.tempo, first.unit, first.key)
@@ -200,7 +200,7 @@ class Tune:
                 return checked_meter(sum(map(int, beats.strip("() ").split("+"))), int(unit))
             return meter_of(value.replace(" ", ""))
         except ValueError:
-            self.remarks.add(f"the meter {printable(value, 20)} is not known")
+            self.remarks.add("the meter {} is not known", printable(value, 20))
             return self._now.meter
 
     def tempo(self, value: str) -> None:
@@ -212,7 +212,7 @@ class Tune:
             if 4 <= tempo <= 6000:
                 self._now.tempo = tempo
                 return
-        self.remarks.add(f"the tempo {printable(value, 20)} is not known")
+        self.remarks.add("the tempo {} is not known", printable(value, 20))
 
     def key(self, value: str) -> dict[str, int]:
         """The accidentals of a field K:."""
@@ -224,12 +224,12 @@ class Tune:
             mode = found[3].lower()
             mode = "m" if mode == "m" else mode[:3]
             if mode not in MODES and mode[:3] not in ("cle", "exp", "oct", "tra", "mid", "sta"):
-                self.remarks.add(f"the key {printable(value, 20)} is not known")
+                self.remarks.add("the key {} is not known", printable(value, 20))
             sharps = FIFTHS.index(found[1]) - 1 + 7 * {"": 0, "#": 1, "b": -1}[found[2]] + MODES.get(mode, 0)
             letters = FIFTHS[:sharps] if sharps > 0 else FIFTHS[max(7 + sharps, 0) :] if sharps < 0 else ""
             accidentals = dict.fromkeys(letters, 1 if sharps > 0 else -1)
         elif value and value[:4].lower() != "none":
-            self.remarks.add(f"the key {printable(value, 20)} is not known")
+            self.remarks.add("the key {} is not known", printable(value, 20))
         for mark, letter in re.findall(r"(\^\^|\^|__|_|=)([A-Ga-g])", value):
             accidentals[letter.upper()] = ACCIDENTALS[mark]
         return accidentals
@@ -261,7 +261,7 @@ class Tune:
             elif found["tie"]:
                 self.tie()
             elif kind == "unknown":
-                self.remarks.add(f"{printable(found[0])!r} was passed over")
+                self.remarks.add("{!r} was passed over", printable(found[0]))
 
     def note(self, text: str) -> None:
         """Read a note or a rest."""
