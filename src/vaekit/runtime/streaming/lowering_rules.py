@@ -84,11 +84,11 @@ def moving(context: CallContext) -> Value:
     return context.local(returns_view=True)
 
 
-def along(place: int, returns_view: bool = False) -> Callable[[CallContext], Value]:
+def along(place: int, returns_view: bool = False, default: int | None = None) -> Callable[[CallContext], Value]:
     """Functions along an axis, which must not be that of the rows."""
 
     def rule(context: CallContext) -> Value:
-        dim = context.argument(place, "dim")
+        dim = context.argument(place, "dim", default)
         for value in context.values():
             axes = dim if isinstance(dim, tuple) else (dim,)
             if not all(isinstance(each, int) for each in axes):
@@ -405,15 +405,20 @@ RULES: dict[Any, Callable[[CallContext], Value]] = {
     **any_of(elementwise, T.neg, T.__neg__, T.square, torch.square, T.sqrt, torch.sqrt, T.rsqrt, torch.rsqrt, T.exp),
     **any_of(elementwise, T.to, T.float, T.half, T.bfloat16, T.contiguous, T.clone, T.clamp, torch.clamp, T.abs),
     **any_of(elementwise, F.silu, F.relu, torch.relu, T.relu, F.leaky_relu, F.gelu, F.elu, F.hardswish, F.softplus),
-    **any_of(elementwise, torch.sin, T.sin, torch.cos, T.cos, T.reciprocal, torch.reciprocal),
+    **any_of(elementwise, torch.sin, T.sin, torch.cos, T.cos, T.reciprocal, torch.reciprocal, T.log, torch.log),
     **any_of(elementwise, T.__pow__, T.__rpow__, torch.pow),
+    **any_of(elementwise, T.log, torch.log, T.log10, torch.log10, T.log1p, torch.log1p, torch.abs, T.clamp_min),
+    **any_of(elementwise, T.gt, T.ge, T.lt, T.le, T.__gt__, T.__ge__, T.__lt__, T.__le__),
+    **any_of(elementwise, T.round, torch.round, torch.where, torch.maximum, torch.minimum, F.selu, F.mish, F.prelu),
     **any_of(elementwise, torch.tanh, T.tanh, F.tanh, torch.sigmoid, T.sigmoid, F.sigmoid, torch.exp, T.pow),
     **any_of(reshaping, T.flatten, torch.flatten, T.reshape, torch.reshape, T.view, T.unflatten, torch.unflatten),
     **any_of(moving, T.transpose, torch.transpose, T.permute, torch.permute, T.movedim, torch.movedim),
     **any_of(moving, MATRIX_TRANSPOSE, T.squeeze, torch.squeeze, T.unsqueeze, torch.unsqueeze),
     **any_of(along(1, returns_view=True), T.unbind, torch.unbind),
     **any_of(along(2, returns_view=True), T.chunk, torch.chunk, T.split, torch.split),
-    **any_of(along(1), T.mean, torch.mean, torch.cat, torch.stack, torch.concat),
+    **any_of(along(1), T.mean, torch.mean),
+    **any_of(along(1, default=0), torch.cat, torch.stack, torch.concat),
+    **any_of(along(1, default=-1), F.glu),
     **any_of(along(1), F.softmax, torch.softmax, T.softmax),
     **any_of(along(2), F.normalize),
     **any_of(repeating, T.repeat_interleave, torch.repeat_interleave),
