@@ -14,7 +14,7 @@ import torch
 from refusals import refuses
 from small_music import TUNES, music_schema, random_excerpt, save_music_vae
 
-from vaekit.datasets.dataset import Parsed
+from vaekit.datasets.dataset import Parsed, Record
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.find import domain_named
 from vaekit.domains.item_batches import open_items
@@ -254,6 +254,26 @@ def test_measures_of_an_evaluation(model: OpenModel, folder: Path) -> None:
     assert {"step_accuracy", "exact_match", "pitch_overlap", "density_error", "teacher_forced_accuracy"} <= set(values)
     assert all(len(each) == len(x) and bool(each.isfinite().all()) for each in values.values())
     assert all(0 <= float(values[name].min()) <= float(values[name].max()) <= 1 for name in list(values)[:3])
+
+
+def test_samples_are_compared_with_data(model: OpenModel, folder: Path) -> None:
+    fits, schema = folder / "fits.abc", model.schema
+    real = [schema.to_items(schema.to_tensor([record]))[0] for record in records_of(fits, model)]
+    compare = MUSIC.sample_comparison(fits, schema)
+    same, other = compare(real, 0), compare([random_excerpt(MELODY, 0, bars=1)] * 4, 0)
+    assert same.values["novel"] == 0 and same.values["pitch_overlap"] == pytest.approx(1)
+    assert max(value for value in same.parts.values() if value == value) == pytest.approx(0)
+    assert other.values["novel"] == 1 and other.values["unique"] == 0.25 and other.values["pitch_overlap"] < 0.9
+    assert {measure.name for measure in same.measures} == set(same.values) and len(same.histograms) == 4
+    unknown = MUSIC.sample_evaluation(fits, None, schema)(real, 0)
+    assert "novel" not in unknown.values and unknown.not_measured
+    silent = compare([replace(real[0], steps=((REST,),) * 16)], 0)
+    assert silent.values["sounding"] == 0
+
+
+def records_of(path: Path, model: OpenModel) -> list[Record]:
+    data = open_items(MUSIC, path, SkipLog(), model.schema).train
+    return [data.read(number) for number in range(len(data))]
 
 
 def test_the_recipe(folder: Path) -> None:
