@@ -86,6 +86,13 @@ def test_what_does_not_fit_is_logged_with_file_bar_and_reason(tmp_path: Path) ->
     assert len(said) == 1 and "bar" in said[0] and "3" in said[0] and "5" in said[0]
 
 
+def test_the_reason_why_nothing_can_be_trained_on(tmp_path: Path) -> None:
+    (tmp_path / "broken.mid").write_bytes(write_midi(random_piece(0))[:-9])
+    splits = MUSIC.open(tmp_path / "broken.mid", SkipLog())
+    with refuses(NoTrainingData, "broken.mid:1", "truncated"):
+        MUSIC.schema({"held_out": 0}, splits)
+
+
 def test_held_out_pieces_are_no_training_pieces(tmp_path: Path) -> None:
     for number in range(10):
         body = "".join(f"[M:4/4]{'CDEFGAB'[number % 7]}{',' * (number // 7)}8|" for _ in range(6))

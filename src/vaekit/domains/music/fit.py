@@ -104,7 +104,10 @@ def schema_of(settings: MusicSettings, splits: Splits, log: SkipLog) -> MusicSch
         NoTrainingData: see `fit`.
     """
     kept, apart = split_held_out(splits, settings.held_out, "pieces")
-    excerpts = windows(splits.train, kept.tolist(), settings.cut, log).excerpts()
+    data = windows(splits.train, kept.tolist(), settings.cut, log)
+    excerpts = data.excerpts()
+    if not excerpts and data.first_reason:
+        raise NoTrainingData(NO_EXCERPTS, data.first_reason, "")
     held_out = splits.train if splits.test is None else splits.test
     others = [] if settings.bars else windows(held_out, apart.tolist(), settings.cut, SkipLog()).excerpts()
     return fit(settings, excerpts, others)

@@ -82,15 +82,14 @@ def open_music(path: Path, log: SkipLog) -> Splits:
         raise NoTrainingData(f"{path} is no file of music by its name.", EXPECTED, "Check the path.")
     train, test, hashed = list[Entry](), list[Entry](), hashlib.sha256()
     for file in files:
-        name = file.name if path.is_file() else file.relative_to(path).as_posix()
+        name = file.name if file == path else file.relative_to(path).as_posix()
         try:
             found = entries_of(file, name, hashed.update)
         except (BadItem, OSError) as error:
-            reason = f"{name}: {reason_of(error)}" if isinstance(error, OSError) else str(error)
-            if len(files) == 1:
-                remedy = remedy_for(error) if isinstance(error, OSError) else ""
-                raise NoTrainingData(f"{file} cannot be read: {printable(reason, 300)}", EXPECTED, remedy) from error
-            log.note(name, reason)
+            refused = cannot_read(name, error) if isinstance(error, OSError) else error
+            if file == path:
+                raise NoTrainingData(refused.found, refused.expected or EXPECTED, refused.remedy) from error
+            log.note(name, str(refused))
             continue
         for entry in found:
             (test if entry.split == "test" else train).append(entry)
@@ -117,6 +116,11 @@ def entries_of(path: Path, name: str, update: Callable[[bytes], None]) -> Sequen
     return [Entry(path, name, number, split) for split, each in found.items() for number in range(1, len(each) + 1)]
 
 
+def cannot_read(name: str, error: OSError) -> BadItem:
+    """The error for a file that the system does not read."""
+    return BadItem(f"{printable(name)} cannot be read: {reason_of(error)}.", "", remedy_for(error))
+
+
 def limit_of(suffix: str) -> int:
     """The maximum number of bytes of a file with this suffix."""
     if suffix in READERS:
@@ -137,7 +141,7 @@ def pieces_in(path: Path, name: str, version: tuple[int, int]) -> Chorales:
     try:
         content = read_bytes(path, limit)
     except OSError as error:
-        raise BadItem(f"{printable(name)} cannot be read: {reason_of(error)}.", "", remedy_for(error)) from error
+        raise cannot_read(name, error) from error
     if suffix in MIDI_SUFFIXES:
         return {"": [midi_files.read_midi(content, name)]}
     if suffix in READERS:

@@ -85,6 +85,12 @@ class Windows:
             return place.reason
         return place.grid.problem(place.first, place.bars, whole=not self.cut.bars)
 
+    @property
+    def first_reason(self) -> str:
+        """Why the first excerpt that does not fit does not; empty if all fit."""
+        reasons = ((place.name, self._reason(place)) for place in self.places)
+        return next((f"{printable(name)} does not fit: {reason}." for name, reason in reasons if reason), "")
+
     def excerpts(self) -> list[Excerpt]:
         """Those that fit."""
         found = []
@@ -119,7 +125,7 @@ def windows(dataset: Dataset, items: Sequence[int], cut: Cut, log: SkipLog) -> W
                 raise BadItem(f"There is no line of {cut.kind}: {'; '.join(left_out)}.", "", "")
         except (BadItem, NotFound) as error:
             counts[file] += 1
-            places.append(Place(f"{file}:{counts[file]}", None, 0, 0, str(error)))
+            places.append(Place(f"{file}:{counts[file]}", None, 0, 0, error.found.rstrip(".")))
             continue
         remarks += [f"{printable(piece.name)}: {remark}" for remark in piece.remarks]
         remarks += [f"left out: {part}" for part in left_out]
