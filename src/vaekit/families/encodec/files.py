@@ -13,7 +13,7 @@ from vaekit.families.waveform_files import NORMED, PARAMETRIZED, conv, kernel, s
 
 STAGES = "to_posterior.stages."
 """The start of the native keys of the quantizer."""
-PUBLISHED_RATES = {(2, 4, 5, 8): 24_000, (4, 4, 5, 8): 32_000}
+PUBLISHED_RATES: dict[tuple[int, ...], int] = {(2, 4, 5, 8): 24_000, (4, 4, 5, 8): 32_000}
 """Sample rates by strides: EnCodec's own, and MusicGen's."""
 NOT_CAUSAL = ((4, 4, 5, 8),)
 """The strides of published networks that are not causal."""
@@ -162,8 +162,8 @@ def with_stated_fields(config: EncodecConfig, metadata: Fields, settings: Fields
             "Expected a network with weight normalization that encodes whole waveforms, as at 24 and 32 kHz.",
             "Run it with transformers' EncodecModel.",
         )
-    stated = (metadata.get("causal"), settings.get("use_causal_conv"))
-    causal = next((value for value in stated if isinstance(value, bool)), config.causal)
+    flags = (metadata.get("causal"), settings.get("use_causal_conv"))
+    causal = next((value for value in flags if isinstance(value, bool)), config.causal)
     return dataclasses.replace(config, causal=causal, sample_rate=stated_rate(metadata, settings) or config.sample_rate)
 
 

@@ -12,7 +12,7 @@ from vaekit.families.vibevoice.net import VibeVoiceConfig, audio_format
 from vaekit.families.waveform import ASSUMED_RATE
 from vaekit.families.waveform_files import agreed, kernel, stated_rate, width
 
-PUBLISHED_RATES = {(2, 2, 4, 5, 5, 8): 24_000}
+PUBLISHED_RATES: dict[tuple[int, ...], int] = {(2, 2, 4, 5, 5, 8): 24_000}
 PUBLISHED_STD = 0.625
 BLOCK = {"mixer.conv": "mixer.conv", "ffn.linear1": "ffn.linear1", "ffn.linear2": "ffn.linear2"}
 BLOCK_LEAVES = {name: name for name in ("norm.weight", "ffn_norm.weight", "gamma", "ffn_gamma")}
