@@ -292,6 +292,15 @@ RECOGNIZED: dict[str, Example] = {
         None,
         lambda: weights("encoder.model.13.lstm.weight_ih_l0", "quantizer.vq.layers.0._codebook.embed"),
     ),
+    "EnCodec 48 kHz": (
+        "EnCodec 48 kHz",
+        128,
+        None,
+        lambda: (
+            weights("encoder.layers.13.lstm.weight_ih_l0", "quantizer.layers.0.codebook.embed")
+            | weights("encoder.layers.0.norm.weight", "encoder.layers.0.conv.weight")
+        ),
+    ),
     "EnCodec in transformers": (
         "EnCodec",
         128,
