@@ -191,7 +191,7 @@ def product(context: CallContext) -> Value:
     left, right = (from_end(value.axis, value) for value in values)
     if (left, right) == (-1, -2) and values[0].rows == values[1].rows:
         return total(context, {0: SAME_ROW, 1: SAME_ROW})
-    if (left, right) in ((-2, None), (None, -1)) or (left == right is not None and left < -2):
+    if (left, right) in ((-2, None), (None, -1)) or (left is not None and left == right and left < -2):
         return context.local()
     raise NotByRows
 
