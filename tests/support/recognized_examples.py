@@ -213,6 +213,15 @@ RECOGNIZED: dict[str, Example] = {
         None,
         lambda: weights("decoder.layers.3.transformers.0.pre_norm.alpha"),
     ),
+    "SAME-S": (
+        "Stable Audio 3 SAME-S (authors' file)",
+        256,
+        None,
+        lambda: (
+            weights("decoder.layers.3.transformers.0.pre_norm.alpha")
+            | {"decoder.layers.3.mapping.weight_v": (512, 768, 3)}
+        ),
+    ),
     "sound": ("ACE-Step (music)", 8, None, lambda: weights("vocoder.backbone.channel_layers.0.0.bias")),
     "ACE-Step's vocoder": (
         "ACE-Step (music)",

@@ -183,14 +183,15 @@ def total(context: CallContext, windows: dict[int, Window | None]) -> Value:
 
 
 def product(context: CallContext) -> Value:
-    """Matrix products: by rows of the left or columns of the right factor; summed over the inner axis."""
+    """Matrix products: by rows of the left or columns of the right factor, or of a batch; summed over the inner
+    axis."""
     values = context.values()
     if len(values) != 2:
         raise NotByRows
     left, right = (from_end(value.axis, value) for value in values)
     if (left, right) == (-1, -2) and values[0].rows == values[1].rows:
         return total(context, {0: SAME_ROW, 1: SAME_ROW})
-    if (left, right) in ((-2, None), (None, -1)):
+    if (left, right) in ((-2, None), (None, -1)) or (left is not None and left == right and left < -2):
         return context.local()
     raise NotByRows
 
