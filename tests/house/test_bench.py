@@ -1,5 +1,6 @@
 """The bench scripts still run; their numbers belong to a quiet machine, not to a test."""
 
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from PIL import Image
 from planted_rows import save_planted
 from safetensors.torch import save_file
 from skimage import data
+from small_audio import save_tone
 from torch import Tensor
 
 pytestmark = pytest.mark.nightly
@@ -189,6 +191,21 @@ def test_ray_cache_prints_the_rate_of_each_side() -> None:
     assert "shards are equal" in printed
 
 
+def test_audio_small_prints_each_comparison_and_each_bar(tmp_path: Path) -> None:
+    pytest.importorskip("soundfile", reason="audio needs soundfile")
+    for digit in range(10):
+        for number in range(3, 8):
+            name = f"{digit}_nobody_{number}.wav"
+            save_tone(tmp_path / "recordings" / name, 1500 + 100 * number, frequency=200.0 + 250 * digit)
+    settings = ("schedule.samples=64", "vae.net.widths=[8,8,8]", "schedule.warmup_samples=8", "data.samples=1024")
+    options = [part for each in settings for part in ("--set", each)]
+    printed = run("audio_small.py", tmp_path / "recordings", "--out", tmp_path / "out", "--test", "4", *options)
+    rows = re.findall(r"^(.*): log-mel L1 (\S+), MR-STFT (\S+), SI-SDR", printed, flags=re.MULTILINE)
+    assert len(rows) == 4 and all(float(value) > 0 for row in rows for value in row[1:])
+    assert len(re.findall(r"; the bar of \d+ % is (?:reached|missed)$", printed, flags=re.MULTILINE)) == 3
+    assert (tmp_path / "out" / "interpolation" / "interpolation.wav").is_file()
+
+
 SMALL_RUN = ("--set", "schedule.samples=600", "--set", "schedule.warmup_samples=100", "--set", "vae.net.width=16")
 
 
@@ -227,6 +244,34 @@ def test_text_prints_a_row_for_each_measure(tmp_path: Path) -> None:
     compared = re.search(r"^NLL of the VAE against the language model: (\S+) %$", printed, flags=re.MULTILINE)
     assert float(compared[1]) == pytest.approx(100 * (vae / model - 1), abs=0.01)
     assert re.search(r"^interpolation, ordered: \d+% of 4 pairs ", printed, flags=re.MULTILINE)
+
+
+def test_music_prints_the_measures_of_each_recipe(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+
+    def tune(number: int) -> str:
+        bars = ("".join(generator.choice(list("CDEFGABcde"), 8)) for _ in range(4))
+        return f"X:{number}\nT:Tune {number}\nM:4/4\nL:1/8\nK:C\n{'|'.join(bars)}|\n\n"
+
+    def chorale() -> list[list[int]]:
+        return [sorted({int(each) for each in generator.integers(48, 72, 4)}) for _ in range(8)]
+
+    tunes, chorales, out = tmp_path / "abc", tmp_path / "chorales.json", tmp_path / "out"
+    tunes.mkdir()
+    (tunes / "tunes.abc").write_text("".join(map(tune, range(1, 61))))
+    chorales.write_text(json.dumps({"train": [chorale() for _ in range(12)], "test": [chorale() for _ in range(3)]}))
+    sizes = ("--recipes", "music", "music-jsb", "--pairs", "3", "--limit", "12", "--nll", "2", "--watched", "4")
+    printed = run("music.py", tunes, chorales, "--out", out, *sizes, *SMALL_RUN)
+    assert "Nottingham: 54 tunes to train on, 6 held out" in printed
+    line = re.search(r"^music on 12 excerpts of Nottingham: (.*)$", printed, flags=re.MULTILINE)[1]
+    values = {name: float(value) for name, value in (each.rsplit(" ", 1) for each in line.split(", "))}
+    assert all(0 <= values[name] <= 1 for name in ("teacher-forced", "sampled", "greedy", "exact"))
+    assert values["-ELBO"] > values["KL"] > 0
+    assert re.search(r"^interpolation, ordered: \d+% of 3 pairs ", printed, flags=re.MULTILINE)
+    bound = re.search(r"^music-jsb: NLL <= (\S+) .*3 pieces of the test split, 24 steps", printed, flags=re.MULTILINE)
+    elbo = re.search(r"-ELBO (\S+), KL (\S+) per step, (\S+) per piece$", printed, flags=re.MULTILINE)
+    assert 4 < float(bound[1]) <= float(elbo[1]) + 1
+    assert float(elbo[2]) == pytest.approx(float(elbo[3]) / 8, abs=0.01)
 
 
 def idx(values: NDArray[np.uint8]) -> bytes:

@@ -108,6 +108,9 @@ OTHERS: dict[str, Config] = {
     "table": PartsConfig(
         MLPConfig((5,), 2, (8,)), GaussianPart(), ColumnsPart(("normal:3", "bernoulli:2")), MixturePart()
     ),
+    "melodies": PartsConfig(
+        SequenceConfig(5, 6, 3, 8, 4, encoder="groups", group=4, decoder_width=6), GaussianPart(), TokensPart()
+    ),
     "sentences": PartsConfig(SequenceConfig(5, 6, 2, 8, 4), GaussianPart(), TokensPart(), FlowPart()),
     "flat images": PartsConfig(MLPConfig((1, 12, 12), 2, (8,)), GaussianPart(), BernoulliPart()),
     "one pixel": PartsConfig(MLPConfig((3, 1, 1), 1, ()), GaussianPart(), NormalPart()),

@@ -18,8 +18,9 @@ def model(request: pytest.FixtureRequest) -> TokenModel:
     return model
 
 
-def context() -> Tensor:
-    return torch.randn(4, 4, generator=Generator().manual_seed(1))
+@pytest.fixture(params=[(4, 4), (4, 7, 4)], ids=["one context", "a context per position"])
+def context(request: pytest.FixtureRequest) -> Tensor:
+    return torch.randn(request.param, generator=Generator().manual_seed(1))
 
 
 def tokens() -> Tensor:
@@ -27,27 +28,27 @@ def tokens() -> Tensor:
 
 
 @torch.no_grad()
-def test_no_state_depends_on_its_token_or_what_follows(model: TokenModel) -> None:
+def test_no_state_depends_on_its_token_or_what_follows(model: TokenModel, context: Tensor) -> None:
     x = tokens()
-    before = model.hidden(context(), x)
+    before = model.hidden(context, x)
     for t in range(6):
         changed = x.clone()
         changed[:, t] = (changed[:, t] + 1) % 5
-        after = model.hidden(context(), changed)
+        after = model.hidden(context, changed)
         torch.testing.assert_close(after[:, : t + 1], before[:, : t + 1])
         assert not torch.allclose(after[:, t + 1], before[:, t + 1])
 
 
 @torch.no_grad()
-def test_every_state_depends_on_the_context(model: TokenModel) -> None:
-    one, other = model.hidden(context(), tokens()), model.hidden(-context(), tokens())
+def test_every_state_depends_on_the_context(model: TokenModel, context: Tensor) -> None:
+    one, other = model.hidden(context, tokens()), model.hidden(-context, tokens())
     assert not torch.isclose(one, other).all(dim=2).any()
 
 
 @torch.no_grad()
-def test_steps_are_those_of_the_whole_sequence(model: TokenModel) -> None:
-    whole = model.hidden(context(), tokens())
-    hidden, state = model.start(context())
+def test_steps_are_those_of_the_whole_sequence(model: TokenModel, context: Tensor) -> None:
+    whole = model.hidden(context, tokens())
+    hidden, state = model.start(context)
     torch.testing.assert_close(hidden, whole[:, 0])
     for t in range(6):
         hidden, state = model.step(tokens()[:, t], state)

@@ -48,6 +48,8 @@ class ItemSimilarity:
     """For people: "Tanimoto"."""
     between: Callable[[Sequence[Any], Sequence[Any]], Sequence[float]]
     """Two lists of equally many items -> the similarity of each pair; NaN for items that have none."""
+    along_paths: "ItemSimilarity | None" = None
+    """What orders the points of a path between items, where that is another measure."""
 
     def of_pairs(self, one: Sequence[Any], other: Sequence[Any]) -> Tensor:
         """The similarity of each pair, (n,) in float64."""

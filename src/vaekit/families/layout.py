@@ -13,7 +13,8 @@ attribute names of the nets. The tables are in the folders of their families.
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
@@ -70,9 +71,9 @@ class Layout:
     lacks: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     """Prefixes of foreign keys of unused tensors: they are dropped, and counted as ignored."""
-    uncounted: tuple[str, ...] = ()
-    """Prefixes of foreign keys that do not count when layouts are compared by the number of keys that they know: those
-    of a vocoder, in checkpoints that hold a larger VAE beside this one."""
+    beside: tuple[str, ...] = ()
+    """Prefixes of foreign keys that only decide between layouts that know as many others: those of a vocoder, which may
+    have more tensors than a larger VAE in the same file."""
     any_prefix: bool = True
     """Whether the keys are specific enough to be recognized behind an arbitrary prefix."""
     implies: dict[str, Any] = field(default_factory=dict, hash=False)
@@ -108,19 +109,26 @@ class Layout:
         return translate(native, self._by_native, levels)
 
     def prefixes(self, keys: Collection[str]) -> dict[str, int]:
-        """The prefixes behind which keys of this layout occur, with the number of keys."""
-        counts: dict[str, int] = {}
+        """The prefixes behind which keys of this layout occur, with the number of keys, without those `beside`."""
+        return Counter(
+            prefix for prefix, bare in self._found(keys) if not (self.beside and bare.startswith(self.beside))
+        )
+
+    def counts_beside(self, keys: Collection[str]) -> dict[str, int]:
+        """The same for the keys `beside`."""
+        return (
+            Counter(prefix for prefix, bare in self._found(keys) if bare.startswith(self.beside)) if self.beside else {}
+        )
+
+    def _found(self, keys: Collection[str]) -> Iterator[tuple[str, str]]:
+        """The keys of this layout, each as prefix and rest."""
         if any(key not in keys for key in self.has) or any(key in keys for key in self.lacks):
-            return counts
+            return
         anywhere = self._anywhere("\n".join(keys))
         for key in keys:
             match = anywhere.fullmatch(key)
-            if match and (self.any_prefix or not match["prefix"]) and not self._is_uncounted(key, match["prefix"]):
-                counts[match["prefix"]] = counts.get(match["prefix"], 0) + 1
-        return counts
-
-    def _is_uncounted(self, key: str, prefix: str) -> bool:
-        return bool(self.uncounted) and key.removeprefix(prefix).startswith(self.uncounted)
+            if match and (self.any_prefix or not match["prefix"]):
+                yield match["prefix"], key.removeprefix(match["prefix"])
 
     def levels(self, foreign: Collection[str]) -> Levels:
         """The levels of these foreign keys; one decoder level if none is numbered."""

@@ -8,8 +8,10 @@ with a low-pass filter around it (Lee et al. 2022, arXiv 2206.04658).
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 from math import prod
+from operator import add
 from typing import Any
 
 import torch
@@ -19,6 +21,8 @@ from torch.nn import functional as F
 from vaekit.errors import UnknownVAE
 from vaekit.families.family import Fields, Shapes, first_shape, highest
 from vaekit.families.layout import Rules
+from vaekit.families.waveform import NormedConv1d, NormedConvTranspose1d
+from vaekit.families.waveform_files import NORMED, conv
 
 PREFIX = "decoder.vocoder."
 """The start of native keys."""
@@ -68,6 +72,12 @@ class VocoderConfig:
     """How values are limited to [-1, 1]: "tanh", "clamp" or "". Weights do not determine it."""
     bias: bool = True
     """Of the last convolution."""
+    statistics: bool = False
+    """Whether the file has a mean and a scale of each bin."""
+    normalized: bool = False
+    """Whether they are applied to spectrograms. Weights do not determine it."""
+    weight_norm: bool = False
+    """Whether the file holds weights as norms and directions."""
 
     @property
     def hop(self) -> int:
@@ -156,10 +166,11 @@ class ResidualBlock(nn.Module):
         self.acts1, self.acts2 = (
             nn.ModuleList(activation_of(config, channels, config.slope) for _ in dilations) for _ in (1, 2)
         )
+        conv = NormedConv1d if config.weight_norm else nn.Conv1d
         self.convs1 = nn.ModuleList(
-            nn.Conv1d(channels, channels, kernel, dilation=each, padding=(kernel - 1) * each // 2) for each in dilations
+            conv(channels, channels, kernel, dilation=each, padding=(kernel - 1) * each // 2) for each in dilations
         )
-        self.convs2 = nn.ModuleList(nn.Conv1d(channels, channels, kernel, padding=kernel // 2) for _ in dilations)
+        self.convs2 = nn.ModuleList(conv(channels, channels, kernel, padding=kernel // 2) for _ in dilations)
 
     def forward(self, x: Tensor) -> Tensor:
         for act1, conv1, act2, conv2 in zip(self.acts1, self.convs1, self.acts2, self.convs2, strict=True):
@@ -170,15 +181,23 @@ class ResidualBlock(nn.Module):
 class Vocoder(nn.Module):
     """Log-mel spectrograms (b, in_channels, frames) -> waveforms (b, out_channels, frames * hop)."""
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, config: VocoderConfig) -> None:
         super().__init__()
         self.config = config
+        if config.statistics:
+            self.register_buffer("mean", torch.zeros(config.in_channels))
+            self.register_buffer("scale", torch.ones(config.in_channels))
+        conv = NormedConv1d if config.weight_norm else nn.Conv1d
+        transposed = NormedConvTranspose1d if config.weight_norm else nn.ConvTranspose1d
         widths = [config.hidden_channels // 2**i for i in range(len(config.upsample_kernels) + 1)]
-        self.conv_in = nn.Conv1d(config.in_channels, widths[0], config.ends, padding=config.ends // 2)
+        self.conv_in = conv(config.in_channels, widths[0], config.ends, padding=config.ends // 2)
         # Snake activations are in the residual blocks only.
         self.before = nn.Identity() if config.activation == SNAKE else activation_of(config, widths[0], config.slope)
         self.upsamplers = nn.ModuleList(
-            nn.ConvTranspose1d(a, b, kernel, stride=factor, padding=(kernel - factor) // 2)
+            transposed(a, b, kernel, stride=factor, padding=(kernel - factor) // 2)
             for (a, b), kernel, factor in zip(
                 pairwise(widths), config.upsample_kernels, config.upsample_factors, strict=True
             )
@@ -189,16 +208,16 @@ class Vocoder(nn.Module):
             for kernel, dilations in zip(config.kernels, config.dilations, strict=True)
         )
         self.act_out = activation_of(config, widths[-1], LAST_SLOPE)
-        self.conv_out = nn.Conv1d(
-            widths[-1], config.out_channels, config.ends, padding=config.ends // 2, bias=config.bias
-        )
+        self.conv_out = conv(widths[-1], config.out_channels, config.ends, padding=config.ends // 2, bias=config.bias)
 
     def forward(self, mel: Tensor) -> Tensor:
+        if self.config.normalized:
+            mel = (mel - self.mean[:, None]) / self.scale[:, None]
         h = self.conv_in(mel)
         count = len(self.config.kernels)
         for i, upsample in enumerate(self.upsamplers):
             h = upsample(self.before(h))
-            h = torch.stack([block(h) for block in self.resnets[i * count : (i + 1) * count]]).mean(dim=0)
+            h = reduce(add, [block(h) for block in self.resnets[i * count : (i + 1) * count]]) / count
         # Where kernel and factor differ by an odd number, there are some samples more.
         wave = self.conv_out(self.act_out(h))[..., : mel.shape[2] * self.config.hop]
         if self.config.final == TANH:
@@ -211,33 +230,37 @@ def vocoder_rules(native: str, names: Mapping[str, str]) -> Rules:
 
     Args:
         native: the start of its native keys.
-        names: the foreign templates of its parts: conv_in, upsamplers.{i}, resnets.{i}, act_out, conv_out, and of the
-            filter "downsample.filter".
+        names: the foreign templates of its parts: conv_in, upsamplers.{i}, resnets.{i}, conv_out; and, if it may have
+            snake activations, act_out and the name of the filter "downsample.filter".
     """
-    block, last, low_pass = names["resnets.{i}"], names["act_out"], names["downsample.filter"]
-    return (
-        *((f"{native}{part}.{{p}}", f"{names[part]}.{{p}}") for part in ("conv_in", "upsamplers.{i}", "conv_out")),
-        *((f"{native}resnets.{{i}}.convs{n}.{{j}}.{{p}}", f"{block}.convs{n}.{{j}}.{{p}}") for n in (1, 2)),
-        *(
-            (f"{native}{own}.{leaf}", f"{foreign}.{low_pass if leaf == 'downsample.filter' else leaf}")
-            for own, foreign in (
-                *((f"resnets.{{i}}.acts{n}.{{j}}", f"{block}.acts{n}.{{j}}") for n in (1, 2)),
-                ("act_out", last),
-            )
-            for leaf in ("act.alpha", "act.beta", "upsample.filter", "downsample.filter")
-        ),
+    block = names["resnets.{i}"]
+    convolutions = {part: names[part] for part in ("conv_in", "upsamplers.{i}", "conv_out")}
+    convolutions |= {f"resnets.{{i}}.convs{n}.{{j}}": f"{block}.convs{n}.{{j}}" for n in (1, 2)}
+    rules = tuple(rule for own, foreign in convolutions.items() for rule in conv(f"{native}{own}", foreign, NORMED))
+    if "act_out" not in names:
+        return rules
+    activations = {f"resnets.{{i}}.acts{n}.{{j}}": f"{block}.acts{n}.{{j}}" for n in (1, 2)} | {
+        "act_out": names["act_out"]
+    }
+    leaves = {leaf: leaf for leaf in ("act.alpha", "act.beta", "upsample.filter")}
+    leaves |= {"downsample.filter": names["downsample.filter"]}
+    inside = (
+        (f"{native}{own}.{leaf}", f"{foreign}.{name}")
+        for own, foreign in activations.items()
+        for leaf, name in leaves.items()
     )
+    return (*rules, *inside)
 
 
 def detect_vocoder(shapes: Shapes, start: str = PREFIX) -> VocoderConfig | None:
     """The configuration of the vocoder among native tensors; None if there is none, or it has another structure."""
-    first, last = (first_shape(shapes, f"{start}{name}.weight") for name in ("conv_in", "conv_out"))
+    first, last = (weight_shape(shapes, start + name) for name in ("conv_in", "conv_out"))
     count = highest(shapes, rf"{start}upsamplers\.(\d+)\.")
     blocks = highest(shapes, rf"{start}resnets\.(\d+)\.")
-    ups = [first_shape(shapes, f"{start}upsamplers.{i}.weight") for i in range(count)]
+    ups = [weight_shape(shapes, f"{start}upsamplers.{i}") for i in range(count)]
     if first is None or last is None or len(first) != 3 or len(last) != 3 or not count or blocks % count or not blocks:
         return None
-    inside = [first_shape(shapes, f"{start}resnets.{i}.convs1.0.weight") for i in range(blocks // count)]
+    inside = [weight_shape(shapes, f"{start}resnets.{i}.convs1.0") for i in range(blocks // count)]
     if any(shape is None or len(shape) != 3 for shape in (*ups, *inside)) or first[0] % 2**count:
         return None
     upsample_kernels = tuple(shape[2] for shape in ups if shape)
@@ -256,7 +279,15 @@ def detect_vocoder(shapes: Shapes, start: str = PREFIX) -> VocoderConfig | None:
         activation=SNAKE if is_snake else LEAKY,
         final="" if is_snake else TANH,
         bias=f"{start}conv_out.bias" in shapes,
+        statistics=f"{start}mean" in shapes,
+        normalized=f"{start}mean" in shapes,
+        weight_norm=f"{start}conv_in.weight_v" in shapes,
     )
+
+
+def weight_shape(shapes: Shapes, layer: str) -> tuple[int, ...] | None:
+    """The shape of the weight of a convolution, or of its directions."""
+    return first_shape(shapes, f"{layer}.weight", f"{layer}.weight_v")
 
 
 def with_stated_vocoder(config: VocoderConfig, fields: Fields, start: str = "") -> VocoderConfig:
@@ -284,6 +315,9 @@ def with_stated_vocoder(config: VocoderConfig, fields: Fields, start: str = "") 
         changes["dilations"] = tuple(map(tuple, dilations)) if is_nested(dilations) else ()
     if isinstance(slope, float) and 0 <= slope < 1:
         changes["slope"] = slope
+    normalized = stated("normalized", "normalize_before")
+    if isinstance(normalized, bool) and config.statistics:
+        changes["normalized"] = normalized
     changed = dataclasses.replace(config, **changes, final=final if final in (TANH, CLAMP, "") else config.final)
     if not is_possible(changed):
         raise UnknownVAE(

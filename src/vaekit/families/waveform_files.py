@@ -66,13 +66,14 @@ def named(normed: dict[str, str] = NORMED) -> Rules:
 UNIT_NAMES = ("snake1", "conv1", "snake2", "conv2")
 
 
-def encoder_sequence(layers: str, inside: str, normed: dict[str, str]) -> Rules:
+def encoder_sequence(layers: str, inside: str, normed: dict[str, str], activation: bool = True) -> Rules:
     """The rules of an encoder that is one numbered sequence, as in the authors' code.
 
     Args:
         layers: the name of the sequence, "encoder.layers".
         inside: the name of the sequences in it, "layers".
         normed: the names of norms and directions.
+        activation: whether there is one before the last convolution.
     """
     level, numbers = f"{layers}.{{+i}}.{inside}", [f"{inside}.{i}" for i in range(4)]
     native = "encoder.block.{i}"
@@ -81,7 +82,7 @@ def encoder_sequence(layers: str, inside: str, normed: dict[str, str]) -> Rules:
         *(rule for i, each in enumerate(UNITS) for rule in unit(f"{native}.{each}", f"{level}.{i}", numbers, normed)),
         *snake(f"{native}.snake1", f"{level}.3"),
         *conv(f"{native}.conv1", f"{level}.4", normed),
-        *snake("encoder.snake1", f"{layers}.{{-2}}"),
+        *(snake("encoder.snake1", f"{layers}.{{-2}}") if activation else ()),
         *conv("encoder.conv2", f"{layers}.{{-1}}", normed),
     )
 
@@ -172,6 +173,15 @@ def with_sample_rate(config: Config, metadata: Fields, settings: Fields) -> Conf
     Raises:
         UnknownVAE: the file states a rate that no converter has.
     """
+    return dataclasses.replace(config, sample_rate=stated_rate(metadata, settings) or config.sample_rate)
+
+
+def stated_rate(metadata: Fields, settings: Fields) -> int:
+    """The sample rate in the file's metadata or config.json; 0 if it states none.
+
+    Raises:
+        UnknownVAE: the file states a rate that no converter has.
+    """
     stated = next((rate for rate in (metadata.get("sample_rate"), *map(settings.get, RATES)) if rate), 0)
     if type(stated) is not int or not 0 <= stated <= MAX_SAMPLE_RATE:
         raise UnknownVAE(
@@ -179,7 +189,7 @@ def with_sample_rate(config: Config, metadata: Fields, settings: Fields) -> Conf
             f"Expected a whole number of samples per second, from 1 to {MAX_SAMPLE_RATE}.",
             "Correct the sample rate in its config.json or metadata, or give the path of the weights file alone.",
         )
-    return dataclasses.replace(config, sample_rate=stated or config.sample_rate)
+    return stated
 
 
 def assumed_rate(config: WaveformConfig) -> list[str]:
@@ -199,6 +209,11 @@ def refuse_normalization(name: str, normalization: LatentNormalization | None) -
         raise WrongTensors(
             f"diffusers' {name} has no setting for a normalization of latents.", "", 'Save it in the "native" layout.'
         )
+
+
+def multiples(widths: tuple[int, ...]) -> list[int] | None:
+    """The widths after the levels as multiples of the first; None if they are none."""
+    return None if any(each % widths[0] for each in widths) else [each // widths[0] for each in widths[1:]]
 
 
 def mirror_obstacles(config: WaveformConfig) -> dict[str, bool]:

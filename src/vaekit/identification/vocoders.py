@@ -1,4 +1,4 @@
-"""The vocoder beside a VAE of spectrograms: in diffusers' pipelines, a folder of its own.
+"""The vocoder beside a VAE of spectrograms: a folder of its own.
 
 VAE and vocoder are presented as one file, in which the vocoder's tensors have a prefix, as in checkpoints of the
 authors of some models.
@@ -25,9 +25,11 @@ from vaekit.identification.locate import (
     vae_folder,
 )
 
-FOLDER = "vocoder"
-"""The name of the folder, the prefix of its tensors, and the entry of its settings."""
-PART = f".{FOLDER}."
+ENTRY = "vocoder"
+"""The prefix of its tensors, and the entry of its settings."""
+FOLDERS = (ENTRY, "music_vocoder")
+"""The names of the folder: in diffusers' pipelines, and in ACE-Step 1."""
+PART = f".{ENTRY}."
 """A part of the native keys of a vocoder."""
 
 
@@ -38,14 +40,15 @@ def gather_with_vocoder(path: Path) -> tuple[list[TensorFile], dict[str, Any]]:
     A vocoder that does not belong to the VAE, or that cannot be read, is left out.
     """
     files, settings = gather(path)
-    folder = vae_folder(path).absolute().parent / FOLDER if path.is_dir() and len(files) == 1 else None
-    if folder is None or not folder.is_dir():
+    around = vae_folder(path).absolute().parent
+    folder = next((around / name for name in FOLDERS if (around / name).is_dir()), None)
+    if folder is None or len(files) > 1 or not path.is_dir():
         return files, settings
     try:
         both, beside = with_vocoder(files[0], folder), read_settings(folder / DIFFUSERS_SETTINGS)
     except (VaekitError, OSError):
         return files, settings
-    return (files, settings) if both is None else ([both], settings | {FOLDER: beside})
+    return (files, settings) if both is None else ([both], settings | {ENTRY: beside})
 
 
 def with_vocoder(file: TensorFile, folder: Path) -> TensorFile | None:
@@ -55,7 +58,7 @@ def with_vocoder(file: TensorFile, folder: Path) -> TensorFile | None:
     entry = min(entries, key=attrgetter("preference"), default=None)
     if entry is None:
         return None
-    both = joined(file, open_weights(entry.path), f"{FOLDER}.")
+    both = joined(file, open_weights(entry.path), f"{ENTRY}.")
     matches, named = best_matches(without_quantization(both))
     if not matches:
         return None

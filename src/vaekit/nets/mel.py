@@ -41,6 +41,8 @@ class MelFormat:
     high: float
     floor: float = 1e-5
     """Smaller magnitudes are set to it before the logarithm."""
+    epsilon: float = 0.0
+    """Added to squared magnitudes of the Fourier transform."""
 
     @property
     def frequencies(self) -> int:
@@ -59,13 +61,23 @@ def log_mel(x: Tensor, mel: MelFormat) -> Tensor:
     return log_mel_of_frames(padded, mel).unflatten(0, (-1, x.shape[1]))
 
 
+def log_mel_of_hops(x: Tensor, mel: MelFormat) -> Tensor:
+    """Waveforms (b, c, t) -> log-mel spectrograms (b, c, bins, t // hop), in float32.
+
+    Frame i is centered on the middle of hop i; beyond its ends, the waveform is reflected.
+    """
+    outside = mel.window - mel.hop
+    padded = F.pad(x.float(), (outside // 2, outside - outside // 2), mode="reflect")
+    return log_mel_of_frames(padded, mel).unflatten(0, (-1, x.shape[1]))
+
+
 def log_mel_of_frames(x: Tensor, mel: MelFormat) -> Tensor:
     """Waveforms (b, c, t) -> log-mel spectrograms (b * c, bins, frames) of all whole windows, without padding."""
     basis = torch.from_numpy(fourier_basis(mel.window)).to(x.device)
     filters = torch.from_numpy(mel_filters(mel)).to(x.device)
     spectrum = F.conv1d(x.flatten(0, 1).unsqueeze(1), basis, stride=mel.hop)
     real, imaginary = spectrum.chunk(2, dim=1)
-    magnitude = (real.square() + imaginary.square()).sqrt()
+    magnitude = (real.square() + imaginary.square() + mel.epsilon).sqrt()
     return F.conv1d(magnitude, filters.unsqueeze(2)).clamp(min=mel.floor).log()
 
 

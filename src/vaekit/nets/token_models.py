@@ -1,7 +1,8 @@
 """Models of the next token, given the context of a latent and the tokens before: recurrent nets and a transformer.
 
-The context is part of the input at every position, so that it does not fade over long sequences, and it is added to
-what the logits are computed from: such skip connections keep latents in use (Dieng et al. 2019, arXiv 1807.04863). See
+There is one context (b, c) for all positions of a sequence, or one for each of them (b, t, c). It is part of the input
+at every position, so that it does not fade over long sequences, and it is added to what the logits are computed from:
+such skip connections keep latents in use (Dieng et al. 2019, arXiv 1807.04863). See
 `vaekit.distributions.sequences.TokenModel` for the methods.
 """
 
@@ -26,11 +27,29 @@ class TokenModelConfig(Protocol):
     @property
     def width(self) -> int: ...
     @property
+    def decoder_width(self) -> int: ...
+    @property
     def embedding(self) -> int: ...
     @property
     def layers(self) -> int: ...
     @property
     def heads(self) -> int: ...
+
+
+def by_position(context: Tensor) -> Tensor:
+    """Contexts (b, t, c) for each position; (b, 1, c) if there is one (b, c) for all of them."""
+    return context.unsqueeze(1) if context.dim() == 2 else context
+
+
+def first(contexts: Tensor) -> Tensor:
+    """The first position of each sequence, (b,)."""
+    return torch.zeros(len(contexts), dtype=torch.long, device=contexts.device)
+
+
+def at_position(contexts: Tensor, position: Tensor) -> Tensor:
+    """The contexts (b, c) of positions (b,); see `by_position`."""
+    rows = torch.arange(len(contexts), device=contexts.device)
+    return contexts[rows, position.clamp_max(contexts.shape[1] - 1)]
 
 
 class TokenInputs(nn.Module):
@@ -74,36 +93,39 @@ class Recurrent(nn.Module):
 
     def __init__(self, config: TokenModelConfig, word_dropout: float, dropout: float) -> None:
         super().__init__()
-        self.layers, self.width = config.layers, config.width
+        self.layers, self.width = config.layers, config.decoder_width or config.width
         self.inputs = TokenInputs(config.vocabulary, config.embedding, word_dropout)
-        self.initial = nn.Linear(config.embedding, self.states * config.layers * config.width)
+        self.initial = nn.Linear(config.embedding, self.states * config.layers * self.width)
         between = dropout if config.layers > 1 else 0.0
-        self.recurrent = self.net(2 * config.embedding, config.width, config.layers, batch_first=True, dropout=between)
+        self.recurrent = self.net(2 * config.embedding, self.width, config.layers, batch_first=True, dropout=between)
         self.dropout = nn.Dropout(dropout)
-        self.skip = nn.Linear(config.embedding, config.width, bias=False)
-        self.out = nn.Linear(config.width, config.vocabulary)
+        self.skip = nn.Linear(config.embedding, self.width, bias=False)
+        self.out = nn.Linear(self.width, config.vocabulary)
 
     def hidden(self, context: Tensor, previous: Codes) -> Tensor:
         embedded = self.dropout(self.inputs(previous))
-        inputs = torch.cat([embedded, context.unsqueeze(1).expand(-1, embedded.shape[1], -1)], dim=2)
-        states, _ = self.recurrent(inputs, self._packed(self._initial(context)))
-        return self.dropout(states) + self.skip(context).unsqueeze(1)
+        contexts = by_position(context)
+        inputs = torch.cat([embedded, contexts[:, : embedded.shape[1]].expand(-1, embedded.shape[1], -1)], dim=2)
+        states, _ = self.recurrent(inputs, self._packed(self._initial(contexts[:, 0])))
+        return self.dropout(states) + self.skip(contexts)[:, : embedded.shape[1]]
 
     def logits(self, hidden: Tensor) -> Tensor:
         return self.out(hidden)
 
     def start(self, context: Tensor) -> tuple[Tensor, State]:
-        return self._advance(self.inputs.first(len(context)), context, self._initial(context))
+        contexts = by_position(context)
+        return self._advance(self.inputs.first(len(context)), first(contexts), contexts, self._initial(contexts[:, 0]))
 
     def step(self, token: Codes, state: State) -> tuple[Tensor, State]:
-        context, *states = state
-        return self._advance(self.inputs.one(token), context, tuple(states))
+        position, contexts, *states = state
+        return self._advance(self.inputs.one(token), position + 1, contexts, tuple(states))
 
-    def _advance(self, embedded: Tensor, context: Tensor, states: State) -> tuple[Tensor, State]:
+    def _advance(self, embedded: Tensor, position: Tensor, contexts: Tensor, states: State) -> tuple[Tensor, State]:
+        context = at_position(contexts, position)
         inputs = torch.cat([embedded, context], dim=1).unsqueeze(1)
         hidden, after = self.recurrent(inputs, self._packed(states))
         parts = (after,) if isinstance(after, Tensor) else after
-        return hidden.squeeze(1) + self.skip(context), (context, *(part.transpose(0, 1) for part in parts))
+        return hidden.squeeze(1) + self.skip(context), (position, contexts, *(part.transpose(0, 1) for part in parts))
 
     def _initial(self, context: Tensor) -> State:
         """The initial state: tensors (b, layers, width)."""
@@ -128,34 +150,36 @@ class Transformer(nn.Module):
 
     def __init__(self, config: TokenModelConfig, word_dropout: float, dropout: float) -> None:
         super().__init__()
-        self.inputs = TokenInputs(config.vocabulary, config.width, word_dropout)
-        self.context = nn.Linear(config.embedding, config.width)
-        self.blocks = Blocks(config.width, config.heads, config.layers, config.length, dropout)
+        width = config.decoder_width or config.width
+        self.inputs = TokenInputs(config.vocabulary, width, word_dropout)
+        self.context = nn.Linear(config.embedding, width)
+        self.blocks = Blocks(width, config.heads, config.layers, config.length, dropout)
         self.dropout = nn.Dropout(dropout)
-        self.skip = nn.Linear(config.embedding, config.width, bias=False)
-        self.out = nn.Linear(config.width, config.vocabulary)
+        self.skip = nn.Linear(config.embedding, width, bias=False)
+        self.out = nn.Linear(width, config.vocabulary)
 
     def hidden(self, context: Tensor, previous: Codes) -> Tensor:
-        embedded = self.dropout(self.inputs(previous)) + self.context(context).unsqueeze(1)
-        return self.dropout(self.blocks(embedded, causal=True)) + self.skip(context).unsqueeze(1)
+        embedded = self.dropout(self.inputs(previous))
+        contexts = by_position(context)[:, : embedded.shape[1]]
+        return self.dropout(self.blocks(embedded + self.context(contexts), causal=True)) + self.skip(contexts)
 
     def logits(self, hidden: Tensor) -> Tensor:
         return self.out(hidden)
 
     def start(self, context: Tensor) -> tuple[Tensor, State]:
-        added = self.context(context)
-        return self._advance(
-            self.inputs.first(len(context)), (added, self.skip(context)), self.blocks.empty_cache(added)
-        )
+        contexts = by_position(context)
+        added = self.context(contexts)
+        cache = self.blocks.empty_cache(added[:, 0])
+        return self._advance(self.inputs.first(len(added)), first(added), (added, self.skip(contexts)), cache)
 
     def step(self, token: Codes, state: State) -> tuple[Tensor, State]:
-        *contexts, cache = state
-        return self._advance(self.inputs.one(token), tuple(contexts), cache)
+        position, *contexts, cache = state
+        return self._advance(self.inputs.one(token), position + 1, tuple(contexts), cache)
 
-    def _advance(self, embedded: Tensor, contexts: State, cache: Tensor) -> tuple[Tensor, State]:
-        at_input, at_output = contexts
+    def _advance(self, embedded: Tensor, position: Tensor, contexts: State, cache: Tensor) -> tuple[Tensor, State]:
+        at_input, at_output = (at_position(each, position) for each in contexts)
         hidden, cache = self.blocks.step(embedded + at_input, cache)
-        return hidden + at_output, (*contexts, cache)
+        return hidden + at_output, (position, *contexts, cache)
 
 
 TOKEN_MODELS: dict[str, type[Recurrent | Transformer]] = {

@@ -93,7 +93,8 @@ class Unit(nn.Module):
         self.act1, self.act2 = config.activate(width), config.activate(width)
         self.conv1 = nn.Conv1d(width, width, config.kernel, padding=padding, dilation=dilation)
         self.conv2 = nn.Conv1d(width, width, 1)
-        nn.init.zeros_(self.conv2.weight)
+        for parameter in self.conv2.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv2(self.act2(self.conv1(self.act1(x))))

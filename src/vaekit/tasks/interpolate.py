@@ -144,7 +144,7 @@ def check_ordered(model: OpenModel, options: InterpolationOptions) -> None:
     if model.domain.similarity is None:
         raise BadPlan(
             f"The {model.domain.items} of this VAE cannot be ordered: they have no measure of similarity.",
-            "Expected a VAE of sentences or molecules.",
+            "Expected a VAE of items that have one, such as sentences, molecules or music.",
             "Leave out --ordered.",
         )
     if options.steps > MOST_ORDERED:
@@ -170,7 +170,8 @@ def points_between(
     def decode(point: Tensor) -> Sequence[Hashable]:
         return model.schema.to_items(model.decode(point, size))
 
-    return ordered_path(dense, options.steps, decode, similarity, lambda done: progress(done, len(dense)))
+    order = similarity.along_paths or similarity
+    return ordered_path(dense, options.steps, decode, order, lambda done: progress(done, len(dense)))
 
 
 @dataclass(eq=False)

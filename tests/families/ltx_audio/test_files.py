@@ -140,7 +140,8 @@ def test_a_vocoder_does_not_count_against_a_larger_autoencoder() -> None:
     assert layout is not None
     names = in_layout(layout, native_shapes(CONFIG))
     outside = sum(name.startswith("vocoder.") for name in names)
-    assert outside and layout.prefixes(names)[""] == len(names) - outside
+    assert outside and layout.prefixes(names) == {"": len(names) - outside}
+    assert layout.counts_beside(names) == {"": outside}
 
 
 def test_other_widths_are_refused_by_diffusers() -> None:

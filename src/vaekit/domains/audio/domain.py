@@ -26,6 +26,7 @@ from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemValues
 from vaekit.domains.measuring import EvaluationItems, MeasureOptions
 from vaekit.errors import BadCheckpoint, BadItem, BadRecipe, CannotWrite, printable
 from vaekit.evaluation.evaluate import Measures
+from vaekit.evaluation.latent_information import LATENT_INFORMATION
 from vaekit.evaluation.measures import ItemMeasure
 from vaekit.geometry import Geometry
 from vaekit.training.data import TrainingData
@@ -119,8 +120,10 @@ class Audio(InMemoryDomain):
     def measures(
         self, vae: VAE, schema: Schema, options: MeasureOptions, device: torch.device
     ) -> tuple[Measures, dict[str, str]]:
-        """Without ELBO and NLL, unless they are requested: objectives of audio are no likelihoods."""
-        return super().measures(vae, schema, replace(options, nll_samples=options.nll_samples or 0), device)
+        """Without ELBO and NLL, unless they are requested: objectives of audio are no likelihoods. Without the mutual
+        information, which needs latents of one size."""
+        every, missing = super().measures(vae, schema, replace(options, nll_samples=options.nll_samples or 0), device)
+        return Measures(every.items, tuple(each for each in every.pooled if each.name != LATENT_INFORMATION)), missing
 
     def evaluation_items(self, path: Path, vae: VAE, schema: Schema, options: MeasureOptions) -> EvaluationItems:
         """Whole sounds, or the start of long ones, in the format of the VAE; test splits where there are some."""

@@ -12,14 +12,13 @@ from torch import Tensor
 from vaekit.audio_format import AudioFormat
 from vaekit.checkpoints.latent_files import LatentFile, LatentOrigin, check_readable, load_latent, save_latent
 from vaekit.distributions import Posterior
-from vaekit.domains.audio.measures import QUANTITIES, waveform_values
-from vaekit.domains.audio.mixing import mixed
+from vaekit.domains.audio.long_sounds import decoded, measured, start_of, write_as_in_file
+from vaekit.domains.audio.measures import QUANTITIES
 from vaekit.domains.audio.reading import reader_of
-from vaekit.domains.audio.resampling import Resampler
-from vaekit.domains.audio.schema import AudioSchema, in_length
+from vaekit.domains.audio.schema import AudioSchema
 from vaekit.domains.audio.sound_files import SUFFIXES, SoundFacts
 from vaekit.domains.audio.spectrograms import sheet, waveform_image, write_png
-from vaekit.domains.audio.writing import write_wav
+from vaekit.domains.audio.writing import wav_file
 from vaekit.domains.files import (
     ChangeLatents,
     DecodedResult,
@@ -123,17 +122,18 @@ class DecodedSound(DecodedResult):
 
 
 @dataclass(frozen=True, eq=False)
-class LoadedSound:
-    """A sound as the VAE takes it."""
+class OpenedSound:
+    """A sound file whose header was read."""
 
-    x: Float[Tensor, "1 c t"]
     facts: SoundFacts
+    samples: int
+    """In the format of the VAE."""
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class AudioFiles:
-    """Sound files and the engine that they go through; see `ItemFiles`."""
+    """Sound files and the engine that they go through; see `ItemFiles`. Files are read and written by ranges."""
 
     engine: Engine
     schema: AudioSchema
@@ -157,40 +157,46 @@ class AudioFiles:
 
     def size(self, path: Path) -> tuple[int, ...]:
         """The number of samples, at the sample rate of the VAE."""
-        with reader_of(path, self.schema.format) as reader:
-            return (reader.samples,)
+        return (self.opened(path).samples,)
 
-    def read(self, path: Path) -> LoadedSound:
-        """A sound as the VAE takes it.
+    def opened(self, path: Path) -> OpenedSound:
+        """Look at a file.
 
         Raises:
             NotFound, BadItem: it cannot be read.
             TooLittleMemory: it needs more memory than the plan allows.
         """
         with reader_of(path, self.schema.format) as reader:
-            self.engine.explain(reader.samples)
-            return LoadedSound(reader.all()[None], reader.sound.facts, reader.notes)
+            self.engine.explain(reader.samples, streamed=True)
+            return OpenedSound(reader.sound.facts, reader.samples, reader.notes)
+
+    def encoded(self, path: Path, sound: OpenedSound) -> Posterior:
+        """The posterior of a file.
+
+        Raises:
+            BadItem: it cannot be decoded, or the latents are not finite.
+        """
+        with reader_of(path, self.schema.format) as reader:
+            posterior = self.engine.encode_stream(reader, sound.samples)
+        check_finite(posterior.mode, self.engine)
+        return posterior
 
     def reconstruct(
         self, outputs: Mapping[Path, Path], side_by_side: bool, change: ChangeLatents = unchanged
     ) -> Stages[Path, Any, Any, FileResult]:
-        def run(_: Path, loaded: LoadedSound) -> tuple[LoadedSound, Tensor, tuple[int, ...], float]:
+        def run(path: Path, sound: OpenedSound) -> ReconstructedSound:
             started = time.perf_counter()
-            latent = change(self.engine.encode(loaded.x).mode)
-            result = self.engine.decode(latent, tuple(loaded.x.shape[2:]))
-            seconds = time.perf_counter() - started
-            check_finite(result, self.engine)
-            return loaded, result, tuple(latent.shape[1:]), seconds
-
-        def write(path: Path, ran: tuple[LoadedSound, Tensor, tuple[int, ...], float]) -> ReconstructedSound:
-            loaded, result, latent_shape, seconds = ran
-            facts, rate, target = loaded.facts, self.schema.sample_rate, outputs[path]
-            restored = as_in_file(result[0], rate, facts)
-            written = write_wav(target, restored, facts.format.sample_rate)
-            pairs = side_by_side_path(target).with_suffix(".png") if side_by_side else None
-            if pairs is not None:
-                write_png(sheet([waveform_image(each[0], rate) for each in (loaded.x, result)]), pairs)
-            values = waveform_values(loaded.x, result, rate)
+            latent = change(self.encoded(path, sound).mode)
+            facts, target, own = sound.facts, outputs[path], self.schema.format
+            with decoded(self.engine, latent, own, sound.samples, target) as result:
+                seconds = time.perf_counter() - started
+                clipped = write_as_in_file(result, facts, target)
+                with reader_of(path, own) as original:
+                    values = measured(original, result)
+                    pairs = side_by_side_path(target).with_suffix(".png") if side_by_side else None
+                    if pairs is not None:
+                        images = [waveform_image(start_of(each), own.sample_rate) for each in (original, result)]
+                        write_png(sheet(images), pairs)
             return ReconstructedSound(
                 file=path,
                 output=target,
@@ -199,26 +205,24 @@ class AudioFiles:
                 sample_rate=facts.format.sample_rate,
                 channels=facts.format.channels,
                 samples=facts.samples,
-                run_at=self.schema.format,
-                latent_shape=latent_shape,
+                run_at=own,
+                latent_shape=tuple(latent.shape[1:]),
                 compression=self.engine.geometry.compression,
-                measures={name: value.item() for name, value in values.items()},
+                measures=values,
                 seconds=seconds,
-                notes=(*loaded.notes, *written),
+                notes=(*sound.notes, *clipped),
             )
 
-        return Stages(self.read, run, write, lambda loaded: loaded.x.numel())
+        return Stages(self.opened, run, lambda _, result: result, lambda sound: sound.samples)
 
     def encode(self, origin: LatentOrigin, outputs: Mapping[Path, Path]) -> Stages[Path, Any, Any, FileResult]:
-        def run(_: Path, loaded: LoadedSound) -> tuple[LoadedSound, Posterior]:
-            posterior = self.engine.encode(loaded.x)
-            check_finite(posterior.mode, self.engine)
-            return loaded, posterior
+        def run(path: Path, sound: OpenedSound) -> tuple[OpenedSound, Posterior]:
+            return sound, self.encoded(path, sound)
 
-        def write(path: Path, encoded: tuple[LoadedSound, Posterior]) -> EncodedSound:
-            loaded, posterior = encoded
-            save_latent(outputs[path], LatentFile(posterior, origin, tuple(loaded.x.shape[2:])))
-            mode, facts = posterior.mode, loaded.facts
+        def write(path: Path, encoded: tuple[OpenedSound, Posterior]) -> EncodedSound:
+            sound, posterior = encoded
+            save_latent(outputs[path], LatentFile(posterior, origin, (sound.samples,)))
+            mode, facts = posterior.mode, sound.facts
             return EncodedSound(
                 file=path,
                 output=outputs[path],
@@ -229,32 +233,23 @@ class AudioFiles:
                 sample_rate=facts.format.sample_rate,
                 channels=facts.format.channels,
                 samples=facts.samples,
-                notes=loaded.notes,
+                notes=sound.notes,
             )
 
-        return Stages(self.read, run, write, lambda loaded: loaded.x.numel())
+        return Stages(self.opened, run, write, lambda sound: sound.samples)
 
     def decode(self, origin: LatentOrigin, outputs: Mapping[Path, Path]) -> Stages[Path, Any, Any, FileResult]:
-        def run(path: Path, latent: LatentFile) -> tuple[Tensor, str | None]:
+        def run(path: Path, latent: LatentFile) -> DecodedSound:
             caution = check_readable(path, latent.space, origin)
             latent.space.geometry.require_axes(1, SOUNDS)
-            result = self.engine.decode(latent.posterior.mean, latent.size)
-            check_finite(result, self.engine)
-            return result[0], caution
+            (samples,), target = latent.size, outputs[path]
+            with wav_file(target, self.schema.format, samples) as write:
 
-        def write(path: Path, decoded: tuple[Tensor, str | None]) -> DecodedSound:
-            result, caution = decoded
-            notes = write_wav(outputs[path], result, self.schema.sample_rate)
-            return DecodedSound(path, outputs[path], caution, result.shape[1], self.schema.sample_rate, notes)
+                def checked(x: Float[Tensor, "c n"]) -> None:
+                    check_finite(x, self.engine)
+                    write(x)
 
-        return Stages(load_latent, run, write, lambda latent: latent.posterior.mean.numel())
+                self.engine.decode_stream(latent.posterior.mean, checked, samples)
+            return DecodedSound(path, target, caution, samples, self.schema.sample_rate, write.notes)
 
-
-def as_in_file(x: Float[Tensor, "c t"], sample_rate: int, facts: SoundFacts) -> Float[Tensor, "d n"]:
-    """A result with the sample rate and the length of the file that it was made from: exactly as many samples. A sound
-    in one channel is written in one; of others, the channels of the VAE are kept."""
-    if facts.format.channels == 1:
-        x = mixed(x, 1)
-    if facts.format.sample_rate != sample_rate:
-        x = Resampler(sample_rate, facts.format.sample_rate)(x)
-    return in_length(x, facts.samples)
+        return Stages(load_latent, run, lambda _, result: result, lambda latent: latent.posterior.mean.numel())

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vaekit.audio_format import MAX_SAMPLE_RATE, AudioFormat
@@ -24,10 +25,14 @@ SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".w64", ".rf64", ".caf"}
 )
 """Of sound files that libsndfile reads."""
-SEQUENTIAL = frozenset({"MP3", "MPEG"})
+SEQUENTIAL = frozenset({"MP3", "MPEG", "OGG"})
 """Formats whose seeks are not exact to the sample: they are decoded in order."""
 BLOCK = 2**16
 """Samples that are decoded at once."""
+SMALL_BLOCK = 1000
+"""The same in damaged files: of a block with an error, nothing is decoded."""
+KEPT = 2**16
+"""Samples that are kept of formats without exact seeks."""
 MOST_CHANNELS = 256
 EXPECTED = "Expected a sound file in WAV, FLAC, OGG or MP3."
 
@@ -63,6 +68,8 @@ class Sound:
     """What is wrong with the file."""
     _file: Any = field(default=None, repr=False)
     _position: int = field(default=0, repr=False)
+    _recent: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 1), np.float32), repr=False)
+    """The samples before the position, of formats that are decoded in order: ranges may overlap."""
 
     def read(self, start: int, stop: int) -> Float[Tensor, "c t"]:
         """The samples of a range, (channels, stop - start) in fp32.
@@ -70,12 +77,7 @@ class Sound:
         Raises:
             BadItem: they cannot be decoded, or are NaN or infinite.
         """
-        self._go_to(start)
-        try:
-            values = self._file.read(stop - start, dtype="float32", always_2d=True)
-        except RuntimeError as error:
-            raise self._damaged(start, error) from error
-        self._position = start + len(values)
+        values = self._decoded(start, stop)
         if len(values) < stop - start:
             raise self._damaged(start + len(values), "it ends there")
         finite = np.isfinite(values)
@@ -89,11 +91,28 @@ class Sound:
             )
         return torch.from_numpy(np.ascontiguousarray(values.T))
 
+    def _decoded(self, start: int, stop: int) -> NDArray[np.float32]:
+        """The samples of a range, or those until the file ends, (t, channels)."""
+        known = self._recent[max(0, start - self._position + len(self._recent)) :]
+        if self.facts.container not in SEQUENTIAL or not self._position - len(self._recent) <= start < self._position:
+            known = known[:0]
+            self._go_to(start)
+        known = known[: stop - start]
+        try:
+            new = self._file.read(stop - start - len(known), dtype="float32", always_2d=True)
+        except RuntimeError as error:
+            raise self._damaged(start, error) from error
+        self._position += len(new)
+        values: NDArray[np.float32] = np.concatenate([known, new]) if len(known) else new
+        if self.facts.container in SEQUENTIAL:
+            self._recent = (np.concatenate([self._recent, new]) if len(self._recent) else new)[-KEPT:]
+        return values
+
     def _go_to(self, start: int) -> None:
         """Bring the file to a position."""
         if self._file is None or (self.facts.container in SEQUENTIAL and start < self._position):
             self.close()
-            self._file, self._position = self.reopen(), 0
+            self._file, self._position, self._recent = self.reopen(), 0, self._recent[:0]
         try:
             if start != self._position and self.facts.container not in SEQUENTIAL:
                 self._file.seek(start)
@@ -103,6 +122,7 @@ class Sound:
                 if not len(values):
                     raise self._damaged(self._position, "it ends there")
                 self._position += len(values)
+                self._recent = self._recent[:0]
         except RuntimeError as error:
             raise self._damaged(start, error) from error
 
@@ -164,13 +184,11 @@ def from_path(path: Path) -> Any:
 
 
 def decoder(name: str, source: Any) -> Any:
-    """The decoder of a file descriptor, which it closes, or of bytes."""
+    """The decoder of a file descriptor, which libsndfile closes also after an error, or of bytes."""
     module = soundfile()
     try:
         return module.SoundFile(source)
     except (RuntimeError, ValueError, TypeError) as error:
-        if isinstance(source, int):
-            os.close(source)
         raise BadItem(
             f"{printable(name, 300)} cannot be read as a sound: {printable(plain_reason(error))}.",
             EXPECTED,
@@ -227,7 +245,7 @@ def readable_samples(file: Any) -> int:
     count = 0
     with file:
         try:
-            while read := len(file.read(BLOCK, dtype="float32", always_2d=True)):
+            while read := len(file.read(SMALL_BLOCK, dtype="float32", always_2d=True)):
                 count += read
         except RuntimeError:
             pass

@@ -5,18 +5,16 @@ that the upper ones are a melody. A file has any number of tunes, each from its 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import TypeVar
 
+from vaekit.domains.music.abc_bars import RESOLUTION, Bar, Event, Remarks, bar_ticks, changes, parts_of, placed, played
 from vaekit.domains.music.pieces import (
     COMMON,
     MOST_NOTES,
     TEMPO,
     Meter,
-    Note,
-    Part,
     Piece,
     check_size,
     checked_meter,
@@ -24,24 +22,22 @@ from vaekit.domains.music.pieces import (
 )
 from vaekit.errors import BadItem, printable
 
-RESOLUTION = 10080
-"""Ticks per quarter note: 32nds, and tuplets of 3, 5, 7 and 9 are whole numbers of ticks."""
-MOST_BYTES = 2**25
+MOST_BYTES = 2**23
 """Of a file."""
-MOST_REMARKS = 10
-"""Of a tune."""
+MOST_TUNES = 2**16
+"""Of a file."""
 FIELD = re.compile(r"([A-Za-z+]):(?![|:])(.*)")
 BODY_FIELDS = frozenset("IKLMNPQRTUVWmrsw")
 """Fields that may stand among the notes: the letters of notes are not among them."""
 ELEMENT = re.compile(
     r"""
-    (?P<skip>"[^"]*"?|![^!\s|]{0,40}!|\{[^}]*\}?|[\s`\\~.uvHLMOPSTy$*+)]+)
-    |\[(?P<field>[A-Za-z]):(?P<value>[^\]]*)\]
+    (?P<skip>"[^"]{0,500}"?|![^!\s|]{0,40}!|\{[^}]{0,200}\}?|[\s`\\~.uvHLMOPSTy$*+)]+)
+    |\[(?P<field>[A-Za-z]):(?P<value>[^\]]{0,200})\]
     |(?P<bar>\[\||[|:]+\]?|\])\s*(?:\[?(?P<ending>\d[\d,.-]{0,8}))?
     |\[(?P<alone>\d[\d,.-]{0,8})
     |\((?P<tuplet>\d)(?::(?P<time>\d?)(?::(?P<count>\d?))?)?
     |(?P<slur>\()
-    |\[(?P<chord>[^\]|]*)\](?P<times>\d{0,3}(?:/\d{0,3})*)(?P<bound>-?)
+    |\[(?P<chord>[^\]|]{0,200})\](?P<times>\d{0,3}(?:/\d{0,3})*)(?P<bound>-?)
     |(?P<note>(?:\^\^?|__?|=)?[A-Ga-gzxZX][,']*\d{0,3}(?:/\d{0,3})*-?)
     |(?P<broken>>+|<+)
     |(?P<tie>-)
@@ -59,40 +55,6 @@ MODES = {"": 0, "maj": 0, "ion": 0, "lyd": 1, "mix": -1, "dor": -2, "m": -3, "mi
 KEY = re.compile(r"([A-G])([#b]?)\s*([A-Za-z]*)")
 TUPLETS = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 """Notes of a tuplet -> the number of notes in whose time they are; others depend on the meter."""
-
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Event:
-    """Notes that sound together."""
-
-    start: int
-    """Ticks from the start of the bar."""
-    end: int
-    pitches: tuple[int, ...]
-    tied: bool
-    """Whether they sound on into the next event."""
-
-
-@dataclass(eq=False)
-class Bar:
-    """What is between two bar lines."""
-
-    meter: Meter
-    tempo: float
-    events: list[Event] = field(default_factory=list)
-    length: int = 0
-    """Ticks."""
-    starts: bool = False
-    """Whether a repeated section starts with it."""
-    ends: bool = False
-    """Whether one ends with it."""
-    ending: frozenset[int] = frozenset()
-    """The passes in which it is played; empty for all."""
-    section: bool = False
-    """Whether it follows a double bar line or a repeat."""
 
 
 @dataclass(eq=False)
@@ -129,8 +91,15 @@ def read_abc(text: str, source: str) -> list[Piece | BadItem]:
     Args:
         text: the whole file.
         source: its name, for messages.
+
+    Raises:
+        BadItem: there are too many.
     """
     tunes = re.split(r"(?m)^(?=X:)", text.replace("\r\n", "\n").replace("\r", "\n"))
+    if len(tunes) > MOST_TUNES:
+        raise BadItem(
+            f"{printable(source)} has {len(tunes):,} tunes.", f"A file has at most {MOST_TUNES:,}.", "Divide it."
+        )
     found: list[Piece | BadItem] = []
     for number, tune in enumerate((each for each in tunes if each.startswith("X:")), 1):
         name = f"{source}:{number}"
@@ -151,17 +120,15 @@ def read_tune(text: str, name: str) -> Piece:
     """
     reader = Tune()
     reader.read(text.splitlines())
-    voices = list(reader.voices.values())
-    parts = [part for voice in voices for part in reader.parts_of(voice)]
+    voices = [list(placed(played(voice.bars), reader.remarks)) for voice in reader.voices.values()]
+    parts = [part for bars in voices for part in parts_of(bars)]
     if not any(part.notes for part in parts):
         raise ValueError("it has no notes")
-    bars = list(placed(played(voices[0].bars), [])) or list(placed(played(voices[-1].bars), []))
+    bars = next(bars for bars in voices if bars)
     meters = changes((start, bar.meter) for start, _, bar in bars)
     tempos = changes((start, bar.tempo) for start, _, bar in bars)
     title = f"{name} ({printable(reader.title, 60)})" if reader.title else name
-    remarks = tuple(dict.fromkeys(reader.remarks))
-    more = (f"and {len(remarks) - MOST_REMARKS:,} more",) if len(remarks) > MOST_REMARKS else ()
-    return Piece(title, RESOLUTION, tuple(parts), meters, tempos, remarks[:MOST_REMARKS] + more)
+    return Piece(title, RESOLUTION, tuple(parts), meters, tempos, tuple(reader.remarks.texts))
 
 
 class Tune:
@@ -169,7 +136,7 @@ class Tune:
 
     def __init__(self) -> None:
         self.title = ""
-        self.remarks: list[str] = []
+        self.remarks = Remarks()
         self.voices: dict[str, Voice] = {}
         self._now = Voice(COMMON, TEMPO, Fraction(0), {})
         self._body = False
@@ -215,7 +182,7 @@ class Tune:
     def voice(self, name: str) -> None:
         """Go on with another voice; the notes before the first field are of the first voice."""
         first = next(iter(self.voices.values()))
-        if name not in self.voices and "" in self.voices and not first.bars:
+        if name not in self.voices and "" in self.voices and not any(bar.length for bar in first.bars):
             self.voices = {name: first}
         if name not in self.voices:
             self.voices[name] = Voice(first.meter, first.tempo, first.unit, first.key)
@@ -233,7 +200,7 @@ class Tune:
                 return checked_meter(sum(map(int, beats.strip("() ").split("+"))), int(unit))
             return meter_of(value.replace(" ", ""))
         except ValueError:
-            self.remarks.append(f"the meter {printable(value, 20)} is not known")
+            self.remarks.add("the meter {} is not known", printable(value, 20))
             return self._now.meter
 
     def tempo(self, value: str) -> None:
@@ -245,7 +212,7 @@ class Tune:
             if 4 <= tempo <= 6000:
                 self._now.tempo = tempo
                 return
-        self.remarks.append(f"the tempo {printable(value, 20)} is not known")
+        self.remarks.add("the tempo {} is not known", printable(value, 20))
 
     def key(self, value: str) -> dict[str, int]:
         """The accidentals of a field K:."""
@@ -257,12 +224,12 @@ class Tune:
             mode = found[3].lower()
             mode = "m" if mode == "m" else mode[:3]
             if mode not in MODES and mode[:3] not in ("cle", "exp", "oct", "tra", "mid", "sta"):
-                self.remarks.append(f"the key {printable(value, 20)} is not known")
+                self.remarks.add("the key {} is not known", printable(value, 20))
             sharps = FIFTHS.index(found[1]) - 1 + 7 * {"": 0, "#": 1, "b": -1}[found[2]] + MODES.get(mode, 0)
             letters = FIFTHS[:sharps] if sharps > 0 else FIFTHS[max(7 + sharps, 0) :] if sharps < 0 else ""
             accidentals = dict.fromkeys(letters, 1 if sharps > 0 else -1)
         elif value and value[:4].lower() != "none":
-            self.remarks.append(f"the key {printable(value, 20)} is not known")
+            self.remarks.add("the key {} is not known", printable(value, 20))
         for mark, letter in re.findall(r"(\^\^|\^|__|_|=)([A-Ga-g])", value):
             accidentals[letter.upper()] = ACCIDENTALS[mark]
         return accidentals
@@ -294,7 +261,7 @@ class Tune:
             elif found["tie"]:
                 self.tie()
             elif kind == "unknown":
-                self.remarks.append(f"{printable(found[0])!r} was passed over")
+                self.remarks.add("{!r} was passed over", printable(found[0]))
 
     def note(self, text: str) -> None:
         """Read a note or a rest."""
@@ -392,80 +359,6 @@ class Tune:
             passes |= set(range(ends[0], min(ends[-1], ends[0] + 20) + 1)) if ends else set()
         bar.ending = frozenset(passes)
 
-    def parts_of(self, voice: Voice) -> Iterator[Part]:
-        """The part of a voice as it is played, and one of the lower notes of its chords."""
-        upper, lower, tied = list[Note](), list[Note](), False
-        for _, start, bar in placed(played(voice.bars), self.remarks):
-            for event in bar.events:
-                first, *rest = sorted(event.pitches, reverse=True)
-                note = Note(start + event.start, start + event.end, first)
-                if tied and upper and upper[-1].pitch == first and upper[-1].end == note.start:
-                    note = Note(upper.pop().start, note.end, first)
-                upper.append(note)
-                lower += [Note(note.start, note.end, pitch) for pitch in rest]
-                tied = event.tied
-        yield Part("melody", tuple(upper))
-        if lower:
-            yield Part("chords", tuple(sorted(lower)), chords=True)
-
-
-def placed(bars: Sequence[Bar], remarks: list[str]) -> Iterator[tuple[int, int, Bar]]:
-    """Bars with the first tick of their metrical bar and their own, so that bar lines are where the meter has them:
-    what a bar lacks is filled up with rests, unless the next one, such as an upbeat, completes it.
-
-    Args:
-        bars: in the order in which they are played.
-        remarks: those about bars are added.
-    """
-    start = tick = 0
-    meter = bars[0].meter if bars else COMMON
-    for place, bar in enumerate(bars):
-        size, left = bar_ticks(meter), tick - start
-        if left and (left + bar.length > size or bar.meter != meter):
-            remarks.append(f"bar {place} lasts {in_units(left)} and not {meter}: it was filled up with a rest")
-            start, left = start + size, 0
-            tick = start
-        meter, size = bar.meter, bar_ticks(bar.meter)
-        following = bars[place + 1].length if place + 1 < len(bars) else 0
-        if not left and bar.length < size and (bar.section or not place) and bar.length + following > size:
-            tick = start + size - bar.length  # an upbeat
-        yield start, tick, bar
-        tick += bar.length
-        if tick - start > size:
-            remarks.append(f"bar {place + 1} lasts {in_units(bar.length)} and not {meter}")
-        if tick - start >= size:
-            start += -(-(tick - start) // size) * size
-            tick = start
-
-
-def changes(values: Iterable[tuple[int, T]]) -> tuple[tuple[int, T], ...]:
-    """Values by tick without those that are equal to the one before."""
-    kept: dict[int, T] = {}
-    last = None
-    for tick, value in values:
-        if value != last:
-            kept[tick] = last = value
-    return tuple(kept.items())
-
-
-def bar_ticks(meter: Meter) -> int:
-    """The duration of a bar in ticks.
-
-    >>> bar_ticks(Meter(6, 8)) / RESOLUTION
-    3.0
-    """
-    return meter.beats * 4 * RESOLUTION // meter.unit
-
-
-def in_units(ticks: int) -> str:
-    """A duration for people, as a share of a whole note.
-
-    >>> in_units(RESOLUTION // 2)
-    '1/8'
-    """
-    length = Fraction(ticks, 4 * RESOLUTION)
-    return f"{length.numerator}/{length.denominator}"
-
 
 def fraction(text: str) -> Fraction:
     """A number such as 1/8.
@@ -490,42 +383,3 @@ def length_of(text: str) -> Fraction:
     for part in parts:
         value /= int(part or 2) or 1
     return value
-
-
-def played(bars: Sequence[Bar]) -> list[Bar]:
-    """Bars in the order in which they are played, with repeats.
-
-    Raises:
-        ValueError: there are too many.
-    """
-    bars = [bar for bar in bars if bar.length]
-    order, place, start, turn, events = list[Bar](), 0, 0, 1, 0
-    while place < len(bars):
-        bar = bars[place]
-        after_ending = place and bars[place - 1].ending and not bar.ending
-        if place > start and (bar.starts or after_ending):
-            start, turn = place, 1
-        if bar.ending and turn not in bar.ending:
-            place += 1
-            continue
-        order.append(bar)
-        events += 1 + len(bar.events)
-        if events > MOST_NOTES:
-            raise ValueError("its repeats make it too long")
-        if bar.ends and turn < max(2, *last_ending(bars, place)):
-            place, turn = start, turn + 1
-            continue
-        place += 1
-        if bar.ends and not bar.ending:
-            start, turn = place, 1
-    return order
-
-
-def last_ending(bars: Sequence[Bar], place: int) -> list[int]:
-    """The passes of the endings from a bar on, and 0."""
-    passes = [0]
-    for bar in bars[place:]:
-        if not bar.ending:
-            break
-        passes += bar.ending
-    return passes

@@ -27,7 +27,6 @@ STEPS = {"quarter": 1, "8th": 2, "16th": 4}
 SPLITS = ("train", "valid", "test")
 Chorales = dict[str, Sequence[Piece | BadItem]]
 """Pieces by split; "" where there are no splits."""
-Step = Sequence[float | None]
 
 
 def read_json(content: bytes, source: str) -> Chorales:
@@ -150,7 +149,7 @@ def by_split(value: Mapping[str, Sequence[Any]], source: str) -> Chorales:
     return dict(found)
 
 
-def piece_of(steps: Sequence[Step], name: str, per_quarter: int) -> Piece:
+def piece_of(steps: Sequence[Any], name: str, per_quarter: int) -> Piece:
     """The piece of a list of steps. Voices are columns if all steps that are not empty have equally many pitches.
 
     Raises:
@@ -171,8 +170,8 @@ def piece_of(steps: Sequence[Step], name: str, per_quarter: int) -> Piece:
     return Piece(name, per_quarter, tuple(part for part in parts if part.notes))
 
 
-def pitch_of(value: float | None) -> int | None:
-    """A pitch, or None for a rest."""
+def pitch_of(value: Any) -> int | None:
+    """A pitch, or None for a rest: a negative number, or NaN."""
     if value is None or value != value or value < 0:
         return None
     if isinstance(value, bool) or value != int(value) or value > 127:

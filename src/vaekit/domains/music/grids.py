@@ -1,7 +1,7 @@
 """Pieces on a grid of equal steps: what starts in each step, where bars are, and which bars do not fit."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from statistics import fmean
@@ -64,6 +64,12 @@ class Grid:
         rest = 0 if self.kind == DRUMS else REST
         steps = np.pad(steps, ((0, missing), (0, 0)), constant_values=rest)
         return Excerpt(self.kind, bars[0].meter, bars[0].tempo, tuple(map(tuple, steps.tolist())), self.per_quarter)
+
+    def whole(self) -> Excerpt:
+        """All bars, until the last note ends."""
+        excerpt = self.excerpt(0, len(self.bars))
+        sounding = (self.sounding != REST).any(axis=1).nonzero()[0]
+        return replace(excerpt, steps=excerpt.steps[: int(sounding[-1]) + 1])
 
     def problem(self, first: int, count: int, whole: bool = False) -> str:
         """Why these bars do not fit; empty if they do. In a whole piece, the meter may change."""
@@ -134,7 +140,8 @@ class Placing:
         self.problems: dict[int, str] = {}
         self.moved: dict[int, int] = {}
         self.overlapping: set[int] = set()
-        self.bars = tuple(self._bars(max(self.step(note.end) for part in parts for note in part.notes)))
+        ends = (max(self.step(note.end), self.step(note.start) + 1) for part in parts for note in part.notes)
+        self.bars = tuple(self._bars(max(ends)))
         self._starts = [bar.start for bar in self.bars]
         count = self.bars[-1].start + self.bars[-1].size
         rest = 0 if kind == DRUMS else REST
@@ -195,8 +202,7 @@ class Placing:
                 bar = self._bar(start)
                 self.moved[bar] = self.moved.get(bar, 0) + 1
             notes.append(Note(start, max(end, start + 1), note.pitch))
-        count = len(self.values)
-        return [Note(min(start, count - 1), min(end, count), pitch) for start, end, pitch in notes]
+        return notes
 
     def _lines(self) -> list[list[Note]] | None:
         """The notes of each voice, if parts are voices, the highest voice first; None if they are not."""

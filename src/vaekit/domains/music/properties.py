@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from vaekit.domains.item_functions import ItemSimilarity
 from vaekit.domains.music.excerpts import DRUMS, Excerpt
 from vaekit.domains.music.pieces import Note, meter_of
+from vaekit.domains.music.similarity import PITCHES
 
 CLASSES = 12
 """Pitches of an octave."""
@@ -110,4 +111,4 @@ def similarities(excerpts: Sequence[Excerpt], others: Sequence[Excerpt]) -> list
     return [same_steps(one, other) for one, other in zip(excerpts, others, strict=True)]
 
 
-EQUAL_STEPS = ItemSimilarity("equal steps", similarities)
+EQUAL_STEPS = ItemSimilarity("equal steps", similarities, along_paths=PITCHES)

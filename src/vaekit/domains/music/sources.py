@@ -109,12 +109,19 @@ def entries_of(path: Path, name: str, update: Callable[[bytes], None]) -> Sequen
         BadItem, OSError: it cannot be read.
     """
     suffix = path.suffix.lower()
-    limit = midi_files.MOST_BYTES if suffix in MIDI_SUFFIXES else MOST_CHORALE_BYTES
+    limit = limit_of(suffix)
     update(f"{name}\n".encode("utf-8", "surrogateescape") + hashlib.sha256(read_bytes(path, limit)).digest())
     if suffix in MIDI_SUFFIXES:
         return [Entry(path, name)]
     found = pieces_in(path, name, _version(path))
     return [Entry(path, name, number, split) for split, each in found.items() for number in range(1, len(each) + 1)]
+
+
+def limit_of(suffix: str) -> int:
+    """The maximum number of bytes of a file with this suffix."""
+    if suffix in READERS:
+        return MOST_CHORALE_BYTES
+    return midi_files.MOST_BYTES if suffix in MIDI_SUFFIXES else abc_files.MOST_BYTES
 
 
 @lru_cache(maxsize=16)
@@ -126,7 +133,7 @@ def pieces_in(path: Path, name: str, version: tuple[int, int]) -> Chorales:
     """
     del version
     suffix = path.suffix.lower()
-    limit = midi_files.MOST_BYTES if suffix in MIDI_SUFFIXES else MOST_CHORALE_BYTES
+    limit = limit_of(suffix)
     try:
         content = read_bytes(path, limit)
     except OSError as error:

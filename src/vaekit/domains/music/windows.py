@@ -73,7 +73,7 @@ class Windows:
         place = self.places[item]
         if place.grid is None:
             return Parsed(place.name, silence(self.cut.kind, 1, self.cut.voices, "4/4"))
-        excerpt = place.grid.excerpt(place.first, place.count)
+        excerpt = place.grid.excerpt(place.first, place.count) if self.cut.bars else place.grid.whole()
         if self._reason(place):
             count, voices = len(excerpt.steps), place.grid.values.shape[1]
             excerpt = silence(excerpt.kind, count, voices, excerpt.meter, excerpt.tempo, excerpt.per_quarter)

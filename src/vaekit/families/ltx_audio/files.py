@@ -227,9 +227,9 @@ def vocoder_entries(vocoder: VocoderConfig, config: LTXAudioConfig) -> dict[str,
 
 
 LAYOUTS = (
-    Layout("original", "ltx-audio", ORIGINAL, unused=UNUSED, uncounted=("vocoder.",)),
-    Layout("native", "ltx-audio", same_names(DIFFUSERS)),
-    Layout("diffusers", "ltx-audio", DIFFUSERS),
+    Layout("original", "ltx-audio", ORIGINAL, unused=UNUSED, beside=("vocoder.",)),
+    Layout("native", "ltx-audio", same_names(DIFFUSERS), beside=(PREFIX,)),
+    Layout("diffusers", "ltx-audio", DIFFUSERS, beside=("vocoder.",)),
 )
 FAMILY = Family(
     name="ltx-audio",

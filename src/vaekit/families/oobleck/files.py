@@ -17,6 +17,7 @@ from vaekit.families.waveform_files import (
     encoder_sequence,
     kernel,
     mirror_obstacles,
+    multiples,
     named,
     refuse_normalization,
     waveform_fields,
@@ -39,12 +40,13 @@ def authors(normed: dict[str, str]) -> Rules:
 
 def detect_oobleck(shapes: Shapes) -> OobleckConfig | None:
     """The configuration of an Oobleck autoencoder, or of one half, which the other is assumed to mirror. Its
-    activations have amplitudes, `beta`."""
+    activations have amplitudes, `beta`. A mono decoder alone is taken to be LongCat's, which has the same tensors."""
     fields = waveform_fields(shapes)
     latent = latent_channels(shapes)
     if fields is None or not latent or any(stride % 2 for stride in fields["strides"]):
         return None
-    if not any(key.endswith(".beta") for key in shapes):
+    mono_decoder = fields["audio_channels"] == 1 and not any(key.startswith("encoder.") for key in shapes)
+    if not any(key.endswith(".beta") for key in shapes) or mono_decoder:
         return None
     return OobleckConfig(latent_channels=latent, sample_rate=PUBLISHED_RATES.get(fields["strides"], 0), **fields)
 
@@ -63,7 +65,7 @@ def settings(config: OobleckConfig, normalization: LatentNormalization | None) -
         WrongTensors: the class cannot express the network, or a normalization, for which it has no setting.
     """
     first, last = config.encoder_widths[0], config.decoder_widths[-1]
-    down, up = (_multiples(widths) for widths in (config.encoder_widths, config.decoder_widths[::-1]))
+    down, up = (multiples(widths) for widths in (config.encoder_widths, config.decoder_widths[::-1]))
     refuse_obstacles(
         NAME,
         mirror_obstacles(config)
@@ -86,11 +88,6 @@ def settings(config: OobleckConfig, normalization: LatentNormalization | None) -
         "downsampling_ratios": list(config.strides),
         "encoder_hidden_size": first,
     } | rate
-
-
-def _multiples(widths: tuple[int, ...]) -> list[int] | None:
-    """The widths after the levels as multiples of the first; None if they are none."""
-    return None if any(each % widths[0] for each in widths) else [each // widths[0] for each in widths[1:]]
 
 
 LAYOUTS = (

@@ -405,7 +405,7 @@ RULES: dict[Any, Callable[[CallContext], Value]] = {
     **any_of(elementwise, T.neg, T.__neg__, T.square, torch.square, T.sqrt, torch.sqrt, T.rsqrt, torch.rsqrt, T.exp),
     **any_of(elementwise, T.to, T.float, T.half, T.bfloat16, T.contiguous, T.clone, T.clamp, torch.clamp, T.abs),
     **any_of(elementwise, F.silu, F.relu, torch.relu, T.relu, F.leaky_relu, F.gelu, F.elu, F.hardswish, F.softplus),
-    **any_of(elementwise, torch.sin, T.sin, torch.cos, T.cos, T.reciprocal, torch.reciprocal),
+    **any_of(elementwise, torch.sin, T.sin, torch.cos, T.cos, T.reciprocal, torch.reciprocal, T.log, torch.log),
     **any_of(elementwise, T.__pow__, T.__rpow__, torch.pow),
     **any_of(elementwise, T.log, torch.log, T.log10, torch.log10, T.log1p, torch.log1p, torch.abs, T.clamp_min),
     **any_of(elementwise, T.gt, T.ge, T.lt, T.le, T.__gt__, T.__ge__, T.__lt__, T.__le__),
