@@ -10,6 +10,7 @@ import pytest
 import torch
 from family_examples import EXAMPLES
 from slow_cases import nightly
+from small_music import TUNES, random_piece
 from soft_images import write_soft
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from vaekit.datasets.skip_log import SkipLog
 from vaekit.diffusion.recipe import is_diffusion
 from vaekit.domains.images.finetune import FinetuneOptions, prepare_finetuning
 from vaekit.domains.images.records import IMAGE_RECORDS
+from vaekit.domains.music.midi_files import write_midi
 from vaekit.domains.recipes import names, recipe
 from vaekit.errors import NoTrainingData, WrongTensors
 from vaekit.families import assemble, family_with
@@ -41,6 +43,7 @@ SMALL_KL = (
     *("data.size=32", "vae.encoder_widths=[32, 32, 32, 32]", "vae.decoder_widths=[32, 32, 32, 32]"),
     "objective.terms.lpips.network=alex",
 )
+SMALL_MUSIC = ("vae.net.width=16", "vae.net.embedding=8", "vae.net.decoder_width=8")
 OVERRIDES: dict[str, tuple[str, ...]] = {
     "builtin": ("data.size=32", "data.resize=[32, 64]"),
     "kl-f8": (*SMALL_KL, "schedule.micro_batch=2"),
@@ -54,6 +57,7 @@ OVERRIDES: dict[str, tuple[str, ...]] = {
     "mnist-beta-tcvae": (),
     "text": ("vae.net.width=16", "vae.net.embedding=8"),
     "molecules": ("vae.net.width=16", "vae.net.embedding=8"),
+    **dict.fromkeys(("music", "music-16", "music-drums", "music-jsb", "music-sample"), SMALL_MUSIC),
 }
 
 
@@ -75,7 +79,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     lines = ["".join(rng.choice(list(string.ascii_lowercase), 12)) for _ in range(60)]
     (folder / "lines.txt").write_text("\n".join(lines), "utf-8")
     (folder / "chains.smi").write_text("\n".join("C" * length + end for length in range(1, 21) for end in "ONS"))
-    others = {"tables": "table.csv", "text": "lines.txt", "molecules": "chains.smi"}
+    (folder / "music").mkdir()
+    (folder / "music" / "tunes.abc").write_text(TUNES)
+    (folder / "music" / "song.mid").write_bytes(write_midi(random_piece(0)))
+    others = {"tables": "table.csv", "text": "lines.txt", "molecules": "chains.smi", "music": "music"}
     return {"images": folder / "images", **{domain: folder / name for domain, name in others.items()}}
 
 

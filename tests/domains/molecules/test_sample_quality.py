@@ -16,11 +16,11 @@ from vaekit.domains.molecules.sample_quality import (
     VALID,
     MoleculeComparison,
     fcd,
-    histogram,
     known_molecules,
     some_molecules,
 )
 from vaekit.domains.molecules.token_store import TokenStore, convert_all
+from vaekit.domains.sample_quality import histogram
 from vaekit.errors import MissingPackage
 
 DATA = ["CCO", "CCN", "c1ccccc1O", "CC(=O)Nc1ccc(O)cc1"]

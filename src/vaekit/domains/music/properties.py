@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,9 @@ def notes_of(excerpt: Excerpt) -> list[Note]:
     return [note for _, note in excerpt.notes()]
 
 
-def of_each(measure: Callable[[Excerpt], float]) -> Measure:
-    """A function of one excerpt as one of many."""
-    return lambda excerpts: [float(measure(excerpt)) for excerpt in excerpts]
+def of_each(measure: Callable[[Excerpt], float], excerpts: Sequence[Excerpt]) -> list[float]:
+    """A function of one excerpt, of many."""
+    return [measure(excerpt) for excerpt in excerpts]
 
 
 def note_density(excerpt: Excerpt) -> float:
@@ -36,7 +37,7 @@ def note_density(excerpt: Excerpt) -> float:
 def pitch_range(excerpt: Excerpt) -> float:
     """Semitones between the lowest and the highest note; NaN without notes, and for drums."""
     pitches = pitches_of(excerpt)
-    return max(pitches) - min(pitches) if pitches else math.nan
+    return float(max(pitches) - min(pitches)) if pitches else math.nan
 
 
 def mean_pitch(excerpt: Excerpt) -> float:
@@ -77,10 +78,10 @@ def metrical_levels(excerpt: Excerpt) -> list[int]:
 
 
 PROPERTIES: Mapping[str, Measure] = {
-    "note density": of_each(note_density),
-    "pitch range": of_each(pitch_range),
-    "mean pitch": of_each(mean_pitch),
-    "syncopation": of_each(syncopation),
+    "note density": partial(of_each, note_density),
+    "pitch range": partial(of_each, pitch_range),
+    "mean pitch": partial(of_each, mean_pitch),
+    "syncopation": partial(of_each, syncopation),
 }
 """By name."""
 
