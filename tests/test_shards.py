@@ -1,13 +1,18 @@
 """Runners of shards, the order of results, and parts for independent processes."""
 
 import random
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vaekit.shards import IN_PROCESS, Work, run_in_order, strided
+from vaekit import shards
+from vaekit.shards import IN_PROCESS, Work, claimed, run_in_order, strided
 
 
 def started(log: list[str]) -> Callable[[], Callable[[int], int]]:
@@ -79,3 +84,54 @@ def test_a_runner_ends_with_the_loop() -> None:
 def test_parts_are_disjoint_and_complete(of: int) -> None:
     parts = [strided(range(10), rank, of) for rank in range(of)]
     assert sorted(spec for part in parts for spec in part) == list(range(10))
+
+
+HOLD = "import sys, time; from pathlib import Path; from vaekit.shards import claimed; c = claimed(Path(sys.argv[1]))"
+HOLD += "; c.__enter__(); print(flush=True); time.sleep(60)"
+
+
+def test_a_claim_is_awaited_and_ends_with_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "new" / ".a.lock"
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE)
+    assert holder.stdout is not None and holder.stdout.readline()
+    entered = threading.Event()
+
+    def enter() -> None:
+        with claimed(path):
+            entered.set()
+
+    waiting = threading.Thread(target=enter)
+    waiting.start()
+    try:
+        assert not entered.wait(0.3)
+    finally:
+        holder.kill()
+        holder.communicate()
+        waiting.join(20)
+    assert entered.is_set() and not path.exists()
+
+
+def test_a_claim_stays_after_an_error_so_that_those_who_wait_exclude_each_other(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), claimed(tmp_path / "a"):
+        raise KeyError
+    assert (tmp_path / "a").exists()
+    with claimed(tmp_path / "a"), claimed(tmp_path / "b"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("cause", ["no locks", "no folder", "no module"])
+def test_where_nothing_can_be_locked_work_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: str) -> None:
+    def flock(*_: object) -> None:
+        raise OSError("Function not implemented")
+
+    path = tmp_path / "a"
+    if cause == "no locks":
+        monkeypatch.setattr(shards.fcntl, "flock", flock)
+    elif cause == "no module":
+        monkeypatch.setattr(shards, "fcntl", None)
+    else:
+        (tmp_path / "file").touch()
+        path = tmp_path / "file" / "a"
+    with claimed(path):
+        pass

@@ -11,6 +11,7 @@ MAX_AXES = 3
 """The maximum number of axes: torch has convolutions over three."""
 MAX_EXTENT = 2**40
 """The largest value in a geometry from a file."""
+EDGE, ZEROS = "edge", "zeros"
 AXIS_NAMES: tuple[tuple[str, ...], ...] = ((), ("t",), ("h", "w"), ("t", "h", "w"))
 """The names of the axes in messages, by their number."""
 
@@ -35,10 +36,12 @@ class Geometry:
         least_positions: the minimum number of latent positions along each axis: 2 for networks with reflection padding.
         upscale: positions of a decoded image per position of the encoded one, along each axis: 2 for a decoder that
             also doubles the resolution.
+        padding: the values that items are padded with at the end of each axis to a whole number of latent positions:
+            "edge" repeats the last ones, and "zeros" is usual for audio.
 
     Raises:
         ValueError: a value is less than 1, there are more than three axes, size and factors differ in the number of
-            axes, or items other than images are upscaled.
+            axes, items other than images are upscaled, or the padding is unknown.
     """
 
     channels: int
@@ -48,6 +51,7 @@ class Geometry:
     causal: bool = False
     least_positions: int = 1
     upscale: int = 1
+    padding: str = EDGE
 
     def __post_init__(self) -> None:
         numbers = (self.channels, self.latent_channels, self.least_positions, self.upscale, *self.factors)
@@ -62,6 +66,8 @@ class Geometry:
             raise ValueError("a geometry without axes cannot be causal")
         if self.upscale > 1 and self.axes != 2:
             raise ValueError("only images can be upscaled")
+        if self.padding not in (EDGE, ZEROS):
+            raise ValueError(f"the padding is {self.padding!r}, and not {EDGE!r} or {ZEROS!r}")
 
     @property
     def axes(self) -> int:
@@ -198,13 +204,14 @@ class Geometry:
             )
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as plain values; readers before `upscale` was added know only geometries without it.
+        """The fields as plain values; those that were added later are absent if they have their defaults, as earlier
+        readers know only geometries without them.
 
         >>> Geometry(12, 2).as_json()["factors"]
         []
         """
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        return values if self.upscale > 1 else {name: value for name, value in values.items() if name != "upscale"}
+        return {name: value for name, value in values.items() if value != _ADDED.get(name)}
 
     @classmethod
     def from_json(cls, value: object) -> Self | None:
@@ -226,6 +233,7 @@ class Geometry:
         if (
             not all(type(each) is int and each <= MAX_EXTENT for each in flat)
             or type(value.get("causal", False)) is not bool
+            or type(value.get("padding", EDGE)) is not str
         ):
             return None
         lists = {"factors": tuple(extents[0]), "size": None if size is None else tuple(size)}
@@ -240,6 +248,8 @@ class Geometry:
         return (int(self.causal), *[0] * (self.axes - 1)) if self.axes else ()
 
 
+_ADDED = {"upscale": 1, "padding": EDGE}
+"""The defaults of fields that were added later."""
 _OPTIONAL = ("least_positions", "upscale")
 _NUMBERS = ("channels", "latent_channels", *_OPTIONAL)
 

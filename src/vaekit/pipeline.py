@@ -22,6 +22,11 @@ THREADS = max(2, min(8, (os.cpu_count() or 1) // 2))
 compete; a GPU needs more."""
 
 
+def available_cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def weightless(_: object) -> float:
     return 0.0
 

@@ -1,6 +1,6 @@
 """Named tensor shapes.
 
-Axes: b batch, c channels, h rows, w columns; z latent channels; i, j latent rows and columns.
+Axes: b batch, c channels, h rows, w columns, t time; z latent channels; i, j latent rows and columns.
 jaxtyping checks them in the test suite (`pytest` runs with the import hook) and costs nothing at run time.
 """
 
@@ -15,6 +15,9 @@ AnyLatents = Float[Tensor, "b z ..."]
 
 Images = Float[Tensor, "b c h w"]
 """Images: range [-1, 1]; three channels are RGB in sRGB encoding, one is grayscale."""
+
+Waveforms = Float[Tensor, "b c t"]
+"""Audio: samples in [-1, 1] over time, channels first."""
 
 Moments = Float[Tensor, "b m i j"]
 """The output of an image encoder, before it is converted to a posterior."""

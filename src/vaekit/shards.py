@@ -4,11 +4,18 @@ A shard is a part of a task that is done as a whole or not at all, such as a fil
 same bytes. Runners decide where: in this process (`InProcess`), or on the actors of a Ray cluster (`vaekit.cluster`).
 """
 
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar, runtime_checkable
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 Spec = TypeVar("Spec")
 Result = TypeVar("Result")
@@ -100,3 +107,43 @@ def strided(specs: Sequence[Spec], rank: int, of: int) -> Sequence[Spec]:
         of: the number of processes.
     """
     return specs[rank::of]
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Wait until no other process has a claim, and hold it for the block.
+
+    A claim ends with its process, however that ends. The block has to check first whether the process that it waited
+    for has done the work. Where files cannot be locked, nothing is claimed, and work may be done twice.
+
+    Args:
+        path: of a file that stands for the claim; removed after a block without an error.
+    """
+    file = _locked(path)
+    try:
+        yield
+        with suppress(OSError):
+            path.unlink()
+    finally:
+        if file is not None:
+            os.close(file)
+
+
+def _locked(path: Path) -> int | None:
+    """The descriptor of a file that is locked until it is closed; None if that is not possible."""
+    if fcntl is None:
+        return None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:  # whoever writes beside it says why
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError:  # a file system without locks
+        os.close(file)
+        return None
+    except BaseException:
+        os.close(file)
+        raise
+    return file

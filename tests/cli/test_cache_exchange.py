@@ -78,6 +78,8 @@ def test_user_errors_give_exit_status_1(run: Run, tmp_path: Path, kl_vae: VAE) -
     out = tmp_path / "out"
     assert run("cache", tmp_path, out, "--export", "kohya").code == 1
     assert run("cache", tmp_path / "none", "--audit").code == 1
+    empty = run("cache", "--audit", tmp_path, "--json")
+    assert empty.code == 1 and empty.json["error"]["kind"] == "NotFound"
     save(kl_vae, tmp_path / "vae.safetensors")
     kohya_file(tmp_path / "in", family="flux", values=latents(1, 16), sizes_in_keys=True)
     refused = run("cache", tmp_path / "in", out, "--import", "--vae", tmp_path / "vae.safetensors", "--json")

@@ -134,3 +134,29 @@ def test_shards_are_taken_as_workers_need_them() -> None:
     assert len(taken) <= 6
     running.close()
     dispatcher.stop()
+
+
+def test_an_abandoned_run_finishes_the_shards_that_workers_have_and_begins_no_other() -> None:
+    abandoned, died = [False], list[Any]()
+
+    def dies(spec: Any) -> bool:  # the worker of the first shard after that
+        if abandoned[0] and spec is not None and not died:
+            died.append(spec)
+        return spec is not None and spec in died
+
+    workers = Pretended(dies)
+    dispatcher = Dispatcher(workers, 3, range(100), [].append, lambda: abandoned[0])
+    running = dispatcher.run()
+    done = [next(running)[0] for _ in range(5)]
+    abandoned[0] = True
+    begun = set(workers.begun)
+    done += [spec for spec, _ in running]
+    dispatcher.stop()
+    assert len(died) == 1 and set(workers.begun) == begun and set(workers.begun.values()) == {1}
+    assert set(done) == begun - set(died) and not workers.alive
+
+
+def test_a_run_that_is_abandoned_before_it_has_workers_begins_nothing() -> None:
+    workers = Pretended()
+    assert list(Dispatcher(workers, 3, range(100), [].append, lambda: True).run()) == []
+    assert not workers.begun

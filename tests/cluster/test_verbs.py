@@ -1,6 +1,9 @@
 """`evaluate`, `index` and `score` by the workers of a runner: the same files as in one process."""
 
 import json
+import shutil
+import threading
+import time
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +21,8 @@ from vaekit.checkpoints.save import save
 from vaekit.domains.measuring import MeasureOptions
 from vaekit.errors import ClusterFailed, IndexMismatch
 from vaekit.runtime.plan import Plan
-from vaekit.shards import IN_PROCESS, Work
-from vaekit.tasks.cache import CacheOptions, cache
+from vaekit.shards import IN_PROCESS, Work, claimed
+from vaekit.tasks.cache import CacheOptions, CacheResult, cache
 from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data
 from vaekit.tasks.index import IndexOptions, index
 from vaekit.tasks.model import OpenModel, open_model, reopened
@@ -179,6 +182,31 @@ def test_cache_writes_the_same_shards(model: OpenModel, gallery: Path, tmp_path:
         cache(model, gallery, tmp_path / name, CacheOptions(shard_items=4), runner=each)
     assert files(tmp_path / "one") == files(tmp_path / "many")
     assert runner.shards == -(-(IMAGES - 2) // 4)
+
+
+def test_a_shard_that_another_process_encodes_is_awaited_and_not_encoded_again(
+    model: OpenModel, gallery: Path, tmp_path: Path
+) -> None:
+    """As the workers of a killed run, which finish what they have."""
+    folder, lock = tmp_path / "cache", tmp_path / "cache" / "shards" / ".000-00001.lock"
+    cache(model, gallery, tmp_path / "one", CacheOptions(shard_items=4))
+    shutil.copytree(tmp_path / "one", folder, ignore=shutil.ignore_patterns("shards"))
+    claim = claimed(lock)
+    claim.__enter__()
+    results: list[CacheResult] = []
+    run = threading.Thread(target=lambda: results.append(cache(model, gallery, folder, CacheOptions(shard_items=4))))
+    run.start()
+    try:
+        until = time.monotonic() + 60
+        while not (folder / "shards" / "000-00000.json").exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        for name in ("000-00001.safetensors", "000-00001.json"):
+            shutil.copy(tmp_path / "one" / "shards" / name, lock.with_name(name))
+    finally:
+        claim.__exit__(None, None, None)
+        run.join(120)
+    assert results[0].cached == IMAGES - 2 and results[0].encoded == IMAGES - 2 - 4
+    assert files(tmp_path / "one") == files(folder)
 
 
 @pytest.mark.parametrize("of", [2, 3])

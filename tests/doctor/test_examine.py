@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from family_examples import EXAMPLES, daily
+from family_examples import IMAGES, daily
 from slow_cases import nightly
 
 import vaekit
@@ -27,10 +27,10 @@ def found(vae: VAE, images: torch.Tensor | None = None) -> dict[str, Finding]:
 
 def example(family: str, halves: tuple[str, ...] = ("encoder", "decoder")) -> VAE:
     torch.manual_seed(0)
-    return assemble(family_of(family), EXAMPLES[family], halves, LatentNormalization()).eval()
+    return assemble(family_of(family), IMAGES[family], halves, LatentNormalization()).eval()
 
 
-@pytest.mark.parametrize("family", daily(EXAMPLES))
+@pytest.mark.parametrize("family", daily(IMAGES))
 def test_every_family_is_examined(family: str) -> None:
     findings = found(example(family))
     assert tuple(findings) == CHECKS
@@ -43,7 +43,7 @@ def test_every_family_is_examined(family: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "family", [family if family in OFTEN else pytest.param(family, marks=pytest.mark.nightly) for family in EXAMPLES]
+    "family", [family if family in OFTEN else pytest.param(family, marks=pytest.mark.nightly) for family in IMAGES]
 )
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
 def test_half_a_vae_is_examined_as_far_as_it_goes(family: str, half: str) -> None:

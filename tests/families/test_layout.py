@@ -114,3 +114,32 @@ def test_rules_for_the_layers_of_a_module() -> None:
 def test_a_number_of_levels_is_levels_without_sequences() -> None:
     table = layout(("up.{i}.{p}", "up_blocks.{~i}.{p}"))
     assert table.from_native("up.0.weight", 4) == table.from_native("up.0.weight", Levels(4)) == "up_blocks.3.weight"
+
+
+def test_a_half_that_is_one_sequence_with_last_layers() -> None:
+    rules = (
+        *product("decoder.conv1", "decoder.model.0", {"conv": "conv"}),
+        *product("decoder.block.{i}.{k}", "decoder.model.{+i}.block.{k}", {"conv": "conv"}),
+        ("decoder.snake", "decoder.model.{-2}.alpha"),
+        *product("decoder", "decoder.model.{-1}", {"conv2": "conv"}),
+    )
+    two = Layout("x", "toy", rules)
+    one = Layout("x", "toy", tuple(rule for rule in rules if "alpha" not in rule[1]))
+    for layout, last in ((two, 5), (one, 4)):
+        native = ["decoder.conv1.conv.weight", "decoder.block.0.1.conv.bias", "decoder.block.2.0.conv.weight"]
+        native += ["decoder.conv2.weight", *(["decoder.snake"] if last == 5 else [])]
+        foreign = ["decoder.model.0.conv.weight", "decoder.model.1.block.1.conv.bias"]
+        foreign += ["decoder.model.3.block.0.conv.weight", f"decoder.model.{last}.conv.weight"]
+        foreign += ["decoder.model.4.alpha"] if last == 5 else []
+        levels = layout.native_levels(native)
+        assert [layout.from_native(key, levels) for key in native] == foreign
+        assert layout.levels(foreign) == levels
+        assert [layout.to_native(key, levels) for key in foreign] == native
+        assert layout.to_native(f"decoder.model.{last - 1}.conv.weight", levels) is None
+        assert layout.levels(foreign[:3]) == levels
+
+
+def test_vectors() -> None:
+    layout = Layout("x", "toy", (("a.alpha", "b.alpha"),), vectors=r".+\.alpha")
+    assert layout.is_vector("a.alpha") and not layout.is_vector("a.weight")
+    assert not Layout("x", "toy", ()).is_vector("a.alpha")

@@ -1,6 +1,7 @@
 """Normalizations in diffusers' configs, and in tensors beside the weights."""
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,14 +15,18 @@ from vaekit.families.normalization import (
     BATCH_NORM,
     COUNT,
     EPSILON,
+    LATENTS_MEAN,
+    LATENTS_STD,
     MEAN,
     VARIANCE,
     diffusers_normalization,
     mean_and_std,
     normalization_of,
     normalization_of_settings,
+    normalization_of_vectors,
     one_factor,
     statistics_of,
+    vectors_of,
 )
 from vaekit.normalization import LatentNormalization
 
@@ -137,3 +142,18 @@ def test_a_config_json_may_state_what_is_added_to_the_variance(config_json: dict
     assert found is not None
     assert found.scale == pytest.approx(((1 + epsilon) ** -0.5,) * 4, rel=1e-12)
     assert BATCH_NORM.keys == {MEAN, VARIANCE, COUNT}
+
+
+CHANNELS = SimpleNamespace(latent_channels=8)
+
+
+def test_vectors_and_normalizations_are_converted_both_ways() -> None:
+    tensors = {LATENTS_MEAN: torch.randn(8), LATENTS_STD: torch.rand(8) + 0.5}
+    normalization = normalization_of_vectors(tensors, {})
+    assert normalization is not None
+    again = vectors_of(CHANNELS, normalization)
+    assert all(torch.equal(again[key], tensors[key]) for key in tensors)
+    assert vectors_of(CHANNELS, None) == {}
+    assert vectors_of(CHANNELS, LatentNormalization((0.0,), (1.0,), 2)) == {}
+    assert normalization_of_vectors(tensors | {LATENTS_STD: torch.zeros(8)}, {}) is None
+    assert normalization_of_vectors(tensors | {LATENTS_MEAN: torch.full((8,), torch.nan)}, {}) is None

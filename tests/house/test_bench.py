@@ -14,6 +14,7 @@ from PIL import Image
 from planted_rows import save_planted
 from safetensors.torch import save_file
 from skimage import data
+from small_audio import save_tone
 from torch import Tensor
 
 pytestmark = pytest.mark.nightly
@@ -188,6 +189,21 @@ def test_ray_cache_prints_the_rate_of_each_side() -> None:
     rows = dict(re.findall(r"^(this process|1 worker|2 workers) +(\S+) images/s,", printed, flags=re.MULTILINE))
     assert len(rows) == 3 and all(float(rate) > 0 for rate in rows.values())
     assert "shards are equal" in printed
+
+
+def test_audio_small_prints_each_comparison_and_each_bar(tmp_path: Path) -> None:
+    pytest.importorskip("soundfile", reason="audio needs soundfile")
+    for digit in range(10):
+        for number in range(3, 8):
+            name = f"{digit}_nobody_{number}.wav"
+            save_tone(tmp_path / "recordings" / name, 1500 + 100 * number, frequency=200.0 + 250 * digit)
+    settings = ("schedule.samples=64", "vae.net.widths=[8,8,8]", "schedule.warmup_samples=8", "data.samples=1024")
+    options = [part for each in settings for part in ("--set", each)]
+    printed = run("audio_small.py", tmp_path / "recordings", "--out", tmp_path / "out", "--test", "4", *options)
+    rows = re.findall(r"^(.*): log-mel L1 (\S+), MR-STFT (\S+), SI-SDR", printed, flags=re.MULTILINE)
+    assert len(rows) == 4 and all(float(value) > 0 for row in rows for value in row[1:])
+    assert len(re.findall(r"; the bar of \d+ % is (?:reached|missed)$", printed, flags=re.MULTILINE)) == 3
+    assert (tmp_path / "out" / "interpolation" / "interpolation.wav").is_file()
 
 
 SMALL_RUN = ("--set", "schedule.samples=600", "--set", "schedule.warmup_samples=100", "--set", "vae.net.width=16")

@@ -10,6 +10,7 @@ FLOORS = [
     {"errors", "shapes", "user_dirs", "version"},
     {
         "atomic",
+        "audio_format",
         "cache",
         "geometry",
         "json",

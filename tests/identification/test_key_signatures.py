@@ -104,7 +104,20 @@ def test_a_superseded_entry_is_that_of_a_runnable_family() -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize(("name", "entry"), OF_TRANSFORMERS.items())
+@pytest.mark.parametrize(("name", "entry"), [each for each in OF_TRANSFORMERS.items() if each[1] not in NOT_RUN])
+def test_classes_of_transformers_that_came_to_run_are_located(name: str, entry: str) -> None:
+    import transformers
+
+    build = getattr(transformers, name)
+    file = file_of(shapes_of(lambda: build(build.config_class())))
+    assert match_unsupported(file.specs) is None
+    located = locate(file)
+    (facts,) = (facts for facts in family_facts() if entry in facts.get("supersedes", ()))
+    assert located.layout.family == facts["family"]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("name", "entry"), [each for each in OF_TRANSFORMERS.items() if each[1] in NOT_RUN])
 def test_classes_of_transformers_are_recognized_by_their_keys(name: str, entry: str) -> None:
     import transformers
 

@@ -1,4 +1,5 @@
-"""A cache is a source of training data: the same seed gives the same batch, and items of one size are together."""
+"""A cache is a source of training data: the same seed gives the same batch, and items of one size are together,
+each once in an epoch."""
 
 import pickle
 from pathlib import Path
@@ -13,7 +14,7 @@ from vaekit.latent_cache.open import open_cache
 from vaekit.latent_cache.reader import LatentSource, latent_source, require_one_size
 from vaekit.latent_cache.records import CachedBatch
 from vaekit.latent_cache.shard_files import write_shard
-from vaekit.training.data import Source, Stream
+from vaekit.training.data import Source, Stream, ahead
 
 
 def test_it_is_a_source_for_streams(tmp_path: Path) -> None:
@@ -52,15 +53,44 @@ def test_mirrored_latents_are_taken_at_random(tmp_path: Path) -> None:
     assert torch.equal(latent_source(cache, flip=False).batch(every, 1).mean, stored.mean)
 
 
-def test_batches_of_several_sizes_have_the_size_of_their_first_item(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1, 2, 3, 16])
+def test_items_of_several_sizes_are_drawn_once_in_each_epoch(tmp_path: Path, count: int) -> None:
+    made = description()
+    write_description(tmp_path, made)
+    for name, number, side in (("s", 7, 2), ("t", 4, 3), ("u", 1, 4)):
+        names = [f"{name}{i}" for i in range(number)]
+        write_shard(tmp_path, name, made, items(names, (8 * side, 16)), latents(number, (side, 2)))
+    source = latent_source(open_cache(tmp_path))
+    stream = Stream(source, seed=3)
+    length = stream.epoch_length(count)
+    orders = []
+    for epoch in range(3):
+        positions = range(epoch * length, (epoch + 1) * length, count)
+        batches = [stream.batch(position, count) for position in positions]
+        captions = [caption for batch in batches for caption in batch.captions]
+        assert sorted(map(str, captions)) == sorted(str(item.caption) for item in source.cache.items)
+        assert all(0 < len(batch) <= count for batch in batches)
+        orders.append(captions)
+    assert orders[0] != orders[1]
+    again = Stream(pickle.loads(pickle.dumps(source)), seed=3)
+    position = length + count * (length // count // 2)  # in the middle of an epoch
+    assert torch.equal(again.batch(position, count).mean, stream.batch(position, count).mean)
+    ahead_of = ahead(again, range(position, 2 * length, count), count, workers=2)
+    left = [caption for batch in ahead_of for caption in batch.captions]
+    assert left == orders[1][len(orders[1]) - len(left) :]
+    assert Stream(source, seed=4).items(0, count).tolist() != stream.items(0, count).tolist() or count == 1
+
+
+def test_batches_of_several_sizes_are_refused(tmp_path: Path) -> None:
     make_cache(tmp_path)
     cache = open_cache(tmp_path)
     source = latent_source(cache)
-    assert source.batch(torch.tensor([0, 3, 4]), 0).mean.shape == (3, 4, 8, 16)
-    batch = source.batch(torch.tensor([4, 0, 1, 2]), 0)
-    assert batch.mean.shape == (4, 4, 8, 8) and torch.equal(batch.mean[0], cache.read(4).mean)
+    assert source.batch(torch.tensor([0, 1, 2]), 0).mean.shape == (3, 4, 8, 16)
+    with pytest.raises(BadLatent):
+        source.batch(torch.tensor([4, 0, 1, 2]), 0)
     with pytest.raises(BadLatent):
         require_one_size(source)
     square = source.of_size((64, 64))
     assert len(square) == 2 and require_one_size(square) == (64, 64)
     assert len(latent_source(cache, [1, 3])) == 2
+    assert [group.tolist() for group in latent_source(cache, [4, 1, 3]).groups] == [[0, 2], [1]]

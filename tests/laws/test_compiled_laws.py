@@ -6,19 +6,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from family_examples import EXAMPLES
+from family_examples import IMAGES
 
 SUPPORT = Path(__file__).parents[1] / "support"
 # In a process of its own: no compiler follows the checks of annotations that tests put around the nets' functions.
 SCRIPT = """
 import torch
-from family_examples import EXAMPLES
+from family_examples import IMAGES
 from vaekit.families import assemble, family_of
 from vaekit.runtime.compiled import CompiledNetwork
 from vaekit.runtime.streaming.tracing import trace
 from vaekit.runtime.upsampling import with_enlarged_convs
 
-for name, config in EXAMPLES.items():
+for name, config in IMAGES.items():
     vae, geometry = assemble(family_of(name), config).eval(), config.geometry
     if geometry.size is not None:
         continue
@@ -47,7 +47,7 @@ def test_every_family_is_compiled_in_one_piece_and_says_the_same() -> None:
     )
     assert done.returncode == 0, done.stderr
     rows = [line.split("|") for line in done.stdout.splitlines()]
-    families = {name for name, config in EXAMPLES.items() if config.geometry.size is None}
+    families = {name for name, config in IMAGES.items() if config.geometry.size is None}
     assert {name for name, *_ in rows} == families
     for name, half, error, _, note in rows:
         assert note.startswith("compiled for 2 at once of "), (name, half, note)

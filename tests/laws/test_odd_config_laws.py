@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from every_verb import DIFFERENT, DONE, ERROR, LONG, QUICK, VERBS, Bench, fill, no_test_cards, outcomes
-from family_examples import EXAMPLES
+from family_examples import IMAGES
 
 from vaekit.checkpoints.save import write_pieces
 from vaekit.families import Config, assemble, family_with, layout_of
@@ -116,9 +116,9 @@ OTHERS: dict[str, Config] = {
     "one pixel": PartsConfig(MLPConfig((3, 1, 1), 1, ()), GaussianPart(), NormalPart()),
 }
 """VAEs of parts, most of them of something else than images."""
-CONFIGS = EXAMPLES | OTHERS
+CONFIGS = IMAGES | OTHERS
 CASES = {
-    f"{name}: {what}": (name, fields) for name, config in EXAMPLES.items() for what, fields in odd_fields(config)
+    f"{name}: {what}": (name, fields) for name, config in IMAGES.items() for what, fields in odd_fields(config)
 } | {f"{name}: plain": (name, {}) for name in CONFIGS}
 SAMPLE = {"tiny: 12 image channels": True, "tiny: 1 latent channels": False, "one pixel: plain": True}
 """What is tried each time, and whether its file states its config."""
@@ -177,7 +177,7 @@ def test_no_verb_ends_in_a_traceback(
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
-@pytest.mark.parametrize("family", EXAMPLES)
+@pytest.mark.parametrize("family", IMAGES)
 def test_halves_end_in_no_traceback(
     family: str, half: str, tmp_path: Path, lpips_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,8 +185,8 @@ def test_halves_end_in_no_traceback(
     bench = bench_for(f"{family}: plain", tmp_path, lpips_file, stated=True)
     assert bench is not None
     other = "decoder" if half == "encoder" else "encoder"
-    vae = buildable(EXAMPLES[family], {})
-    known, layout = family_with(EXAMPLES[family]), layout_of("native", family, EXAMPLES[family])
+    vae = buildable(IMAGES[family], {})
+    known, layout = family_with(IMAGES[family]), layout_of("native", family, IMAGES[family])
     assert vae is not None and known is not None and layout is not None
     setattr(vae, other, None)
     metadata = describe(family, vae.config, vae.normalization)

@@ -82,6 +82,6 @@ def test_stages_are_made_once_for_each_of_the_last_sizes() -> None:
 
 def test_the_size_in_words_is_that_of_the_image() -> None:
     decoder = nn.Sequential(nn.Conv2d(4, 3, 1), nn.Upsample(scale_factor=2))
-    assert not lacks(TracedNetwork(decoder, random_map).image_size((3, 5)), "10x6")
+    assert not lacks(TracedNetwork(decoder, random_map).item_size((3, 5)), "10x6")
     encoder = nn.PixelUnshuffle(2)
-    assert not lacks(TracedNetwork(encoder, lambda h, w: random_map(2 * h, 2 * w)).image_size((3, 5)), "10x6")
+    assert not lacks(TracedNetwork(encoder, lambda h, w: random_map(2 * h, 2 * w)).item_size((3, 5)), "10x6")

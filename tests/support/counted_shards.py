@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vaekit.atomic import atomic_file
 from vaekit.errors import BadItem, VaekitError
-from vaekit.shards import Work
+from vaekit.shards import Work, claimed
 
 SHARDS = 200
 SECONDS = 0.1
@@ -49,9 +49,14 @@ def content(shard: int) -> bytes:
 
 
 def start(folder: Path) -> Callable[[int], int]:
-    """Files named `fail-N` and `kill-N` in the folder let shard N fail, or end its process."""
+    """A shard is claimed as in a cache, and not done if another process has done it meanwhile. Files named `fail-N` and
+    `kill-N` in the folder let shard N fail, or end its process."""
 
     def process(shard: int) -> int:
+        with claimed(folder / "claims" / str(shard)):
+            return shard if shard in done(folder) else process_claimed(shard)
+
+    def process_claimed(shard: int) -> int:
         (folder / "begun" / f"{shard}-{os.getpid()}-{uuid.uuid4().hex}").touch()
         if (folder / f"kill-{shard}").exists():
             os._exit(1)

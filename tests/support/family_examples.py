@@ -26,6 +26,8 @@ def module_at(path: Path) -> ModuleType:
 MODULES = [module_at(path) for path in sorted((Path(__file__).parents[1] / "families").glob("*/example.py"))]
 EXAMPLES: dict[str, Config] = {family_name(module.EXAMPLE): module.EXAMPLE for module in MODULES}
 """One small config of each family, by the family's name."""
+IMAGES = {name: config for name, config in EXAMPLES.items() if config.geometry.axes == 2}
+"""Those of images: laws about images, and about networks over rows and columns, are for them."""
 DAILY = frozenset({"kl", "tiny", "vq", "dcae", "wan"})
 """The families that laws cover in every run; the others follow in nightly ones. These have every kind of step of the
 streaming engine. Each family's own tests compare it with its original."""

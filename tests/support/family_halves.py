@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from family_examples import EXAMPLES
+from family_examples import EXAMPLES, IMAGES
 from torch import Tensor, nn
 
 from vaekit.families import assemble, family_of
@@ -18,7 +18,7 @@ from vaekit.runtime.streaming.schedule import staged
 from vaekit.runtime.streaming.tracing import Trace, trace
 
 CPU = torch.device("cpu")
-STREAMED = [name for name, config in EXAMPLES.items() if config.geometry.size is None]
+STREAMED = [name for name, config in IMAGES.items() if config.geometry.size is None]
 HALVES = [(name, half) for name in STREAMED for half in ("encoder", "decoder") if (name, half) != ("approx", "encoder")]
 """Names of families whose networks run at any size, with the halves that they have."""
 

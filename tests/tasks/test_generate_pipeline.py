@@ -25,7 +25,7 @@ import tiny_pipelines
 from vaekit.domains.images.png_metadata import read_settings
 from vaekit.domains.images.read import read_image
 from vaekit.errors import BadCheckpoint, BadItem, BadPlan, LatentMismatch, TooLittleMemory, WrongTensors
-from vaekit.tasks.generate_pipeline import generate_with_pipeline
+from vaekit.tasks.generate_pipeline import generate_with_pipeline, open_run
 from vaekit.tasks.generation import GenerateCallbacks, GenerateOptions, Generation
 from vaekit.tasks.previews import PREVIEW
 
@@ -119,6 +119,19 @@ def test_equals_diffusers_from_an_initial_image(
     assert_same(done.paths[0], theirs(folder, done.paths[0], init=Image.open(photograph)))
 
 
+def test_another_vae_takes_the_place_of_the_pipelines_own(pipelines: Callable[[str], Path], tmp_path: Path) -> None:
+    """Its weights and its normalization; without steps, which are compared nightly."""
+    path, vae = vae_folder(tmp_path / "other")
+    run = open_run(options(pipelines("sd1"), tmp_path / "out", vae=str(path)))
+    ours, scale = run.pipeline.vae, run.pipeline.vae.config.scaling_factor
+    assert scale == vae.config.scaling_factor and run.settings["vae_name"] == "other"
+    latents = torch.randn(1, 4, 2, 3, generator=torch.Generator().manual_seed(0)) / scale
+    with torch.no_grad():
+        expected = vae.decode(latents).sample
+    assert torch.allclose(ours.decode(latents, return_dict=False)[0], expected, atol=1e-4)
+
+
+@pytest.mark.nightly
 def test_equals_diffusers_with_another_vae(pipelines: Callable[[str], Path], tmp_path: Path) -> None:
     folder = pipelines("sd1")
     path, vae = vae_folder(tmp_path / "other")

@@ -15,6 +15,7 @@ from vaekit.families.kl.net import KLConfig
 from vaekit.normalization import LatentNormalization
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
+from vaekit.tasks import latent_agreement as latent_agreement_module
 from vaekit.tasks import previews
 from vaekit.tasks.latent_agreement import correlation, latent_agreement
 from vaekit.tasks.previews import known_colors, previews_of, tiny_vae
@@ -80,7 +81,14 @@ def test_a_small_vae_of_the_models_folder_is_used(
     assert read_image(tmp_path / "PREVIEW.png").width == 256 // images.shape[3] * images.shape[3]
 
 
-def test_agreement_of_latents(builtin: Engine) -> None:
+@pytest.mark.parametrize("positions", [4, pytest.param(latent_agreement_module.POSITIONS, marks=pytest.mark.nightly)])
+def test_agreement_of_latents(builtin: Engine, monkeypatch: pytest.MonkeyPatch, positions: int) -> None:
+    """With one small image daily, and all of them nightly."""
+    monkeypatch.setattr(latent_agreement_module, "POSITIONS", positions)
+    if positions == 4:
+        monkeypatch.setattr(latent_agreement_module, "IMAGES", 1)
+    same = latent_agreement(builtin, builtin)
+    assert same is not None and same > 0.9
     turned = copy.deepcopy(builtin.vae)
     weights = next(turned.decoder.parameters())  # type: ignore[union-attr]
     weights.data = -weights.data.flip(1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from family_examples import EXAMPLES, daily
+from family_examples import IMAGES, daily
 from torch import Generator, Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -54,9 +54,9 @@ def gradients(vae: VAE, inputs: dict[str, Tensor]) -> tuple[list[Tensor], int]:
     return [each.grad.clone() for each in vae.parameters() if each.grad is not None], sum(sizes)
 
 
-@pytest.mark.parametrize("name", daily(EXAMPLES))
+@pytest.mark.parametrize("name", daily(IMAGES))
 def test_every_family_has_the_same_gradients(name: str) -> None:
-    config: Any = EXAMPLES[name]
+    config: Any = IMAGES[name]
     torch.manual_seed(0)
     vae = assemble(family_of(name), config).train()
     geometry = config.geometry
@@ -74,7 +74,7 @@ def test_every_family_has_the_same_gradients(name: str) -> None:
 
 def test_batch_norm_counts_a_batch_once() -> None:
     torch.manual_seed(0)
-    vae = assemble(family_of("dcae"), EXAMPLES["dcae"]).train()
+    vae = assemble(family_of("dcae"), IMAGES["dcae"]).train()
     norms = [each for each in vae.modules() if isinstance(each, nn.BatchNorm2d)]
     assert norms and vae.decoder is not None
     with recompute_activations(vae):

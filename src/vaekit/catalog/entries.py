@@ -4,7 +4,7 @@ A `[[space]]` is a latent space of that family, an `[[entry]]` a set of weights;
 `LatentSpace` and `CatalogEntry`, except `space` (the name of an entry's latent space, omitted if it has one of its
 own) and `file` (`[[entry.file]]`, a `CatalogFile` each). `match` holds fields of the family's config: a file whose
 config matches all of them has this space, as far as shapes determine it. Images have three channels unless it states
-other `image_channels`, or "any". Spaces with equal shapes and different
+other `image_channels`, or "any", or `audio_channels`. Spaces with equal shapes and different
 normalizations are distinguished by metadata, known weights, or measurement (docs/measuring.md). If these fail,
 the normalization is unknown, never guessed. A `[[twin]]` is a fine-tuned VAE with the tensors of a space and latents of
 its own, whose normalization is not known here: its keys are the fields of `Twin`. `supersedes` names entries of
@@ -272,8 +272,9 @@ def _entry(entry: dict[str, Any]) -> CatalogEntry:
 
 
 def _frozen(match: dict[str, Any]) -> dict[str, Any]:
-    """The fields to match, with the channels of images: three, unless other ones or "any" are given."""
-    fields = {"image_channels": COLOR_CHANNELS} | match
+    """The fields to match, with the channels of images: three, unless other ones or "any" are given, or those of
+    audio."""
+    fields = match if "audio_channels" in match else {"image_channels": COLOR_CHANNELS} | match
     return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items() if value != ANY}
 
 

@@ -16,7 +16,7 @@ from types import ModuleType
 
 from vaekit.errors import ClusterFailed, printable
 from vaekit.optional import require
-from vaekit.training.data import available_cores
+from vaekit.pipeline import available_cores
 
 ADDRESS = "RAY_ADDRESS"
 """The environment variable with the address of the cluster, as Ray's own tools use it."""

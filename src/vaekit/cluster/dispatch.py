@@ -92,10 +92,18 @@ class Dispatcher(Generic[Spec]):
         count: the number of workers.
         specs: the shards. Taken one by one.
         say: called with a sentence when a worker died.
+        abandoned: whether nobody wants further shards: those that workers have are finished, and no other one is begun.
     """
 
-    def __init__(self, workers: Workers, count: int, specs: Iterable[Spec], say: Callable[[str], None]) -> None:
-        self._workers, self._count, self._say = workers, count, say
+    def __init__(
+        self,
+        workers: Workers,
+        count: int,
+        specs: Iterable[Spec],
+        say: Callable[[str], None],
+        abandoned: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._workers, self._count, self._say, self._abandoned = workers, count, say, abandoned
         self._specs: Iterator[Spec] = iter(specs)
         self._waiting: deque[Shard[Spec]] = deque()
         self._slots: list[Slot[Spec]] = []
@@ -130,10 +138,12 @@ class Dispatcher(Generic[Spec]):
     def _take(self, count: int) -> None:
         """Take shards until `count` are waiting, or there are no more."""
         self._waiting.extend(map(Shard, islice(self._specs, max(0, count - len(self._waiting)))))
+        if self._abandoned():
+            self._waiting.clear()
 
     def _hand_out(self, slot: Slot[Spec]) -> None:
         """Give a worker that is free the next shard, if there is one."""
-        if slot.is_free:
+        if slot.is_free and not self._abandoned():
             self._take(1)
             if self._waiting:
                 slot.shard = self._waiting.popleft()
@@ -183,5 +193,6 @@ class Dispatcher(Generic[Spec]):
             self._say(f"A worker died while it processed {name} ({reason}); this is repeated.")
             self._waiting.appendleft(shard)
         self._workers.stop(slot.worker)
-        slot.worker, slot.call = self._workers.start()
-        slot.shard = None
+        slot.shard = slot.call = None
+        if not self._abandoned():
+            slot.worker, slot.call = self._workers.start()

@@ -42,11 +42,13 @@ class Worker:
             ) from error
         self._process = loaded.start()
 
-    def process(self, spec: Any) -> Answer:
-        """Process a shard."""
+    def process(self, spec: bytes) -> Answer:
+        """Process a pickled shard; the result is pickled, too."""
+        from ray import cloudpickle
+
         assert self._process is not None
         process = self._process
-        return answer(lambda: process(spec))
+        return answer(lambda: cloudpickle.dumps(process(pickle.loads(spec))))
 
 
 def answer(call: Callable[[], Any]) -> Answer:

@@ -23,7 +23,7 @@ from vaekit.checkpoints.save import write_tensors
 from vaekit.diffusion.conditions import CONDITIONS
 from vaekit.diffusion.model import NETS, DiffusionModel, ModelConfig
 from vaekit.diffusion.samplers import Sampling
-from vaekit.errors import BadCheckpoint, NotFound, printable
+from vaekit.errors import BadCheckpoint, NotFound, VaekitError, printable
 from vaekit.formats.open import open_tensors
 from vaekit.identification.metadata import domain_notes, read_domain
 from vaekit.json import json_object
@@ -96,6 +96,14 @@ def facts_as_json(file: DiffusionFile) -> dict[str, Any]:
         "captions": dict(facts.captions),
         "recipe": facts.recipe,
     }
+
+
+def is_diffusion(file: Path) -> bool:
+    """Whether a file is one of a diffusion model, by its metadata."""
+    try:
+        return VERSION_KEY in open_tensors(file).metadata
+    except (OSError, VaekitError):
+        return False
 
 
 def load_diffusion(path: Path) -> DiffusionFile:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional as F
 
 from vaekit.distributions.base import Prior, standard_noise, sum_items
 from vaekit.distributions.priors import StandardNormal
@@ -12,6 +13,8 @@ from vaekit.shapes import Codes, PerItem
 
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
 """The range of log-variances, as in all latent diffusion autoencoders: exp() stays finite in fp32."""
+LEAST_SCALE = 1e-4
+"""Added to standard deviations that are a softplus, as in stable-audio-tools."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,22 @@ class DiagonalGaussian:
         exact = moments.to(torch.promote_types(moments.dtype, torch.float32))
         mean, log_variance = exact.chunk(2, dim=1)
         return cls(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
+
+    @classmethod
+    def from_softplus(cls, moments: Tensor) -> "DiagonalGaussian":
+        """The same for encoders of audio whose last z channels are not log-variances s, but standard deviations
+        ln(1 + e^s), plus a minimum (Stable Audio: Evans et al. 2024, arXiv 2407.14358)."""
+        exact = moments.to(torch.promote_types(moments.dtype, torch.float32))
+        mean, scale = exact.chunk(2, dim=1)
+        log_variance = 2 * torch.log(F.softplus(scale) + LEAST_SCALE)
+        return cls(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
+
+    @classmethod
+    def from_log_std(cls, moments: Tensor) -> "DiagonalGaussian":
+        """The same for encoders whose last z channels are logarithms of standard deviations."""
+        exact = moments.to(torch.promote_types(moments.dtype, torch.float32))
+        mean, log_std = exact.chunk(2, dim=1)
+        return cls(mean, (2 * log_std).clamp(*LOG_VARIANCE_RANGE))
 
     @property
     def mode(self) -> Tensor:

@@ -1,5 +1,5 @@
-"""Kinds of data: images, tables, text, molecules, music. What is above asks a domain, and does not distinguish them
-itself."""
+"""Kinds of data: images, tables, text, molecules, music, audio. What is above asks a domain, and does not distinguish
+them itself."""
 
-DOMAINS = ("images", "tables", "text", "molecules", "music")
+DOMAINS = ("images", "tables", "text", "molecules", "music", "audio")
 """Their names, which are those of their packages."""

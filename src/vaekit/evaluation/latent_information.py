@@ -14,6 +14,8 @@ from vaekit.metrics.measure import Measure
 
 MOST = 2048
 """Items whose mutual information is estimated: the first ones."""
+LATENT_INFORMATION = "latent_information"
+"""The name of the measure."""
 INFORMATION = Measure(
     "mutual_information",
     "mutual information",
@@ -33,7 +35,7 @@ ACTIVE = Measure(
 
 def latent_information() -> PooledMeasure:
     """The measure of a VAE whose posterior is a diagonal Gaussian."""
-    return PooledMeasure("latent_information", _rows, InformationPool, {"items": MOST})
+    return PooledMeasure(LATENT_INFORMATION, _rows, InformationPool, {"items": MOST})
 
 
 def _rows(vae_pass: VAEPass) -> Tensor:

@@ -84,6 +84,27 @@ def convolutional(shapes: Shapes, moments: int) -> dict[str, Any] | None:
     }
 
 
+SPECTROGRAMS: dict[str, Any] = {
+    "image_channels": 1,
+    "latent_channels": 8,
+    "encoder_widths": (128, 256, 512),
+    "decoder_widths": (128, 256, 512),
+    "encoder_blocks": 2,
+    "decoder_blocks": 3,
+    "encoder_attention": (),
+    "decoder_attention": (),
+    "quant_conv": True,
+    "post_quant_conv": True,
+}
+"""The fields of AudioLDM's autoencoder of spectrograms. No published autoencoder of images has them; without a vocoder,
+nothing else tells them apart."""
+
+
+def is_of_spectrograms(fields: Fields) -> bool:
+    """Whether these are the fields of AudioLDM's autoencoder."""
+    return fields.items() >= SPECTROGRAMS.items()
+
+
 def level_widths(shapes: Shapes, levels: str) -> tuple[int, ...]:
     """The width of each level, from any tensor of its first block; empty if one cannot be determined."""
     widths = []

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from vaekit.audio_format import AudioFormat
 from vaekit.distributions import Always, Likelihood, Posterior, StandardNormal, ToPrior
 from vaekit.errors import WrongTensors
 from vaekit.families.layout import Layout
@@ -87,6 +88,11 @@ def no_prior(_: Any) -> None:
     """The prior of a family of plain autoencoders."""
 
 
+def not_audio(_: Any) -> AudioFormat | None:
+    """The default for families whose items are no waveforms."""
+    return None
+
+
 @dataclass(frozen=True)
 class Family:
     """A family: how to detect, build and save its VAEs."""
@@ -114,6 +120,9 @@ class Family:
     UnknownVAE if no such network can exist."""
     assumed: Callable[[Any], list[str]] = nothing_assumed
     """Returns warnings about fields that neither the weights nor the file determine."""
+    limits: Callable[[Any], list[str]] = nothing_assumed
+    """Returns sentences about what a network of this config lacks: a vocoder, in whose place something worse is
+    used."""
     diffusers: Callable[[Any, LatentNormalization | None], dict[str, Any]] = no_diffusers_class
     """Returns the `config.json` of the same network in diffusers; raises WrongTensors if it cannot express it."""
     requires: tuple[str, ...] = ()
@@ -126,6 +135,8 @@ class Family:
     paddings: tuple[str, ...] = ()
     """The values of the config's field `padding`, which weights do not determine, the most common first; empty for a
     family with a fixed padding."""
+    audio: Callable[[Any], AudioFormat | None] = not_audio
+    """Returns the sample rate and the channels of the waveforms that a network encodes; None for other items."""
 
     def claims(self, keys: Collection[str]) -> bool:
         """Whether tensors with these native keys may be of this family."""

@@ -160,3 +160,34 @@ BATCH_NORM = NormalizationTensors(
     write=lambda config, normalization: statistics_of(normalization, config.latent_channels),
 )
 """FLUX.2's statistics of a batch norm over raw latents that are rearranged 2x2."""
+
+
+LATENTS_MEAN, LATENTS_STD = "latents_mean", "latents_std"
+"""diffusers' names of the vectors of means and standard deviations of latents in a file."""
+
+
+def normalization_of_vectors(tensors: Mapping[str, Tensor], _: Mapping[str, Any]) -> LatentNormalization | None:
+    """The normalization of means and standard deviations; None if they are invalid."""
+    mean, std = tensors[LATENTS_MEAN].double(), tensors[LATENTS_STD].double()
+    if not (mean.isfinite().all() and std.isfinite().all() and (std > 0).all()):
+        return None
+    return LatentNormalization.from_mean_and_std(mean.tolist(), std.tolist(), 1.0)
+
+
+def vectors_of(config: Any, normalization: LatentNormalization | None) -> dict[str, Tensor]:
+    """The inverse of `normalization_of_vectors`; empty if the tensors cannot express the normalization."""
+    if normalization is None or normalization.patch != 1:
+        return {}
+    shift, scale = normalization.per_channel(config.latent_channels)
+    return {LATENTS_MEAN: torch.tensor(shift), LATENTS_STD: torch.tensor([1 / value for value in scale])}
+
+
+MEAN_AND_STD = NormalizationTensors(
+    description="mean and standard deviation vectors",
+    vectors=(LATENTS_MEAN, LATENTS_STD),
+    counters=(),
+    length=lambda config: config.latent_channels,
+    read=normalization_of_vectors,
+    write=vectors_of,
+)
+"""The statistics of LTX-Video and LTX-2: of each latent channel."""

@@ -18,7 +18,10 @@ from vaekit.normalization import LatentNormalization
 EXTREME = 1e30
 """Factors beyond this, or below its inverse, and shifts beyond it leave no float32 values of the latents."""
 NOT_COMPARED = frozenset(
-    {"scaling_factor", "shift_factor", "latents_mean", "latents_std", "batch_norm_eps", "sample_size", "_class_name"}
+    {
+        *("scaling_factor", "shift_factor", "latents_mean", "latents_std", "batch_norm_eps"),
+        *("sample_size", "_class_name", "vocoder"),
+    }
 )
 """Entries of diffusers' configs that do not describe the tensors; `normalization_flaws` checks the first five."""
 LONGEST_VALUE = 60

@@ -21,7 +21,7 @@ from vaekit.identification.config_json import check_settings, contradictions
 from vaekit.identification.diagnosis import channels_last, without_codebook
 from vaekit.identification.host_model import HostModel, host_model_of
 from vaekit.identification.key_signatures import not_runnable
-from vaekit.identification.locate import LocatedVAE, check_one_vae, gather, locate
+from vaekit.identification.locate import LocatedVAE, check_one_vae, locate
 from vaekit.identification.metadata import doubtful_entries, read_config, read_normalization
 from vaekit.identification.mismatches import expected_tensors, halves_in, mismatches
 from vaekit.identification.normalization import (
@@ -30,6 +30,7 @@ from vaekit.identification.normalization import (
     read_host_normalization,
     read_normalization_tensors,
 )
+from vaekit.identification.vocoders import gather_with_vocoder
 from vaekit.identification.weight_sets import Selection
 from vaekit.normalization import LatentNormalization
 
@@ -59,8 +60,10 @@ class Identified:
 
     @property
     def note(self) -> str:
-        """Which weights were taken, and contradictions in its files, as a phrase; empty if there is nothing to say."""
-        return "; ".join(filter(None, (str(self.selection or ""), self.contradictions)))
+        """Which weights were taken, contradictions in its files, and what it lacks, as a phrase; empty if there is
+        nothing to say."""
+        lacks = (sentence.removesuffix(".") for sentence in self.family.limits(self.config))
+        return "; ".join(filter(None, (str(self.selection or ""), self.contradictions, *lacks)))
 
     @property
     def halves(self) -> tuple[str, ...]:
@@ -107,7 +110,7 @@ def identify(path: Path, weights: str | None = None) -> Identified:
         WrongTensors: tensors are missing, unexpected or misshapen.
     """
     with naming_the_class(path):
-        files, settings = gather(path)
+        files, settings = gather_with_vocoder(path)
         return identify_parts(path, tuple(locate(file, weights) for file in files), settings)
 
 

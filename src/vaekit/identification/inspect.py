@@ -20,10 +20,11 @@ from vaekit.identification.companions import named_companions
 from vaekit.identification.identify import Identified, identify_parts
 from vaekit.identification.items import items_of, schema_records, schema_text
 from vaekit.identification.key_signatures import UnsupportedFamily, match_unsupported
-from vaekit.identification.locate import gather, locate
+from vaekit.identification.locate import locate
 from vaekit.identification.match import WeightMatch, match_weights
 from vaekit.identification.non_finite import BROKEN_WEIGHTS, NonFiniteTensor, non_finite_text
 from vaekit.identification.resolve import cached_hashes, resolved_by, with_probed_normalization, with_probed_padding
+from vaekit.identification.vocoders import gather_with_vocoder
 from vaekit.identification.weight_dtypes import common_dtype
 from vaekit.identification.weight_sets import Selection
 from vaekit.normalization import LatentNormalization
@@ -108,7 +109,7 @@ class Inspection:
 def inspect_path(path: Path, *, hash: bool = True, measure: bool = True, weights: str | None = None) -> Inspection:
     """Inspect the VAE at a path; see `vaekit.inspect`."""
     with naming_the_class(path):
-        files, settings = gather(path)
+        files, settings = gather_with_vocoder(path)
     try:
         with naming_the_class(path):
             identified = identify_parts(path, tuple(locate(file, weights) for file in files), settings)
@@ -264,6 +265,7 @@ def problems(identified: Identified, non_finite: Sequence[NonFiniteTensor] = ())
     coarse = [name for name in dtypes_of(stored_specs(identified)) if name.startswith(COARSE)]
     if coarse:
         problems.append(f"Weights are rounded to {' and '.join(coarse)}, which reduces quality: float16 is better.")
+    problems += identified.family.limits(identified.config)
     if not identified.latent_spaces:
         problems += identified.family.assumed(identified.config)
     return problems

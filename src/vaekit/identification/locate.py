@@ -46,6 +46,8 @@ from vaekit.reading import exists, read_json
 
 FEWEST_KEYS = 8
 """The minimum number of matching keys; fewer are a coincidence."""
+VAE_FOLDERS = ("vae", "audio_vae", "music_dcae_f8c8")
+"""The folders of VAEs in diffusers' pipelines, and in ACE-Step 1."""
 ADAPTER_OF_VAE = "lora_vae_"
 """The start of the keys of a LoRA for a VAE, in kohya's layout, wherever the VAE is in the file."""
 
@@ -106,10 +108,10 @@ def gather(path: Path) -> tuple[list[TensorFile], dict[str, Any]]:
 
 
 def vae_folder(path: Path) -> Path:
-    """The folder of the VAE in a folder: the subfolder `vae` of a pipeline, or the folder itself."""
-    inside = path / "vae"
-    is_pipeline = (path / "model_index.json").is_file() and inside.is_dir()
-    return inside if is_pipeline or (inside / "config.json").is_file() else path
+    """The folder of the VAE in a folder: the first subfolder of `VAE_FOLDERS` in it, or the folder itself."""
+    is_pipeline = (path / "model_index.json").is_file()
+    inside = (path / name for name in VAE_FOLDERS)
+    return next((each for each in inside if (is_pipeline and each.is_dir()) or (each / "config.json").is_file()), path)
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -191,7 +193,7 @@ def best_matches(file: TensorFile) -> tuple[list[tuple[Layout, str]], UnwrappedF
         whole = UnwrappedFile(source, stripped.originals if stripped else {})
         for named in filter(None, (whole, stripped)):
             counted = count_matches(named.file)
-            rank = max(counted, default=(0, False, 0))
+            rank = max(counted, default=(0, 0, False, 0))
             if rank[0] > most:
                 best, most = (counted[rank], named), rank[0]
         if most:
@@ -199,13 +201,17 @@ def best_matches(file: TensorFile) -> tuple[list[tuple[Layout, str]], UnwrappedF
     return best
 
 
-def count_matches(file: TensorFile) -> dict[tuple[int, bool, int], list[tuple[Layout, str]]]:
-    """The layouts and prefixes with enough matching keys, by rank: more keys, plain weights, a shorter prefix."""
-    ranked: dict[tuple[int, bool, int], list[tuple[Layout, str]]] = defaultdict(list)
+def count_matches(file: TensorFile) -> dict[tuple[int, int, bool, int], list[tuple[Layout, str]]]:
+    """The layouts and prefixes with enough matching keys, by rank: more keys, more of those beside the VAE, plain
+    weights, a shorter prefix."""
+    ranked: dict[tuple[int, int, bool, int], list[tuple[Layout, str]]] = defaultdict(list)
     for layout in LAYOUTS:
-        for prefix, count in layout.prefixes(present_parts(file, layout).specs).items():
+        names = present_parts(file, layout).specs
+        beside = layout.counts_beside(names)
+        for prefix, count in layout.prefixes(names).items():
             if count >= FEWEST_KEYS:
-                ranked[count, not holds_averages(file, prefix), -len(prefix)].append((layout, prefix))
+                rank = count, beside.get(prefix, 0), not holds_averages(file, prefix), -len(prefix)
+                ranked[rank].append((layout, prefix))
     return ranked
 
 

@@ -27,6 +27,8 @@ from vaekit.identification.probe_latents import LatentProbe, nearest_latent_spac
 from vaekit.identification.probe_padding import BorderError, PaddingProbe, probe_padding
 from vaekit.identification.weights import weights_in
 
+IMAGE_AXES = 2
+"""The axes of images, which the probe encodes."""
 OVERRIDDEN = "your override"
 """The source of a normalization or a padding that the user specified."""
 
@@ -183,7 +185,8 @@ def candidate_spaces(entry: CatalogEntry, identified: Identified) -> tuple[Laten
 
 def with_probed_normalization(identified: Identified, network: Network) -> Identified:
     """The VAE with the normalization of the most similar latent space, or the reason why it is unknown."""
-    if identified.normalization is not None or identified.config.geometry.size is not None:
+    geometry = identified.config.geometry
+    if identified.normalization is not None or geometry.size is not None or geometry.axes != IMAGE_AXES:
         return identified
     try:
         verdict = nearest_latent_space(cached_latent_probe(identified, network), identified.latent_spaces)

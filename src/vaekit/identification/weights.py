@@ -128,7 +128,10 @@ def names_in(layout: Layout, native: Iterable[str]) -> dict[str, str]:
 
 
 def shape_in(layout: Layout, native: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a tensor in a layout: (c, d) for (c, d, 1, 1) if it stores 1x1 convolutions as matrices."""
+    """The shape of a tensor in a layout: (c, d) for (c, d, 1, 1) if it stores 1x1 convolutions as matrices, and (c,)
+    for (1, c, 1) if it stores them as vectors."""
+    if layout.is_vector(native):
+        return (math.prod(shape),)
     return (shape[0], math.prod(shape[1:])) if len(shape) > 1 and layout.is_matrix(native) else shape
 
 

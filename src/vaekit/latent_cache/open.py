@@ -96,7 +96,7 @@ class LatentCache:
             raise BadLatent(
                 f"{counted(len(items), 'item')} of {counted(len(buckets), 'size')} cannot be one batch.",
                 "Expected items of one bucket.",
-                "Choose items of one bucket, or cache the data in one size (--buckets 0).",
+                "Read batches by a Stream (docs/cache.md), or cache the data in one size (--buckets 0).",
             )
         prefix = FLIPPED if flipped else ""
         mean = self._gathered(f"{prefix}{MEAN}", items)
@@ -185,11 +185,3 @@ def read_shards(folder: Path, description: CacheDescription) -> list[ShardRecord
 def shard_names(folder: Path) -> list[str]:
     """The names of the shards with a record."""
     return sorted(path.stem for path in (folder / SHARDS).glob("*.json") if not path.name.startswith("."))
-
-
-def sizes_of(cache: LatentCache) -> dict[tuple[int, ...], list[int]]:
-    """The positions of the items of each bucket, in the order in which they occur."""
-    by_bucket: dict[tuple[int, ...], list[int]] = {}
-    for position, item in enumerate(cache.items):
-        by_bucket.setdefault(item.bucket, []).append(position)
-    return by_bucket

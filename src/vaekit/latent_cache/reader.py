@@ -4,14 +4,15 @@ Shuffling and resuming in the middle of an epoch are those of the stream that re
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from vaekit.errors import BadLatent, counted
 from vaekit.geometry import size_text
-from vaekit.latent_cache.open import LatentCache, sizes_of
+from vaekit.latent_cache.open import LatentCache
 from vaekit.latent_cache.records import CachedBatch
 
 
@@ -19,8 +20,8 @@ from vaekit.latent_cache.records import CachedBatch
 class LatentSource:
     """Latents of a cache in batches of one size. Picklable and thread-safe.
 
-    Where items have several sizes, a batch has the size of its first item, and others are replaced by random items of
-    that size: every item is drawn equally often on average, instead of exactly once in each epoch.
+    Where items have several sizes, each size is a group of the source, from which a `Stream` makes batches: every item
+    is drawn once in each epoch.
     """
 
     cache: LatentCache
@@ -28,7 +29,6 @@ class LatentSource:
     """Positions of the items in the cache."""
     flip: bool = True
     """Take the latents of the mirrored item with a probability of one half, where they are stored."""
-    _alike: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -36,16 +36,21 @@ class LatentSource:
     @property
     def sizes(self) -> list[tuple[int, ...]]:
         """The sizes in which items were encoded."""
-        return list(self._by_size())
+        return list(self._by_size)
+
+    @property
+    def groups(self) -> list[Tensor]:
+        """The indices of the items of each size."""
+        return list(self._by_size.values())
 
     def batch(self, items: Tensor, seed: int) -> CachedBatch:
-        """The posteriors of the items with these indices (b,). The rest follows from the seed.
+        """The posteriors of the items with these indices (b,), all of one size. The rest follows from the seed.
 
         Raises:
-            BadCache, BadLatent: a shard is damaged.
+            BadCache, BadLatent: a shard is damaged, or the items have several sizes.
         """
         generator = torch.Generator().manual_seed(seed)
-        positions = self._of_one_size(items, generator)
+        positions = [self.chosen[item] for item in items.tolist()]
         mean, log_variance = self.cache.moments(positions)
         if self.flip and self.cache.has_flips:
             mirrored = torch.rand(len(positions), generator=generator) < 0.5
@@ -61,32 +66,15 @@ class LatentSource:
     def of_size(self, size: tuple[int, ...]) -> "LatentSource":
         """The items of one size."""
         chosen = [position for position in self.chosen if self.cache.items[position].bucket == size]
-        return replace(self, chosen=chosen, _alike={})
+        return replace(self, chosen=chosen)
 
-    def _of_one_size(self, items: Tensor, generator: Generator) -> list[int]:
-        """The positions of items of the size of the first one."""
-        positions = [self.chosen[item] for item in items.tolist()]
-        by_size = self._by_size()
-        if len(by_size) == 1 or not positions:
-            return positions
-        size = self.cache.items[positions[0]].bucket
-        alike = by_size[size]
-        others = alike[torch.randint(len(alike), (len(positions),), generator=generator)].tolist()
-        return [
-            position if self.cache.items[position].bucket == size else other
-            for position, other in zip(positions, others, strict=True)
-        ]
-
+    @cached_property
     def _by_size(self) -> dict[tuple[int, ...], Tensor]:
-        """The positions of the items of each size."""
-        if not self._alike:
-            chosen = set(self.chosen)
-            by_size = {
-                size: torch.tensor([position for position in positions if position in chosen])
-                for size, positions in sizes_of(self.cache).items()
-            }
-            self._alike.update({size: positions for size, positions in by_size.items() if len(positions)})
-        return self._alike
+        """The indices of the items of each size."""
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for index, position in enumerate(self.chosen):
+            by_size.setdefault(self.cache.items[position].bucket, []).append(index)
+        return {size: torch.tensor(indices) for size, indices in by_size.items()}
 
 
 def latent_source(cache: LatentCache, chosen: Sequence[int] | None = None, flip: bool = True) -> LatentSource:

@@ -92,12 +92,15 @@ class ResidualQuantizer(nn.Module):
         codes: the number of codes of each codebook.
         width: the dimension of a vector.
         stages: n.
+        make: codes and width -> the quantizer of a stage.
     """
 
-    def __init__(self, codes: int, width: int, stages: int) -> None:
+    def __init__(
+        self, codes: int, width: int, stages: int, make: Callable[[int, int], VectorQuantizer] = VectorQuantizer
+    ) -> None:
         super().__init__()
         self.size = codes
-        self.stages = nn.ModuleList(VectorQuantizer(codes, width) for _ in range(stages))
+        self.stages = nn.ModuleList(make(codes, width) for _ in range(stages))
 
     @property
     def choices(self) -> int:

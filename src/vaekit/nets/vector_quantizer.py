@@ -1,6 +1,6 @@
 """Vector quantizer heads: the nearest codebook vector."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Generator, Tensor, nn
@@ -86,6 +86,47 @@ class VectorQuantizer(CodeHead):
         super().restore(progress)
         if self.learner is not None:
             self.learner.restore(progress)
+
+
+class FactorizedQuantizer(VectorQuantizer):
+    """A vector quantizer that looks codes up in a space of a few dimensions, by cosine similarity, between two
+    convolutions of 1 in time (DAC: Kumar et al. 2023, arXiv 2306.06546, section 3.2).
+
+    Args:
+        codes: the number of codes.
+        width: the channels of the moments and of the result.
+        inner: the dimension of a code's vector.
+        conv: creates a convolution, with the arguments of `nn.Conv1d`.
+    """
+
+    def __init__(self, codes: int, width: int, inner: int, conv: Callable[[int, int, int], nn.Module]) -> None:
+        super().__init__(codes, inner)
+        self.in_proj = conv(width, inner, 1)
+        self.out_proj = conv(inner, width, 1)
+
+    @property
+    def vectors(self) -> Tensor:
+        return F.normalize(self.codebook, dim=1)
+
+    def projected(self, moments: Tensor) -> Tensor:
+        return F.normalize(in_dtype_of_input(self.in_proj, moments), dim=1)
+
+    def forward(self, moments: Tensor) -> Quantized:
+        exact = moments.to(torch.promote_types(moments.dtype, torch.float32))
+        codes = self.nearest(self.projected(exact))
+        self.note(codes)
+        return Quantized(exact, codes, self.embed(codes).to(exact.dtype))
+
+    def embed(self, codes: Codes) -> Tensor:
+        """Indices (b, t) -> their vectors in the space of the moments, (b, width, t)."""
+        vectors = F.embedding(codes, self.codebook).movedim(-1, 1)
+        return in_dtype_of_input(self.out_proj, vectors.to(torch.promote_types(vectors.dtype, torch.float32)))
+
+
+def in_dtype_of_input(layer: nn.Module, x: Tensor) -> Tensor:
+    """The layer's output in the dtype of its input, which may be wider than that of its weights."""
+    weights = {name: weight.to(x.dtype) for name, weight in layer.named_parameters()}
+    return torch.func.functional_call(layer, weights, (x,))
 
 
 class CosineQuantizer(VectorQuantizer):

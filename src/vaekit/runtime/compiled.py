@@ -68,7 +68,8 @@ class CompiledNetwork:
         Raises:
             RuntimeError: memory ran out (see `out_of_memory`), or the network failed.
         """
-        inputs = items.contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if items.dim() == 4 else torch.contiguous_format
+        inputs = items.contiguous(memory_format=layout)
         shape = tuple(inputs.shape)
         output = self._try_compiled(inputs) if shape in self._ready or self._worth_compiling(shape) else None
         return (self.network(inputs) if output is None else output).contiguous()

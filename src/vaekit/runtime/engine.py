@@ -1,9 +1,9 @@
 """The engine runs a VAE according to a plan. It pads, batches and casts items with any number of axes.
 
-Any size works: items are padded at the end of each axis to the VAE's multiple by repeating the edge, and results are
-cropped. VAEs with a fixed size accept only items of that size; items without axes, such as rows of a table, are not
-padded. Networks of images stream along the rows where that saves memory; others run whole. Results are reproducible; on
-a GPU up to rounding, because recurring sizes are compiled (`compiled.py`).
+Any size works: items are padded at the end of each axis to the VAE's multiple, mostly by repeating the edge, and
+results are cropped. VAEs with a fixed size accept only items of that size; items without axes, such as rows of a table,
+are not padded. Networks of images stream along the rows where that saves memory, those of audio along time; others run
+whole. Results are reproducible; on a GPU up to rounding, because recurring sizes are compiled (`compiled.py`).
 """
 
 import functools
@@ -24,10 +24,12 @@ from vaekit.errors import BadPlan
 from vaekit.runtime.backends import Backend, TorchBackend
 from vaekit.runtime.conversion import converted
 from vaekit.runtime.export import export
-from vaekit.runtime.item_sizes import check_items, check_positions, cropped, repeat_edge
+from vaekit.runtime.item_sizes import check_items, check_positions, cropped, pad_end, repeat_edge
+from vaekit.runtime.item_streams import CroppedBlocks, PaddedItem, ReadItem, WriteItem
 from vaekit.runtime.plan import AUTO, NCNN, Explanation, Plan, all_planned
 from vaekit.runtime.runner import Runner
 from vaekit.runtime.streaming.arena import Arena
+from vaekit.runtime.streaming.tracing import LINES, PLANES, longer
 from vaekit.shapes import AnyLatents, Items
 from vaekit.vae import VAE, at_item_size, half_missing, wrong_latents
 
@@ -35,6 +37,9 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 SINGLE = 4
 """The size of an fp32 value in bytes."""
+COPIES_OF_MOMENTS, COPIES_OF_LATENTS = 6, 3
+"""Values of latents for each one of an item that is streamed: moments of the network and of the posterior, with copies
+on the CPU; and latents that are padded and cast."""
 
 
 def one_at_a_time(
@@ -81,7 +86,8 @@ class Engine:
             (self._running.encoder, self._encoder_input, plan.torch_encode_dtype),
             (self._running.decoder, self._decoder_input, plan.torch_decode_dtype),
         )
-        streams = self.geometry.axes == 2 and self.geometry.size is None
+        streams = self.geometry.axes in (1, 2) and self.geometry.size is None
+        sizes = PLANES if self.geometry.axes == 2 else longer(LINES, self.geometry.least_positions)
         self._encoder, self._decoder = (
             None
             if network is None
@@ -91,6 +97,7 @@ class Engine:
                 chosen_backend(plan.backend, self._device, dtype),
                 plan,
                 make_arena,
+                sizes,
             )
             for network, make_input, dtype in sides
         )
@@ -152,6 +159,68 @@ class Engine:
 
     @one_at_a_time
     @torch.no_grad()
+    def encode_stream(self, read: ReadItem, length: int) -> Posterior:
+        """The posterior over raw latents (1, z, positions) of one item with one axis that need not fit into memory.
+
+        It is that of `encode`: the network streams along the axis with all context. Networks that need whole values of
+        high resolution, see `explain`, store them in a file, or are refused.
+
+        Args:
+            read: start and end of a range -> these positions, (c, end - start); called in order, from the start again
+                for each pass over the item.
+            length: the number of positions.
+
+        Returns:
+            The posterior, on the CPU.
+
+        Raises:
+            BadItem: items of this VAE have another number of axes.
+            HalfMissing, TooLittleMemory: see `encode`.
+            ValueError: the length is less than 1, or the reader returns another shape.
+        """
+        self.geometry.require_axes(1, "items with one axis, such as audio")
+        if length < 1:
+            raise ValueError(f"the item has {length} positions")
+        if self._encoder is None:
+            raise half_missing("encoder", "decoder")
+        size = self.geometry.latent_size((length,))
+        if self._encoder.runs_whole(size, self._fixed("encode", (length,))):
+            return self.encode(read(0, length)[None])
+        item = PaddedItem(read, length, self.geometry, self._device, self.plan.torch_encode_dtype)
+        moments = self._encoder.streamed_in(item, size, self._fixed("encode", (length,), streamed=True))
+        return map_tensors(lambda tensors: tensors[0].cpu(), self._running.to_posterior(moments))
+
+    @one_at_a_time
+    @torch.no_grad()
+    def decode_stream(self, z: AnyLatents, write: WriteItem, length: int | None = None) -> None:
+        """Decode raw latents (1, z, positions) of one item with one axis that need not fit into memory; the result is
+        that of `decode`.
+
+        Args:
+            z: raw latents.
+            write: takes consecutive blocks (c, positions) of the item, on the device of `z`: fp32 values, not clamped.
+            length: the number of positions to crop to; None for the whole padded item.
+
+        Raises:
+            BadItem: items of this VAE have another number of axes.
+            HalfMissing, LatentMismatch, TooLittleMemory, ValueError: see `decode`.
+        """
+        self.geometry.require_axes(1, "items with one axis, such as audio")
+        (length,), fixed = self._checked(z, None if length is None else (length,))
+        if len(z) != 1:
+            raise ValueError(f"one item expected, not {len(z)}")
+        assert self._decoder is not None
+        size = self._least_size(z)
+        if self._decoder.runs_whole(size, fixed):
+            write(self.decode(z, (length,))[0].float())
+            return
+        blocks = CroppedBlocks(write, length, lambda rows: self._running.to_likelihood(rows).mode, z.device)
+        inputs = repeat_edge(z, size).to(self._device, self.plan.torch_decode_dtype)
+        fixed = self._fixed("decode", (length,), streamed=True)
+        self._decoder.streamed_out(inputs, blocks, size, fixed)
+
+    @one_at_a_time
+    @torch.no_grad()
     def likelihood(self, z: AnyLatents, size: tuple[int, ...] | None = None) -> Likelihood:
         """p(x|z) over items of a size, for raw latents (b, z, *latent_size), on the engine's device.
 
@@ -169,9 +238,14 @@ class Engine:
         return self._running.to_likelihood(cropped(parameters, size).float())
 
     @one_at_a_time
-    def explain(self, *size: int, only: str | None = None) -> tuple[Explanation, ...]:
+    def explain(self, *size: int, only: str | None = None, streamed: bool = False) -> tuple[Explanation, ...]:
         """How items of this size will be encoded and decoded, or `only` "encode" or "decode", and in how much memory;
         nothing is run.
+
+        Args:
+            size: of the item along its axes.
+            only: one of the halves.
+            streamed: whether the item is not in memory, see `encode_stream` and `decode_stream`.
 
         Raises:
             TooLittleMemory: it needs more memory than the plan allows; the message states how much is sufficient.
@@ -179,7 +253,7 @@ class Engine:
         latent_size, halves = self.geometry.latent_size(size), (("encode", self._encoder), ("decode", self._decoder))
         return tuple(
             all_planned(
-                partial(runner.explained, half, latent_size, size, self._fixed(half, size))
+                partial(runner.explained, half, latent_size, size, *self._both_fixed(half, size, streamed))
                 for half, runner in halves
                 if runner is not None and only in (None, half)
             )
@@ -218,12 +292,18 @@ class Engine:
         in_fp32 = converted(self.vae, torch.device("cpu"), torch.float32, torch.float32)
         return export(in_fp32, file_format, folder, half, verify)
 
-    def _fixed(self, half: str, size: tuple[int, ...]) -> int:
+    def _both_fixed(self, half: str, size: tuple[int, ...], streamed: bool) -> tuple[int, int | None]:
+        """The memory for one item outside the network in bytes, if it is in memory and, if it is to be, streamed."""
+        return self._fixed(half, size), self._fixed(half, size, streamed=True) if streamed else None
+
+    def _fixed(self, half: str, size: tuple[int, ...], streamed: bool = False) -> int:
         """The memory for one item outside the network, in bytes: the item in fp32, with copies that are padded or in
-        another dtype, and its latents."""
+        another dtype, and its latents; of an item that is streamed, the latents with copies of them."""
         padded = self.geometry.padded_size(size)
         values = self.geometry.channels * math.prod(padded)
         latents = self.geometry.latent_channels * math.prod(self.geometry.latent_size(size)) * SINGLE
+        if streamed:
+            return latents * (COPIES_OF_MOMENTS if half == "encode" else COPIES_OF_LATENTS)
         if half == "decode":  # the output of the network, and the cropped fp32 result
             return latents + values * self.geometry.upscale**2 * (self.plan.torch_decode_dtype.itemsize + SINGLE)
         copies = (padded != size) * SINGLE
@@ -258,7 +338,8 @@ class Engine:
         if not self.geometry.axes and not items.is_floating_point():
             return items.to(self._device)
         exact = items.to(self._device, torch.float32)
-        return repeat_edge(exact, self.geometry.padded_size(items.shape[2:])).to(self.plan.torch_encode_dtype)
+        padded = pad_end(exact, self.geometry.padded_size(items.shape[2:]), self.geometry.padding)
+        return padded.to(self.plan.torch_encode_dtype)
 
     def _decoded(self, items: Tensor, fixed: int) -> Tensor:
         """Decode latents that are not padded yet."""
@@ -274,13 +355,13 @@ class Engine:
         return self._decoder.run(inputs, size, fixed)
 
     def _encoder_input(self, rows: int, columns: int) -> Tensor:
-        """A noise image with a latent of this size."""
-        shape = (1, self.geometry.channels, *self.geometry.size_of((rows, columns)))
-        return noise(shape).to(self._device, self.plan.torch_encode_dtype)
+        """A noise item with a latent of this size."""
+        size = self.geometry.size_of((rows, columns)[: self.geometry.axes])
+        return noise((1, self.geometry.channels, *size)).to(self._device, self.plan.torch_encode_dtype)
 
     def _decoder_input(self, rows: int, columns: int) -> Tensor:
         """A noise latent of this size."""
-        shape = (1, self.geometry.latent_channels, rows, columns)
+        shape = (1, self.geometry.latent_channels, *(rows, columns)[: self.geometry.axes])
         return noise(shape).to(self._device, self.plan.torch_decode_dtype)
 
 

@@ -4,16 +4,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaekit.errors import BadItem, LatentMismatch, counted
-from vaekit.geometry import Geometry, size_text
+from vaekit.geometry import EDGE, Geometry, size_text
 
 
 def repeat_edge(x: Tensor, size: tuple[int, ...]) -> Tensor:
     """Pad items or latents (b, c, *axes) at the end of each axis to a size, by repeating the last position."""
+    return pad_end(x, size, EDGE)
+
+
+def pad_end(x: Tensor, size: tuple[int, ...], padding: str) -> Tensor:
+    """Pad items or latents (b, c, *axes) at the end of each axis to a size.
+
+    Args:
+        padding: "edge" or "zeros", see `Geometry`.
+    """
     missing = [wanted - present for wanted, present in zip(size, x.shape[2:], strict=True)]
     if not any(missing):
         return x
     pairs = [each for amount in reversed(missing) for each in (0, amount)]
-    return F.pad(x, pairs, mode="replicate")
+    return F.pad(x, pairs, mode="replicate" if padding == EDGE else "constant")
 
 
 def cropped(x: Tensor, size: tuple[int, ...]) -> Tensor:

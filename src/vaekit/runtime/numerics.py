@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vaekit.runtime.streaming.ir import Step
-from vaekit.runtime.streaming.operations import Apply, Convolve, Operation
+from vaekit.runtime.streaming.operations import Apply, Convolve, ConvolveTransposed, Operation
 from vaekit.runtime.streaming.tracing import replaced
 
 HALF = (torch.float16, torch.bfloat16)
@@ -85,7 +85,7 @@ def single(x: Tensor) -> torch.dtype:
 
 def widened(operation: Operation) -> Operation:
     """The same operation with its weights in fp32."""
-    if isinstance(operation, Convolve):
+    if isinstance(operation, Convolve | ConvolveTransposed):
         bias = None if operation.bias is None else operation.bias.float()
         return dataclasses.replace(operation, weight=operation.weight.float(), bias=bias)
     if isinstance(operation, Apply):

@@ -120,6 +120,9 @@ class Explanation:
     slab_rows: tuple[int, int]
     """The minimum and maximum over all passes of the rows that are processed at a time; all positions along the first
     axis for a network that runs whole."""
+    whole_values: int = 0
+    """Part of the peak: values that steps need at all positions, such as the keys of an attention or the input of an
+    LSTM; 0 if results depend on a limited range of positions only, so that items of any length can be streamed."""
 
 
 def all_planned(plans: Iterable[Callable[[], Planned]]) -> list[Planned]:
@@ -140,13 +143,12 @@ def all_planned(plans: Iterable[Callable[[], Planned]]) -> list[Planned]:
 
 
 def size_text(input_shape: Sequence[int], output_shape: Sequence[int]) -> str:
-    """The size of the images that a network takes or returns, as width x height, from its shapes (..., h, w).
+    """The size of the items that a network takes or returns, from its shapes (b, c, *size): width x height of images.
 
-    >>> size_text((1, 4, 8, 6), (1, 3, 64, 48))
-    '48x64'
+    >>> size_text((1, 4, 8, 6), (1, 3, 64, 48)), size_text((1, 4, 8), (1, 1, 2048))
+    ('48x64', '2048')
     """
-    height, width = max((input_shape[-2:], output_shape[-2:]), key=sum)
-    return f"{width}x{height}"
+    return "x".join(map(str, reversed(max((input_shape[2:], output_shape[2:]), key=sum))))
 
 
 class Notes(list[str]):

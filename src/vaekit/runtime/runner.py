@@ -10,8 +10,10 @@ from vaekit.runtime.backends import Backend
 from vaekit.runtime.numerics import OverflowGuard, finite
 from vaekit.runtime.plan import TORCH, Explanation, Notes, Plan
 from vaekit.runtime.streaming.arena import Arena
+from vaekit.runtime.streaming.endpoints import Read, Write, WrittenRows
 from vaekit.runtime.streaming.planning import RunPlan, too_little_memory
 from vaekit.runtime.streaming.slab_runner import SlabRunner
+from vaekit.runtime.streaming.tracing import PLANES, Sizes
 from vaekit.runtime.traced_network import TracedNetwork
 from vaekit.runtime.whole_runner import WholeRunner
 
@@ -22,8 +24,8 @@ OVERFLOWS = 3
 class Runner:
     """Runs a network within a memory limit.
 
-    A network for images of any size is traced, so that it can be streamed in slabs of rows. Other networks run whole,
-    on batches of the plan's size: those with a fixed size, with other axes, or without axes.
+    A network for items of any size with one or two axes is traced, so that it can be streamed in slabs of rows. Other
+    networks run whole, on batches of the plan's size: those with a fixed size, with three axes, or without axes.
 
     Args:
         network: an encoder or decoder, on its device and in its dtype.
@@ -31,6 +33,7 @@ class Runner:
         backend: for the convolutions.
         plan: the memory limit, the batch size and the requested backend.
         make_arena: device and slack -> the arena (see `Arena`) for streamed runs.
+        sizes: rows and columns of the latents for tracing.
     """
 
     def __init__(
@@ -40,8 +43,9 @@ class Runner:
         backend: Backend,
         plan: Plan,
         make_arena: Callable[[torch.device, float], Arena] = Arena,
+        sizes: Sizes = PLANES,
     ) -> None:
-        self.traced = TracedNetwork(network, make_input)
+        self.traced = TracedNetwork(network, make_input, sizes)
         self.guard = OverflowGuard(self.traced.dtype)
         self.budget = plan.budget
         self._batch_size = plan.batch_size
@@ -87,6 +91,49 @@ class Runner:
         """The batch size of whole runs for items of this size; 0 if they are streamed."""
         return self.whole.items_at_once(size, fixed) if self._may_run_whole(size, fixed) else 0
 
+    def runs_whole(self, size: tuple[int, ...], fixed: int) -> bool:
+        """Whether an item of this size is best in memory as a whole: a small one, or if the network is not traced.
+
+        Raises:
+            TooLittleMemory: the network is not traced, and the item alone exceeds the limit.
+        """
+        if self.traced.is_traceable:
+            return self.items_whole(plane(size), fixed) > 0
+        if self.budget is not None and fixed > self.budget:
+            raise too_little_memory(self.budget, fixed)
+        return True
+
+    def streamed_in(self, read: Read, size: tuple[int, ...], fixed: int) -> Tensor:
+        """Run a traced network on one item that is read by ranges of rows.
+
+        Args:
+            read: reads a range of the input.
+            size: of the latent along its axes.
+            fixed: memory of the caller in bytes: the result, with copies of it.
+
+        Raises:
+            BadPlan, TooLittleMemory: see `run`.
+        """
+        stages, outputs = self.traced.stages(plane(size)), []
+        axis = stages.steps[stages.output].axis
+        assert axis is not None
+        self.slabs.stream(read, lambda: WrittenRows(outputs.append, axis), plane(size), fixed)
+        return torch.cat(outputs, dim=axis)
+
+    def streamed_out(self, item: Tensor, write: Write, size: tuple[int, ...], fixed: int) -> None:
+        """Run a traced network on one item, and pass on its rows in order.
+
+        Args:
+            item: the input.
+            write: takes the next rows of the output.
+            size: of the latent along its axes.
+            fixed: memory of the caller in bytes: the input, with copies of it.
+
+        Raises:
+            BadPlan, TooLittleMemory: see `run`.
+        """
+        self.slabs.stream(lambda a, b: item[:, :, a:b], lambda: WrittenRows(write, 2), plane(size), fixed)
+
     def _may_run_whole(self, size: tuple[int, int], fixed: int) -> bool:
         """Whether overflow is rare; and with a budget, whether an item that overflows could be recomputed in slabs."""
         if self.guard.enabled and self.budget is not None:
@@ -96,21 +143,25 @@ class Runner:
                 return False
         return self._overflows < OVERFLOWS
 
-    def _plan_slabs(self, size: tuple[int, int], fixed: int) -> RunPlan:
+    def _plan_slabs(self, size: tuple[int, int], fixed: int, streamed: bool = False) -> RunPlan:
         """The plan for an item that is streamed.
 
         Raises:
             TooLittleMemory: the limit is too small. Running whole may need a smaller one than slabs.
         """
         try:
-            return self.slabs.prepared(size, fixed).plan
+            return self.slabs.prepared(size, fixed, streamed).plan
         except TooLittleMemory as refusal:
-            whole = None if self.guard.enabled or self.budget is None else self.whole.least(size, fixed)
+            if streamed or self.guard.enabled or self.budget is None:
+                raise
+            whole = self.whole.least(size, fixed)
             if whole is None or whole >= refusal.least:
                 raise
             raise too_little_memory(self.budget or 0, whole) from None
 
-    def explained(self, half: str, size: tuple[int, ...], item_size: tuple[int, ...], fixed: int) -> Explanation:
+    def explained(
+        self, half: str, size: tuple[int, ...], item_size: tuple[int, ...], fixed: int, streamed: int | None = None
+    ) -> Explanation:
         """How an item of this size will be run.
 
         Args:
@@ -118,6 +169,7 @@ class Runner:
             size: of its latent along the axes.
             item_size: of the item along its axes.
             fixed: memory of the caller in bytes.
+            streamed: memory of the caller if the item is read or written by ranges; None for an item in memory.
 
         Raises:
             TooLittleMemory: the limit is too small.
@@ -131,7 +183,8 @@ class Runner:
         if self.items_whole(rows_and_columns, fixed):
             peak = self.whole.peak(rows_and_columns, fixed)
             return Explanation(*facts, TORCH, self.budget, peak, 0, 0, 1, all_rows)
-        plan = self._plan_slabs(rows_and_columns, fixed)
+        in_memory = streamed is None
+        plan = self._plan_slabs(rows_and_columns, fixed if streamed is None else streamed, not in_memory)
         rows = [schedule.slab_rows for schedule in plan.schedules]
         return Explanation(
             *facts,
@@ -142,6 +195,7 @@ class Runner:
             max(0, plan.to_file),
             len(rows),
             (min(rows), max(rows)),
+            max(each.wholes for each in plan.stages),
         )
 
     def notes(self, half: str) -> list[str]:
@@ -165,6 +219,6 @@ class Runner:
 
 
 def plane(size: tuple[int, ...]) -> tuple[int, int]:
-    """The rows and columns of a latent; only networks for images are traced."""
-    rows, columns = size
+    """The rows and columns of a latent: one column if it has one axis. Others are not traced."""
+    rows, columns = size if len(size) > 1 else (*size, 1)
     return rows, columns

@@ -74,7 +74,7 @@ class WholeRunner:
             self._release_memory()
             fewer = self._most[size] = min(at_once, len(items)) // 2
             reaction = f"processed {fewer} at once" if fewer else "processed in slabs"
-            self.notes.add(f"ran out of {memory_name(self.device)} at {self.traced.image_size(size)}: {reaction}")
+            self.notes.add(f"ran out of {memory_name(self.device)} at {self.traced.item_size(size)}: {reaction}")
         return None
 
     def _is_preferred(self, size: tuple[int, int]) -> bool:

@@ -15,6 +15,7 @@ from vaekit.domains.fitting import Fitting, Size
 from vaekit.errors import BadItem, NotFound
 from vaekit.latent_cache.description import DESCRIPTION, CacheDescription, check_same, read_description
 from vaekit.latent_cache.shard_files import tensors_of
+from vaekit.pipeline import available_cores
 from vaekit.reading import exists
 from vaekit.retrieval.contents import content_digest, stamp_of
 from vaekit.tasks.cache import (
@@ -30,7 +31,6 @@ from vaekit.tasks.cache_data import CacheData, in_memory, open_cache_data, read_
 from vaekit.tasks.cache_folder import check_folder, read_state
 from vaekit.tasks.cache_shard import Encoder, loaders, moments
 from vaekit.tasks.model import OpenModel
-from vaekit.training.data import available_cores
 
 SAMPLE = 32
 """The maximum number of items that are timed."""

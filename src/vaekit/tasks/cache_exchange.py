@@ -107,8 +107,8 @@ def audit(folder: Path, model: ModelOptions | None = None, progress: Progress = 
         progress: called with the number of files that were examined and of all.
 
     Raises:
-        NotFound: there is no such folder; see also `ModelOptions.load`.
-        BadCache: the description of a cache is damaged.
+        NotFound: there is no such folder, or nothing in it is recognized; see also `ModelOptions.load`.
+        BadCache: the description of a cache is damaged, or it holds no latents.
     """
     if own.is_cache(folder):
         return own.audit_cache(folder)

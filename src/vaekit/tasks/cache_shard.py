@@ -15,18 +15,26 @@ from vaekit.datasets.dataset import Record
 from vaekit.datasets.read_errors import with_retries
 from vaekit.distributions import DiagonalGaussian
 from vaekit.domains.fitting import FitOptions, Fitted, Fitting, Size
-from vaekit.errors import BadItem, NotFound, VaekitError
+from vaekit.errors import BadCache, BadItem, NotFound, VaekitError
 from vaekit.latent_cache.description import CacheDescription, check_origin
 from vaekit.latent_cache.records import CachedItem
-from vaekit.latent_cache.shard_files import SHARDS, Rejected, ShardLatents, write_shard
+from vaekit.latent_cache.shard_files import (
+    SHARDS,
+    Rejected,
+    ShardLatents,
+    read_record,
+    record_path,
+    write_shard,
+)
 from vaekit.latent_cache.storage import largest
-from vaekit.pipeline import THREADS, Stages, run_pipeline
+from vaekit.pipeline import THREADS, Stages, available_cores, run_pipeline
+from vaekit.reading import exists
 from vaekit.retrieval.contents import content_digest
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.threads import single_threaded_initializer
+from vaekit.shards import claimed
 from vaekit.tasks.cache_data import CacheData, in_memory, open_plain
 from vaekit.tasks.model import OpenModel
-from vaekit.training.data import available_cores
 
 VALUES_IN_FLIGHT = 2**27
 """Values of items that are read ahead: 0.5 GB in fp32."""
@@ -142,13 +150,33 @@ def start_encoding(job: CacheJob) -> Callable[[ShardSpec], ShardDone]:
 
 
 def encode_shard(encoder: Encoder, spec: ShardSpec) -> ShardDone:
-    """Encode the items of a shard and write it. The same items give the same bytes.
+    """Encode the items of a shard and write it, unless another process, whose end is awaited, has done so. The same
+    items give the same bytes.
 
     Raises:
         CannotWrite: the disk is full, or the folder is not writable.
         TooLittleMemory: the VAE does not fit into memory for items of this size.
         NoTrainingData: the disk or network of the data fails.
     """
+    with claimed(encoder.folder / SHARDS / f".{spec.name}.lock"):
+        return finished_meanwhile(encoder, spec) or encode_claimed(encoder, spec)
+
+
+def finished_meanwhile(encoder: Encoder, spec: ShardSpec) -> ShardDone | None:
+    """What another process made of a shard; None if it is not there."""
+    if not exists(record_path(encoder.folder, spec.name)):
+        return None
+    try:
+        record = read_record(encoder.folder, spec.name, encoder.description)
+    except BadCache:  # it is written again
+        return None
+    if encoder.each is not None:
+        encoder.each(len(spec.items))
+    return ShardDone(spec.name, 0, record.quarantine, (), 0, record.nbytes, 0.0)
+
+
+def encode_claimed(encoder: Encoder, spec: ShardSpec) -> ShardDone:
+    """Encode a shard that no other process encodes; see `encode_shard`."""
     started = time.perf_counter()
     for stale in (encoder.folder / SHARDS).glob(f".{spec.name}.*.part"):  # of a process that was killed
         stale.unlink(missing_ok=True)

@@ -23,10 +23,11 @@ from vaekit.run_folder import AVERAGES
 from vaekit.run_folder import RESULT as VAE_FILE
 from vaekit.runtime.plan import Plan
 from vaekit.tasks.generation import GenerateCallbacks, GenerateOptions, Generation
+from vaekit.tasks.generator_files import check_generator
+from vaekit.tasks.generator_previews import generator_previews
 from vaekit.tasks.latent_space import EncodedSpace, ItemSpace, LatentSpace, encoded_space
 from vaekit.tasks.options import ModelOptions
 from vaekit.tasks.pipeline_folder import is_pipeline
-from vaekit.tasks.previews import PREVIEW, write_preview
 from vaekit.tasks.prompts import Prompt, prompt_of
 from vaekit.tasks.record import write_record
 from vaekit.tasks.swap_vae import check_swap
@@ -86,6 +87,7 @@ def generate(options: GenerateOptions, callbacks: GenerateCallbacks = SILENT) ->
         from vaekit.tasks.generate_pipeline import generate_with_pipeline
 
         return generate_with_pipeline(options, callbacks)
+    check_generator(options.model)
     check_is_no_pipeline(options)
     generator = open_generator(options)
     facts = generator.file.facts
@@ -95,6 +97,9 @@ def generate(options: GenerateOptions, callbacks: GenerateCallbacks = SILENT) ->
     first = start_of(options.strength, sampling.steps) if options.init is not None else 0
     init = None if options.init is None else encoded_init(generator, options.init)
     total = options.count * (sampling.steps - first)
+    previews = (
+        generator_previews(generator.file, generator.space, generator.schema, options.out) if options.previews else None
+    )
 
     def items() -> Iterator[Any]:
         for start in range(0, options.count, generator.together):
@@ -103,8 +108,8 @@ def generate(options: GenerateOptions, callbacks: GenerateCallbacks = SILENT) ->
             def after(latents: Tensor, step: int, start: int = start, wanted: int = wanted) -> None:
                 callbacks.progress(start * (sampling.steps - first) + wanted * step, total)
                 callbacks.preview(latents[:wanted], step)
-                if options.previews:
-                    show(generator, latents[:wanted], options.out)
+                if previews is not None:
+                    previews.write(latents[:wanted])
 
             z = latents_of(generator, prompt, sampling, options.seed, start, init, first, after)[:wanted]
             yield from generator.schema.to_items(generator.space.decode(z, facts.item_size))
@@ -126,19 +131,6 @@ def number_of(path: Path) -> int | None:
     """
     number = path.stem.rpartition("-")[2]
     return int(number) if number.isdecimal() else None
-
-
-def show(generator: OpenGenerator, latents: Tensor, folder: Path) -> None:
-    """Write a preview of items for raw latents (b, z, ...), where the domain has images of its items.
-
-    Raises:
-        CannotWrite: the disk is full, or the like.
-    """
-    space = generator.space
-    items = generator.schema.to_items(space.decode(latents, generator.file.facts.item_size))
-    image = space.domain.preview(list(items))
-    if image is not None:
-        write_preview(folder / PREVIEW, image[None])
 
 
 def open_generator(options: GenerateOptions) -> OpenGenerator:

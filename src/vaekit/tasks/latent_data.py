@@ -28,12 +28,13 @@ from vaekit.latent_cache.description import DESCRIPTION
 from vaekit.latent_cache.open import LatentCache
 from vaekit.latent_cache.reader import latent_source, require_one_size
 from vaekit.latent_cache.statistics import statistics_of, sums_of
+from vaekit.pipeline import available_cores
 from vaekit.reading import exists
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.diffusion_conditions import Conditions, Texts, fit_conditions
 from vaekit.tasks.encode_training_data import encode_records
 from vaekit.tasks.latent_space import LatentSpace
-from vaekit.training.data import available_cores, describe_data
+from vaekit.training.data import describe_data
 from vaekit.training.recipe import Recipe, table_or_empty
 
 EXAMPLES = 8

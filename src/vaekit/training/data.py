@@ -4,7 +4,6 @@ The order follows from the seed and the number of items, so that the position of
 the number of samples, and every process can load any part of the sequence.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Generator as Steps
@@ -81,6 +80,15 @@ class TrainingData:
     """Threads that load items ahead of time; 0 for data in memory."""
 
 
+@runtime_checkable
+class InGroups(Source[Batch_co], Protocol):
+    """A source of which a batch has items of one group, such as those of one size."""
+
+    @property
+    def groups(self) -> Sequence[Tensor]:
+        """The indices of the items of each group, (n,) each."""
+
+
 def describe_data(splits: Splits, held_out: int) -> dict[str, Any]:
     """The description of the data of a run.
 
@@ -97,20 +105,36 @@ def describe_data(splits: Splits, held_out: int) -> dict[str, Any]:
     }
 
 
-def available_cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @dataclass(frozen=True, eq=False)
 class Stream(Generic[Batch_co]):
-    """The items of a source in the order of a run: each epoch has all items once, in its own random order."""
+    """The items of a source in the order of a run: each epoch has all items once, in its own random order.
+
+    If the source has several groups, each batch is of one of them, and the last batch of each group in an epoch has the
+    items that are left, which may be fewer than `count`. Positions then advance by `count` for every batch.
+    """
 
     source: Source[Batch_co]
     seed: int
 
+    @property
+    def groups(self) -> Sequence[Tensor]:
+        """The indices of the items of each group; empty if all can be in one batch."""
+        source: object = self.source
+        groups = source.groups if isinstance(source, InGroups) else ()
+        return groups if len(groups) > 1 else ()
+
+    def epoch_length(self, count: int) -> int:
+        """The number of positions of an epoch, for batches of `count` items."""
+        groups = self.groups
+        return sum(-(-len(group) // count) for group in groups) * count if groups else len(self.source)
+
     def items(self, position: int, count: int) -> Tensor:
-        """The indices of the items from `position` on, (count,)."""
+        """The indices of the items from `position` on, (count,); of groups, those of the batch at this position."""
+        groups = self.groups
+        if groups:
+            epoch, start = divmod(position, self.epoch_length(count))
+            group, part = grouped(tuple(map(len, groups)), self.seed, epoch, count)[start // count]
+            return groups[group].index_select(0, part)
         length = len(self.source)
         parts = []
         while count:
@@ -133,6 +157,18 @@ class Stream(Generic[Batch_co]):
 def shuffled(length: int, seed: int, epoch: int) -> Tensor:
     """The order of an epoch: a permutation of `length` indices."""
     return torch.randperm(length, generator=generator_for(seed, "order", epoch))
+
+
+@lru_cache(maxsize=4)
+def grouped(lengths: tuple[int, ...], seed: int, epoch: int, count: int) -> list[tuple[int, Tensor]]:
+    """The batches of an epoch: the number of a group, and at most `count` places in it."""
+    generator = generator_for(seed, "order", epoch)
+    batches = [
+        (group, part)
+        for group, length in enumerate(lengths)
+        for part in torch.randperm(length, generator=generator).split(count)
+    ]
+    return [batches[index] for index in torch.randperm(len(batches), generator=generator).tolist()]
 
 
 def item_by_item(source: ItemByItem, items: Tensor, seed: int) -> Tensor:

@@ -177,9 +177,9 @@ def test_every_family_has_its_prior(family_examples: dict[str, object]) -> None:
 
 @pytest.fixture
 def family_examples() -> dict[str, object]:
-    from family_examples import EXAMPLES
+    from family_examples import IMAGES
 
-    return dict(EXAMPLES)
+    return dict(IMAGES)
 
 
 def test_vaes_of_one_size_get_it(family_examples: dict[str, object], folder: Path) -> None:

@@ -18,20 +18,16 @@ from vaekit import load, save
 from vaekit.errors import UnknownVAE, WrongTensors
 from vaekit.families import layout_of
 from vaekit.families.ltx.files import (
-    MEAN,
-    STD,
     HalfShape,
     detect_ltx,
     half_shape,
     mirrored,
-    normalization_of,
     parts_of,
     settings,
-    statistics_of,
 )
 from vaekit.families.ltx.net import LTXConfig
+from vaekit.families.normalization import MEAN_AND_STD
 from vaekit.identification.identify import identify
-from vaekit.normalization import LatentNormalization
 
 ALL = "spatiotemporal"
 FIRST = LTXConfig(
@@ -77,7 +73,7 @@ def test_original_names_are_those_that_diffusers_converts(pair: tuple[nn.Module,
         converted = convert_ltx2_vae_to_diffusers(dict(original))
     else:
         converted = convert_ltx_vae_checkpoint_to_diffusers(dict(original))
-        converted |= {key: theirs.state_dict()[key] for key in (MEAN, STD)}  # it drops them
+        converted |= {key: theirs.state_dict()[key] for key in MEAN_AND_STD.vectors}  # it drops them
     expected = load_file(folder / WEIGHTS)
     assert converted.keys() == expected.keys()
     assert all(torch.equal(converted[key], expected[key]) for key in expected)
@@ -93,18 +89,6 @@ def test_the_normalization_is_in_the_tensors(pair: tuple[Any, Path]) -> None:
     assert normalization is not None
     torch.testing.assert_close(torch.tensor(normalization.shift), theirs.latents_mean)
     torch.testing.assert_close(1 / torch.tensor(normalization.scale), theirs.latents_std)
-
-
-def test_vectors_and_normalizations_are_converted_both_ways() -> None:
-    tensors = {MEAN: torch.randn(8), STD: torch.rand(8) + 0.5}
-    normalization = normalization_of(tensors, {})
-    assert normalization is not None
-    again = statistics_of(SECOND, normalization)
-    assert all(torch.equal(again[key], tensors[key]) for key in tensors)
-    assert statistics_of(SECOND, None) == {}
-    assert statistics_of(SECOND, LatentNormalization((0.0,), (1.0,), 2)) == {}
-    assert normalization_of(tensors | {STD: torch.zeros(8)}, {}) is None
-    assert normalization_of(tensors | {MEAN: torch.full((8,), torch.nan)}, {}) is None
 
 
 @pytest.mark.parametrize("config", [FIRST, SECOND], ids=["0.9.0", "2"])

@@ -24,7 +24,8 @@ from vaekit.latent_cache.foreign.audit import (
 )
 from vaekit.latent_cache.foreign.own import audit_cache, is_cache
 from vaekit.latent_cache.item_list import ListedItem, write_items
-from vaekit.latent_cache.shard_files import latents_path
+from vaekit.latent_cache.plans import create_plan, planned
+from vaekit.latent_cache.shard_files import latents_path, remove_shard
 from vaekit.normalization import LatentNormalization
 
 STDS = {"kohya": 7.0, "musubi": 2.8, "ai-toolkit": 1.0, "comfyui": 5.0}
@@ -160,9 +161,48 @@ def test_unreadable_and_pickled_files(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(NotFound):
-        audited(tmp_path / "none")
-    assert audited(tmp_path).files == 0
+    (tmp_path / "file").touch()
+    for name in ("none", "file"):
+        with pytest.raises(NotFound):
+            audited(tmp_path / name)
+
+
+@pytest.mark.parametrize("names", [(), ("a.png", "b.png", "c.txt"), ("a.safetensors", "sub/README")])
+def test_a_folder_without_a_recognized_cache(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(NotFound) as raised:
+        audited(tmp_path)
+    assert (f"{len(names)} file" in raised.value.found) == bool(names)
+    assert all(Path(name).suffix in raised.value.found for name in names)
+    assert "cache.json" in raised.value.expected and "kohya" in raised.value.expected
+
+
+def test_a_folder_of_caches_of_vaekit_and_one_of_mds(tmp_path: Path) -> None:
+    small_cache(tmp_path / "one" / "cache")
+    with pytest.raises(NotFound) as raised:
+        audited(tmp_path)
+    assert str(tmp_path / "one" / "cache") in raised.value.remedy
+    kohya_file(tmp_path, "a")
+    audit = audited(tmp_path)
+    assert audit.clean and any("one/cache" in each for each in audit.not_judged)
+    (tmp_path / "mds").mkdir()
+    (tmp_path / "mds" / "shard.00000.mds").write_bytes(b"x")
+    with pytest.raises(NotFound) as raised:
+        audited(tmp_path / "mds")
+    assert "not read" in raised.value.remedy
+
+
+def test_a_cache_of_vaekit_that_is_not_finished(tmp_path: Path) -> None:
+    small_cache(tmp_path)
+    keys = [("a" * 64, (64, 64)), ("b" * 64, (64, 64))]
+    create_plan(tmp_path, 0, planned(0, keys, lambda _: 1, 1))
+    audit = audit_cache(tmp_path)
+    assert audit.clean and any("2 of 2" in each for each in audit.not_judged)
+    remove_shard(tmp_path, "000")
+    with pytest.raises(BadCache):
+        audit_cache(tmp_path)
 
 
 def test_a_healthy_cache_of_vaekit(tmp_path: Path) -> None:

@@ -11,13 +11,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.runtime.streaming.lowering_rules import attended
-from vaekit.runtime.streaming.operations import SAME_ROW, Apply, Convolve, Moments, Normalize, Pad, Total, Window
+from vaekit.runtime.streaming.operations import (
+    SAME_ROW,
+    Apply,
+    Convolve,
+    ConvolveTransposed,
+    Moments,
+    Normalize,
+    Pad,
+    Total,
+    Window,
+)
 
 Function = Callable[[Tensor], Tensor]
 GENERATOR = torch.Generator().manual_seed(0)
 WEIGHT, BIAS = torch.randn(6, 4, 3, 3, generator=GENERATOR), torch.randn(6, generator=GENERATOR)
 POINT = torch.randn(6, 4, 1, 1, generator=GENERATOR)
 GROUPED = torch.randn(6, 2, 3, 3, generator=GENERATOR)
+MIRRORED, LONG = (torch.randn(4, 6, rows, 3, generator=GENERATOR) for rows in (3, 4))
 SCALE, SHIFT = torch.rand(4, generator=GENERATOR) + 0.5, torch.randn(4, generator=GENERATOR)
 MEAN, VARIANCE = torch.randn(4, generator=GENERATOR), torch.rand(4, generator=GENERATOR) + 0.5
 
@@ -55,12 +66,30 @@ BY_ROWS: dict[str, tuple[Function, list[type]]] = {
     "mean of channels": (lambda x: x.mean(1), [Apply]),
     "mean of channels and columns": (lambda x: x.mean((1, -1)), [Apply]),
     "cat of channels": (lambda x: torch.cat([x, x + 1], 1), [Apply, Apply]),
+    "stack on a new first axis": (lambda x: torch.stack([x, x + 1]), [Apply, Apply]),
+    "gated channels": (lambda x: F.glu(x, 1), [Apply]),
+    "logarithm of bounded values": (lambda x: torch.log(x.clamp_min(0.1)), [Apply, Apply]),
+    "choice": (lambda x: torch.where(x > 0, x, 0.5 * x), [Apply] * 3),
+    "dropout in evaluation": (lambda x: F.dropout(x, 0.5, training=False) * 2, [Apply]),
     "stack": (lambda x: torch.stack([x, x], 1), [Apply]),
     "normalize channels": (lambda x: F.normalize(x, dim=1), [Apply]),
     "repeat channels": (lambda x: x.repeat_interleave(2, 1), [Apply]),
     "some channels": (lambda x: x[:, 1:3], [Apply]),
     "the only item": (lambda x: x[0], [Apply]),
     "all rows, some columns": (lambda x: x[:, :, :, 1:], [Apply]),
+    "some rows": (lambda x: x[:, :, 1:], [Apply]),
+    "every other row of some": (lambda x: x[:, 1:, 1:-1:2], [Apply]),
+    "rows up to a part of all": (lambda x: x[:, :, : x.shape[2] - 2], [Apply]),
+    "index with an ellipsis": (lambda x: x[..., 2:, 1:], [Apply]),
+    "narrowed rows": (lambda x: x.narrow(2, 1, x.shape[2] - 2), [Apply]),
+    "narrowed rows from the end": (lambda x: torch.narrow(x, -2, 2 - x.shape[2], x.shape[2] - 3), [Apply]),
+    "narrowed columns": (lambda x: x.narrow(3, 1, 2), [Apply]),
+    "frames of rows": (lambda x: x.unfold(2, 3, 2), [Apply]),
+    "frames of columns": (lambda x: x.unfold(3, 2, 1), [Apply]),
+    "repeated rows": (lambda x: x.repeat_interleave(3, 2), [Apply]),
+    "linear": (lambda x: F.linear(x.movedim(1, -1), POINT[:, :, 0, 0]), [Apply, Apply]),
+    "layer norm": (lambda x: F.layer_norm(x.movedim(1, -1), (4,), SCALE, SHIFT), [Apply, Apply]),
+    "softmax of channels": (lambda x: F.softmax(x, 1), [Apply]),
     "sum of channels": (lambda x: x.sum(1), [Apply]),
     "1x1 convolution": (lambda x: F.conv2d(x, POINT, BIAS), [Convolve]),
     "3x3 convolution": (lambda x: F.conv2d(x, WEIGHT, BIAS, padding=1), [Pad, Convolve]),
@@ -69,6 +98,13 @@ BY_ROWS: dict[str, tuple[Function, list[type]]] = {
     "convolution with two strides": (lambda x: F.conv2d(x, WEIGHT, BIAS, (1, 2), (2, 0)), [Pad, Convolve]),
     "convolution with padded columns": (lambda x: F.conv2d(x, WEIGHT, BIAS, 1, (0, 1)), [Pad, Convolve]),
     "convolution with groups": (lambda x: F.conv2d(x, GROUPED, None, 1, 1, 1, 2), [Pad, Convolve]),
+    "convolution with padding by name": (lambda x: F.conv2d(x, WEIGHT, padding="same"), [Pad, Convolve]),
+    "convolution without padding by name": (lambda x: F.conv2d(x, WEIGHT, padding="valid"), [Convolve]),
+    "negative padding": (lambda x: F.pad(x, (0, 0, -1, 1)), [Apply, Pad]),
+    "transposed convolution with groups": (
+        lambda x: F.conv_transpose2d(x, MIRRORED[:, :3], None, (1, 3), (0, 2), (0, 1), 2),
+        [ConvolveTransposed],
+    ),
     "convolution and relu": (lambda x: F.relu(F.conv2d(x, WEIGHT, padding=1)), [Pad, Convolve]),
     "constant padding": (lambda x: F.pad(x, (1, 2, 3, 1), value=2.0), [Pad]),
     "padded at the bottom": (lambda x: F.pad(x, (0, 1, 0, 1)), [Pad]),
@@ -90,7 +126,21 @@ BY_ROWS: dict[str, tuple[Function, list[type]]] = {
 REDUCING: dict[str, tuple[Function, list[type]]] = {
     "replicate padding": (lambda x: F.pad(x, (1, 1, 1, 1), "replicate"), [Pad]),
     "reflect padding": (lambda x: F.pad(x, (1, 1, 2, 1), "reflect"), [Pad]),
+    "convolution with even kernel": (
+        lambda x: F.conv2d(x, WEIGHT[:, :, :2, :2], padding="same", dilation=2),
+        [Pad, Convolve],
+    ),
     "dilated convolution": (lambda x: F.conv2d(x, WEIGHT, None, 1, 2, 2), [Pad, Convolve]),
+    "transposed convolution": (lambda x: F.conv_transpose2d(x, MIRRORED, BIAS, 2, 1), [ConvolveTransposed]),
+    "transposed convolution of four rows": (lambda x: F.conv_transpose2d(x, LONG, None, 2, 1), [ConvolveTransposed]),
+    "dilated transposed convolution": (
+        lambda x: F.conv_transpose2d(x, MIRRORED, BIAS, (2, 1), 1, (1, 0), 1, (3, 1)),
+        [ConvolveTransposed],
+    ),
+    "transposed convolution with gaps": (
+        lambda x: F.conv_transpose2d(x, MIRRORED[:, :, :1], BIAS, (3, 1), 0, (2, 0)),
+        [ConvolveTransposed],
+    ),
     "group norm": (lambda x: F.group_norm(x, 2, SCALE, SHIFT, 0.5), [Moments, Normalize]),
     "group norm without weights": (lambda x: F.group_norm(x, 4), [Moments, Normalize]),
     "sum of rows": (lambda x: x + x.sum(2, keepdim=True), [Total, Apply]),
@@ -112,6 +162,12 @@ REDUCING: dict[str, tuple[Function, list[type]]] = {
 
 WHOLE: dict[str, Function] = {
     "no rule": lambda x: torch.flip(x, (2,)),
+    "columns up to a number of rows": lambda x: x[..., : x.shape[2] // 4],
+    "the first rows": lambda x: x.narrow(2, 1, 3),
+    "one row": lambda x: x[:, :, 1] + x[:, :, 0],
+    "no rows": lambda x: x[:, :, 3:3].sum() + x,
+    "softmax of rows": lambda x: x.softmax(2),
+    "norm of rows and columns": lambda x: F.layer_norm(x, tuple(x.shape[2:])),
     "mean of rows": lambda x: x + x.mean(2, keepdim=True),
     "mean of everything": lambda x: x + x.mean(),
     "sum of rows and columns": lambda x: x + x.sum((2, 3), keepdim=True),
@@ -119,9 +175,7 @@ WHOLE: dict[str, Function] = {
     "normalized rows": lambda x: F.normalize(x, dim=2),
     "half of the rows": lambda x: x.chunk(2, 2)[0],
     "half of the rows of a transposed map": lambda x: x.transpose(2, 3).split(x.shape[2] // 2, -1)[1],
-    "some rows": lambda x: x[:, :, 1:],
     "rows backwards": lambda x: x[:, :, torch.tensor([1, 0])],
-    "index with an ellipsis": lambda x: x[..., 1:],
     "columns before rows": lambda x: x.transpose(2, 3).flatten(2),
     "every other position": lambda x: x.flatten(2)[:, :, ::2],
     "rows times rows": lambda x: x[:, :, :, :1] * x.mean((1, 3))[:, None, None],
@@ -129,9 +183,7 @@ WHOLE: dict[str, Function] = {
     "causal attention": lambda x: F.scaled_dot_product_attention(
         positions(x), positions(x), positions(x), is_causal=True
     ),
-    "convolution with padding by name": lambda x: F.conv2d(x, WEIGHT, padding="same"),
     "circular padding": lambda x: F.pad(x, (1, 1, 1, 1), "circular"),
-    "negative padding": lambda x: F.pad(x, (0, 0, -1, 1)),
     "padding of rows that are not the third axis": lambda x: F.pad(x.permute(0, 2, 3, 1), (0, 0, 0, 0, 1, 0)),
     "rows doubled by padding": lambda x: F.pad(x.permute(0, 2, 3, 1), (0, 0, 0, 0, x.shape[2], 0)),
     "bilinear": lambda x: F.interpolate(x, scale_factor=2.0, mode="bilinear"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from family_examples import EXAMPLES, daily
+from family_examples import IMAGES, daily
 from refusals import refuses
 from torch import Generator, Tensor, nn
 
@@ -297,10 +297,10 @@ LAST = {"wan": "conv_out", "kl": "conv_out", "vq": "conv_out", "asymmetric": "co
 """What the last layer is called, in families that have a name for it."""
 
 
-@pytest.mark.parametrize("name", daily(EXAMPLES))
+@pytest.mark.parametrize("name", daily(IMAGES))
 def test_the_last_layer_is_the_one_that_paints(name: str) -> None:
     """A change of its weight alone moves what the decoder says, along a straight line: nothing bent comes after it."""
-    config: Any = EXAMPLES[name]
+    config: Any = IMAGES[name]
     torch.manual_seed(0)
     decoder = assemble(family_of(name), config).decoder
     assert decoder is not None

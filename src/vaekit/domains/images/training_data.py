@@ -21,7 +21,8 @@ from vaekit.domains.images.lazy import LazyImages
 from vaekit.domains.images.preparation import Preparation, binarized, shades
 from vaekit.domains.images.records import IMAGE_RECORDS
 from vaekit.errors import BadItem, NotFound, NoTrainingData
-from vaekit.training.data import Source, Tensors, TrainingData, available_cores, describe_data
+from vaekit.pipeline import available_cores
+from vaekit.training.data import Source, Tensors, TrainingData, describe_data
 from vaekit.training.seeds import generator_for
 
 IN_MEMORY = 2**31

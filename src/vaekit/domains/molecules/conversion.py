@@ -13,7 +13,7 @@ from vaekit.domains.molecules import worker
 from vaekit.domains.molecules.chemistry import Normalization, rdkit
 from vaekit.domains.molecules.codecs import selfies
 from vaekit.domains.molecules.worker import convert
-from vaekit.training.data import available_cores
+from vaekit.pipeline import available_cores
 
 CHUNK = 250
 """SMILES that a process converts at a time, in about half a second."""

@@ -1,6 +1,5 @@
 """Measures of sampled molecules, as MOSES defines them (Polykovskiy et al. 2020, arXiv 1811.12823)."""
 
-import math
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +14,7 @@ from vaekit.domains.molecules.codecs import CODECS, decode
 from vaekit.domains.molecules.properties import PROPERTIES
 from vaekit.domains.molecules.similarity import internal_diversity, nearest
 from vaekit.domains.molecules.token_store import TokenStore
-from vaekit.domains.sample_quality import Histogram, SampleQuality
+from vaekit.domains.sample_quality import SampleQuality, histogram, mean, share
 from vaekit.errors import MissingPackage
 from vaekit.metrics.frechet import frechet_distance, gaussian_of
 from vaekit.metrics.measure import Measure
@@ -26,8 +25,6 @@ MOST = 2000
 """Molecules of the data, and of the samples, whose properties and similarities are computed."""
 UNIQUE_OF = (1000, 10_000)
 """Samples of which the different ones are counted."""
-BINS = 40
-"""Of a histogram."""
 COMPARED = ("QED", "logP", "SA", "weight")
 """Properties whose distributions are compared."""
 VALID = Measure("valid", "valid", "", "higher", "Share of samples that are molecules, by RDKit.", format=".4f")
@@ -144,27 +141,6 @@ class MoleculeComparison:
             missing,
             tuple(histogram(name, *pair) for name, pair in numbers.items()),
         )
-
-
-def share(count: int, total: int) -> float:
-    """A share; NaN of nothing."""
-    return count / total if total else math.nan
-
-
-def mean(values: Sequence[float]) -> float:
-    """The mean of the values that are numbers; NaN if there are none."""
-    known = [value for value in values if not math.isnan(value)]
-    return math.fsum(known) / len(known) if known else math.nan
-
-
-def histogram(name: str, data: Sequence[float], samples: Sequence[float]) -> Histogram:
-    """The distributions of a property, over the range of all values but the most extreme ones."""
-    both = [np.array([value for value in values if not math.isnan(value)]) for values in (data, samples)]
-    every = np.concatenate(both)
-    low, high = (float(end) for end in np.quantile(every, [0.002, 0.998])) if len(every) else (0.0, 1.0)
-    high = high if high > low else low + 1
-    shares = [np.histogram(values.clip(low, high), BINS, (low, high))[0] / max(1, len(values)) for values in both]
-    return Histogram(name, low, high, shares[0].tolist(), shares[1].tolist())
 
 
 def fcd(data: Sequence[str], samples: Sequence[str]) -> float | str:

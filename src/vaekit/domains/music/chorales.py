@@ -76,12 +76,11 @@ def array_of_arrays(content: bytes) -> Sequence[Any]:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
     if not dtype.hasobject:
-        array = np.frombuffer(file.read(), dtype).reshape(shape)
-        return [each.tolist() for each in array]
-    array = unpickled(file.read())
-    if not isinstance(array, StoredArray) or not isinstance(array.values, list):
+        return [each.tolist() for each in np.frombuffer(file.read(), dtype).reshape(shape)]
+    pieces = unpickled(file.read())
+    if not isinstance(pieces, StoredArray):
         raise ValueError("it holds no array of pieces")
-    return [each.values for each in array.values if isinstance(each, StoredArray)]
+    return [each.values for each in pieces.values if isinstance(each, StoredArray)]
 
 
 class StoredDtype(Stateful):

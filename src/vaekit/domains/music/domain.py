@@ -20,12 +20,16 @@ from vaekit.domains.music.excerpts import Excerpt
 from vaekit.domains.music.fit import fit, schema_of, training_data
 from vaekit.domains.music.measures import excerpt_errors, teacher_forced
 from vaekit.domains.music.properties import EQUAL_STEPS, PROPERTIES
+from vaekit.domains.music.sample_quality import MusicComparison
 from vaekit.domains.music.schema import MusicSchema, excerpt_of, schema_from
 from vaekit.domains.music.settings import MusicSettings
 from vaekit.domains.music.sources import FORMAT, open_music
+from vaekit.domains.music.windows import windows
 from vaekit.domains.music.write import numbered, write_rows
 from vaekit.domains.record_files import RecordFiles
+from vaekit.domains.sample_quality import CompareSamples
 from vaekit.domains.token_measures import sequence_measures
+from vaekit.errors import NoTrainingData
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure
 from vaekit.runtime.engine import Engine
@@ -61,8 +65,8 @@ class Music(InMemoryDomain):
         return excerpt_of(record)[1]
 
     def text(self, item: Excerpt) -> str:
-        """The steps."""
-        return f"{item.meter} {item.steps}"
+        """Meter and steps."""
+        return item.text
 
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
         assert isinstance(schema, MusicSchema)
@@ -80,6 +84,25 @@ class Music(InMemoryDomain):
     def files(self, engine: Engine, schema: Schema) -> ItemFiles:
         measures = (self.reconstruction_measures(schema), self.part_measures(schema))
         return MusicFiles(self, engine, schema, *measures, self.placeholder)
+
+    def sample_comparison(self, path: Path, schema: Schema) -> CompareSamples:
+        """The data are those that the VAE was trained on, too."""
+        return self.sample_evaluation(path, path, schema)
+
+    def sample_evaluation(self, data: Path, trained_on: Path | None, schema: Schema) -> CompareSamples:
+        assert isinstance(schema, MusicSchema)
+        excerpts = [excerpt for excerpt in self._excerpts(data, schema, hop=0) if not schema.problem(excerpt)]
+        if not excerpts:
+            raise NoTrainingData(f"{data} has no excerpt that this VAE takes.", "", "Check the path.")
+        known = None
+        if trained_on is not None:
+            known = frozenset(excerpt.text for excerpt in self._excerpts(trained_on, schema, hop=1))
+        return MusicComparison(excerpts, known)
+
+    def _excerpts(self, path: Path, schema: MusicSchema, hop: int) -> list[Excerpt]:
+        """Those at a path that fit the grid."""
+        pieces = self.open(path, SkipLog()).train
+        return windows(pieces, range(len(pieces)), replace(schema.cut, hop=hop), SkipLog()).excerpts()
 
     def write(self, items: Sequence[Excerpt], path: Path, schema: Schema, captions: Captions = NO_CAPTIONS) -> None:
         """One MIDI file with all excerpts, one after the other; beside it .wav, .png and .html."""

@@ -87,6 +87,11 @@ class Excerpt:
             sounding.update({pitch: step for pitch in pitches if pitch not in sounding})
 
     @property
+    def text(self) -> str:
+        """The same for excerpts with the same notes and the same meter."""
+        return f"{self.meter} {self.steps}"
+
+    @property
     def seconds(self) -> float:
         """The duration."""
         return len(self.steps) / self.per_quarter * 60 / self.tempo

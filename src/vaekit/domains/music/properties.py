@@ -36,7 +36,7 @@ def note_density(excerpt: Excerpt) -> float:
 def pitch_range(excerpt: Excerpt) -> float:
     """Semitones between the lowest and the highest note; NaN without notes, and for drums."""
     pitches = pitches_of(excerpt)
-    return max(pitches) - min(pitches) if pitches else math.nan
+    return float(max(pitches) - min(pitches)) if pitches else math.nan
 
 
 def mean_pitch(excerpt: Excerpt) -> float:

@@ -274,13 +274,15 @@ def schema_from(plain: Mapping[str, Any]) -> MusicSchema:
     Raises:
         ValueError: it is damaged.
     """
-    names = ("kind", "bars", "per_quarter", "voices", "length", "low", "high")
-    found = {name: plain.get(name) for name in names}
-    meters, hits, tempo = plain.get("meters"), plain.get("hits"), plain.get("tempo")
-    if not isinstance(found["kind"], str) or any(type(found[name]) is not int for name in names[1:]):
+    counts = {name: plain.get(name) for name in ("bars", "per_quarter", "voices", "length", "low", "high")}
+    kind, meters, hits, tempo = (plain.get(name) for name in ("kind", "meters", "hits", "tempo"))
+    if not isinstance(kind, str) or any(type(count) is not int for count in counts.values()):
         raise ValueError("it has no kind, bars, steps, voices, length and range")
     if not isinstance(meters, list) or not all(isinstance(each, str) for each in meters):
         raise ValueError("it has no meters")
-    if not isinstance(hits, list) or not all(type(each) is int for each in hits) or type(tempo) not in (int, float):
-        raise ValueError("it has no drums or tempo")
-    return MusicSchema(**found, meters=tuple(meters), hits=tuple(hits), tempo=float(tempo))
+    if not isinstance(hits, list) or not all(type(each) is int for each in hits):
+        raise ValueError("it has no drums")
+    if not isinstance(tempo, int | float):
+        raise ValueError("it has no tempo")
+    numbers: dict[str, Any] = counts
+    return MusicSchema(kind, **numbers, meters=tuple(meters), hits=tuple(hits), tempo=float(tempo))

@@ -20,6 +20,8 @@ GAIN = 0.22
 """Of a single note."""
 ATTACK, RELEASE, TAIL = 0.008, 0.06, 0.4
 """Seconds in which a note rises, and falls after its end; and silence at the end of a file."""
+LONGEST = 10.0
+"""Seconds after which a note has faded away."""
 HARMONICS = 8
 Sound = NDArray[np.float32]
 """(n,) in [-1, 1]."""
@@ -37,7 +39,7 @@ KIT: dict[str, tuple[float, float, float]] = {
 """Frequency of the tone of each drum, 0 for none; the share of noise; and seconds until it is 1/e as loud."""
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def tone(pitch: int, length: int) -> Sound:
     """A note of a plucked string: harmonics that decay faster the higher they are.
 
@@ -93,7 +95,11 @@ def render(excerpts: Sequence[Excerpt]) -> Sound:
             begin = int((start + note.start * step) * RATE)
             if begin < length:
                 end = min(int((start + note.end * step) * RATE), length)
-                played = hit(DRUM_CLASS[note.pitch]) if excerpt.kind == DRUMS else tone(note.pitch, end - begin)
+                played = (
+                    hit(DRUM_CLASS[note.pitch])
+                    if excerpt.kind == DRUMS
+                    else tone(note.pitch, min(end - begin, int(LONGEST * RATE)))
+                )
                 played = played[: len(sound) - begin]
                 sound[begin : begin + len(played)] += GAIN * played
         start += excerpt.seconds

@@ -41,7 +41,7 @@ class Place(NamedTuple):
     """None for a piece that cannot be read."""
     first: int
     """Bar."""
-    count: int
+    bars: int
     reason: str
     """Why the piece cannot be read."""
 
@@ -73,7 +73,7 @@ class Windows:
         place = self.places[item]
         if place.grid is None:
             return Parsed(place.name, silence(self.cut.kind, 1, self.cut.voices, "4/4"))
-        excerpt = place.grid.excerpt(place.first, place.count) if self.cut.bars else place.grid.whole()
+        excerpt = place.grid.excerpt(place.first, place.bars) if self.cut.bars else place.grid.whole()
         if self._reason(place):
             count, voices = len(excerpt.steps), place.grid.values.shape[1]
             excerpt = silence(excerpt.kind, count, voices, excerpt.meter, excerpt.tempo, excerpt.per_quarter)
@@ -83,7 +83,7 @@ class Windows:
         """Why an excerpt does not fit; empty if it does."""
         if place.grid is None:
             return place.reason
-        return place.grid.problem(place.first, place.count, whole=not self.cut.bars)
+        return place.grid.problem(place.first, place.bars, whole=not self.cut.bars)
 
     def excerpts(self) -> list[Excerpt]:
         """Those that fit."""
@@ -115,6 +115,8 @@ def windows(dataset: Dataset, items: Sequence[int], cut: Cut, log: SkipLog) -> W
             assert isinstance(record, Parsed)
             piece: Piece = record.item
             grids, left_out = grids_of(piece, cut.kind, cut.voices, cut.per_quarter)
+            if not grids:
+                raise BadItem(f"There is no line of {cut.kind}: {'; '.join(left_out)}.", "", "")
         except (BadItem, NotFound) as error:
             counts[file] += 1
             places.append(Place(f"{file}:{counts[file]}", None, 0, 0, str(error)))

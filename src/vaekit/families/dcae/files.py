@@ -4,7 +4,7 @@ Keys of the authors' own files: mit-han-lab/efficientvit and dc-ai-projects/DC-G
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
 from vaekit.distributions import Laplace, Point
 from vaekit.errors import UnknownVAE, printable
@@ -16,6 +16,7 @@ from vaekit.families.layout import HALVES, Layout, Rules, same_names
 from vaekit.families.normalization import one_factor
 from vaekit.normalization import LatentNormalization
 
+Config = TypeVar("Config", bound=DCAEConfig)
 QKV = "context_module.main.qkv.conv.{p}"
 INSIDE = (
     ("conv1.{p}", "conv1.{p}", "main.conv1.conv.{p}"),
@@ -85,7 +86,7 @@ def original(downsample: str, shortcut: bool) -> Layout:
     return Layout("original", "dcae", rules, implies=implies)
 
 
-def with_stated_fields(config: DCAEConfig, metadata: Fields, settings: Fields) -> DCAEConfig:
+def with_stated_fields(config: Config, metadata: Fields, settings: Fields) -> Config:
     """Add the config fields that weights do not determine, if the file states them.
 
     Raises:
@@ -174,8 +175,13 @@ def assumed(_: DCAEConfig) -> list[str]:
 
 def settings(config: DCAEConfig, normalization: LatentNormalization | None) -> dict[str, Any]:
     """The `config.json` of AutoencoderDC."""
+    return one_factor(normalization, "AutoencoderDC") | dcae_settings(config)
+
+
+def dcae_settings(config: DCAEConfig) -> dict[str, Any]:
+    """The entries of AutoencoderDC for a network."""
     stages = range(len(config.decoder_widths))
-    return one_factor(normalization, "AutoencoderDC") | {
+    return {
         "_class_name": "AutoencoderDC",
         "attention_head_dim": config.head_width,
         "decoder_act_fns": ["relu" if i in config.decoder_relu else "silu" for i in stages],
@@ -203,9 +209,11 @@ def block_types(stages: int, attention: tuple[int, ...]) -> list[str]:
 
 
 DCAE = diffusers_dcae()
+MATRICES = r".+\.attn\.(q|k|v|proj_out)\.weight"
+"""diffusers stores these 1x1 convolutions as linear layers."""
 LAYOUTS = (
     Layout("native", "dcae", same_names(DCAE)),
-    Layout("diffusers", "dcae", DCAE, matrices=r".+\.attn\.(q|k|v|proj_out)\.weight"),
+    Layout("diffusers", "dcae", DCAE, matrices=MATRICES),
     original("pixel_unshuffle", shortcut=True),
     original("conv", shortcut=True),
     original("pixel_unshuffle", shortcut=False),

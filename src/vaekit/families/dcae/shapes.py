@@ -10,6 +10,8 @@ from vaekit.families.family import Shapes, conv_shape, first_shape
 
 PUBLISHED_HEAD = 32
 """Channels of an attention head in all published models."""
+MUSIC_WIDTHS = (128, 256, 512, 1024)
+"""Of ACE-Step's autoencoder."""
 IN_STAGE = re.compile(r"(encoder|decoder)\.stages\.(\d+)\.(\d+)\.(.+)")
 LAST_CONV = ("decoder.conv_out.conv.weight", "decoder.conv_out.conv.bias")
 Position = dict[str, tuple[int, ...]]
@@ -32,7 +34,19 @@ class Half:
 
 
 def detect_dcae(shapes: Shapes) -> DCAEConfig | None:
-    """The configuration of a deep compression autoencoder, or of one half, which the other mirrors."""
+    """The configuration of a deep compression autoencoder of images, or of one half, which the other mirrors."""
+    config = detect_audio_or_images(shapes)
+    return None if config is None or is_of_music(config) else config
+
+
+def is_of_music(config: DCAEConfig) -> bool:
+    """Whether this is ACE-Step's autoencoder of spectrograms, whose two channels are those of stereo."""
+    sizes = (config.image_channels, config.latent_channels, config.encoder_widths, config.decoder_widths)
+    return sizes == (2, 8, MUSIC_WIDTHS, MUSIC_WIDTHS)
+
+
+def detect_audio_or_images(shapes: Shapes) -> DCAEConfig | None:
+    """The configuration of a deep compression autoencoder of anything, or of one half, which the other mirrors."""
     encoder, decoder = read_half(shapes, "encoder"), read_half(shapes, "decoder")
     one, other = encoder or decoder, decoder or encoder
     if one is None or other is None or len(one.widths) != len(other.widths):

@@ -11,6 +11,7 @@ from vaekit.families.convolutional import (
     assumed_groups,
     convolutional,
     diffusers_kl,
+    is_of_spectrograms,
     ldm,
     nets_settings,
     with_stated_fields,
@@ -32,9 +33,10 @@ from vaekit.normalization import LatentNormalization
 
 
 def detect_kl(shapes: Shapes) -> KLConfig | None:
-    """The configuration of a KL autoencoder, or of one half, which the other is assumed to mirror."""
+    """The configuration of a KL autoencoder, or of one half, which the other is assumed to mirror; None for AudioLDM's,
+    which is of spectrograms."""
     fields = convolutional(shapes, moments=2)
-    return KLConfig(**fields) if fields else None
+    return None if fields is None or is_of_spectrograms(fields) else KLConfig(**fields)
 
 
 def half_alone(rules: Rules, half: str) -> Rules:

@@ -9,21 +9,17 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.errors import UnknownVAE
 from vaekit.families.family import Family, Fields, Shapes, first_shape, highest, refuse_obstacles
 from vaekit.families.layout import HALVES, Layout, Rules, leaves, same_names
 from vaekit.families.ltx import net as ltx
 from vaekit.families.ltx.net import NONE, PATCH, REARRANGED, STRIDED, LTXConfig
-from vaekit.families.normalization import NormalizationTensors, stated_factor
+from vaekit.families.normalization import LATENTS_MEAN, LATENTS_STD, MEAN_AND_STD, stated_factor
 from vaekit.families.single_frame_shapes import CONVOLUTIONS, ENDS, has_kernels_over_time
 from vaekit.normalization import LatentNormalization
 
 VIDEO, VIDEO2 = "AutoencoderKLLTXVideo", "AutoencoderKLLTX2Video"
-MEAN, STD = "latents_mean", "latents_std"
 BLOCK = CONVOLUTIONS | {"norm3.{p}": "norm3.{p}", "conv_shortcut.{p}": "conv_shortcut.conv.{p}"}
 ORIGINAL_BLOCK = CONVOLUTIONS | {"norm3.{p}": "norm3.norm.{p}", "conv_shortcut.{p}": "conv_shortcut.{p}"}
 REARRANGE, STRIDE = {"conv.{p}": "conv.conv.{p}"}, {"strided.{p}": "conv.{p}"}
@@ -39,8 +35,8 @@ DIFFUSERS = (
     *leaves("decoder.levels.{i}.block.{j}", "decoder.up_blocks.{i}.resnets.{j}", BLOCK),
     *leaves("decoder.levels.{i}.resample", "decoder.up_blocks.{i}.upsamplers.0", REARRANGE),
     *leaves("decoder.levels.{i}.widen", "decoder.up_blocks.{i}.conv_in", BLOCK),
-    (MEAN, MEAN),
-    (STD, STD),
+    (LATENTS_MEAN, LATENTS_MEAN),
+    (LATENTS_STD, LATENTS_STD),
 )
 
 
@@ -60,7 +56,10 @@ def numbered(places: Mapping[str, Iterable[str]]) -> Rules:
                 rules += leaves(native, foreign, ORIGINAL_BLOCK)
             else:
                 rules += leaves(f"{native}.{{j}}", f"{foreign}.res_blocks.{{j}}", ORIGINAL_BLOCK)
-    statistics = (MEAN, "per_channel_statistics.mean-of-means"), (STD, "per_channel_statistics.std-of-means")
+    statistics = (
+        (LATENTS_MEAN, "per_channel_statistics.mean-of-means"),
+        (LATENTS_STD, "per_channel_statistics.std-of-means"),
+    )
     return (*(rule for half in HALVES for rule in leaves(half, half, ENDS)), *rules, *statistics)
 
 
@@ -238,22 +237,6 @@ def settings(config: LTXConfig, normalization: LatentNormalization | None) -> di
     }
 
 
-def normalization_of(tensors: Mapping[str, Tensor], _: Fields) -> LatentNormalization | None:
-    """The normalization of means and standard deviations; None if they are invalid."""
-    mean, std = tensors[MEAN].double(), tensors[STD].double()
-    if not (mean.isfinite().all() and std.isfinite().all() and (std > 0).all()):
-        return None
-    return LatentNormalization.from_mean_and_std(mean.tolist(), std.tolist(), 1.0)
-
-
-def statistics_of(config: LTXConfig, normalization: LatentNormalization | None) -> dict[str, Tensor]:
-    """The inverse of `normalization_of`; empty if the tensors cannot express the normalization."""
-    if normalization is None or normalization.patch != 1:
-        return {}
-    shift, scale = normalization.per_channel(config.latent_channels)
-    return {MEAN: torch.tensor(shift), STD: torch.tensor([1 / value for value in scale])}
-
-
 LAYOUTS = (
     Layout("original", "ltx", LTX2, unused=UNUSED, implies={"narrowing": True}),
     Layout("original", "ltx", LTX090, unused=UNUSED, implies={"narrowing": False}),
@@ -270,12 +253,5 @@ FAMILY = Family(
     likelihood_head=lambda _: Laplace,
     complete=with_padding,
     diffusers=settings,
-    normalization_tensors=NormalizationTensors(
-        description="mean and standard deviation vectors",
-        vectors=(MEAN, STD),
-        counters=(),
-        length=lambda config: config.latent_channels,
-        read=normalization_of,
-        write=statistics_of,
-    ),
+    normalization_tensors=MEAN_AND_STD,
 )

@@ -39,6 +39,7 @@ from vaekit.nets.priors import FlowPart, MixturePart, StandardPart, VampPart
 from vaekit.nets.residual import ResidualConfig
 from vaekit.nets.rows import RowsConfig
 from vaekit.nets.sequence import SequenceConfig
+from vaekit.nets.waveform import WaveformConfig
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ NETS: dict[str, type[Any]] = {
     "kl": KLNet,
     "sequence": FirstSequenceConfig,
     "tokens": SequenceConfig,
+    "waveform": WaveformConfig,
 }
 POSTERIORS: dict[str, type[Any]] = {
     "gaussian": GaussianPart,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vaekit.errors import BadLatent, counted, shorten
 from vaekit.geometry import size_text
-from vaekit.latent_cache.foreign.find import PICKLES, claim, files_under
+from vaekit.latent_cache.foreign.find import PICKLES, claim, files_under, nested_caches, nothing_recognized
 from vaekit.latent_cache.foreign.likely import (
     LEAST_POSITIONS,
     ChannelStatistics,
@@ -68,7 +68,7 @@ class Audit:
     statistics: dict[str, ChannelStatistics] = field(default_factory=dict)
     """Of the finite latents of each family."""
     not_judged: list[str] = field(default_factory=list)
-    """Families whose normalization statistics do not tell, as phrases."""
+    """Families whose normalization statistics do not tell, and what else was not examined, as phrases."""
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -98,7 +98,7 @@ def audit_files(
         progress: called with the number of files that were examined and of all.
 
     Raises:
-        NotFound: there is no such folder.
+        NotFound: there is no such folder, or no file in it is recognized.
     """
     audit = Audit(str(folder))
     sums: dict[str, ChannelSums] = defaultdict(ChannelSums)
@@ -143,6 +143,9 @@ def audit_files(
             place = path.parent.relative_to(folder).as_posix()
             owners[(place, family, f"{entry.name}{' (mirrored)' * entry.mirrored}", suffix)].append(name)
         audit.contents.update({family_of(found, entry) for entry in entries})
+    if not audit.files and not audit.findings:
+        raise nothing_recognized(folder, paths)
+    audit.not_judged += [f"{each} is a cache of vaekit: audit it by itself" for each in nested_caches(folder, paths)]
     audit.statistics = {family: each.statistics() for family, each in sums.items()}
     audit.findings += normalization_findings(audit, examples, suspects, given)
     audit.findings += duplicates(folder, owners)

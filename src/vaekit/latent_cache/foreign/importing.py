@@ -9,11 +9,11 @@ import torch
 
 from vaekit.atomic import atomic_folder
 from vaekit.checkpoints.latent_files import LatentOrigin
-from vaekit.errors import BadLatent, CannotWrite, LatentMismatch, NotFound, counted, shorten
+from vaekit.errors import BadLatent, CannotWrite, LatentMismatch, counted, shorten
 from vaekit.latent_cache.description import CacheDescription, write_description
 from vaekit.latent_cache.foreign.audit import ImageSize
 from vaekit.latent_cache.foreign.convert import check_normalization
-from vaekit.latent_cache.foreign.find import claim, files_under
+from vaekit.latent_cache.foreign.find import claim, files_under, nothing_recognized
 from vaekit.latent_cache.foreign.importer import FoundItem, Importer
 from vaekit.latent_cache.foreign.likely import ChannelStatistics, measured
 from vaekit.latent_cache.foreign.records import CacheFormat, StoredLatents, Variant
@@ -110,13 +110,13 @@ def files_of(folder: Path, wanted: tuple[CacheFormat, Variant | None] | None) ->
         LatentMismatch: there are several formats, and none was chosen.
     """
     by_format: dict[str, tuple[CacheFormat, list[Path]]] = {}
-    for path in files_under(folder):
+    paths = list(files_under(folder))
+    for path in paths:
         found = claim(path)
         if found is not None and (wanted is None or wanted[0] is found):
             by_format.setdefault(found.name, (found, []))[1].append(path)
     if not by_format:
-        what = f"files of {wanted[0].title}" if wanted else "cached latents of a program that vaekit knows"
-        raise NotFound(f"{folder} holds no {what}.", "Expected a folder of them.", "Check the path.")
+        raise nothing_recognized(folder, paths, f"files of {wanted[0].title}" if wanted else "cached latents")
     if len(by_format) > 1:
         held = ", ".join(f"{len(files):,} of {name}" for name, (_, files) in by_format.items())
         raise LatentMismatch(

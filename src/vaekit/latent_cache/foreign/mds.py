@@ -40,6 +40,7 @@ class MDS:
 
     name = "mds"
     title = "MosaicML streaming"
+    ending = ".mds"
     place = "a folder of shards for each size: give each as `local` or `remote` of a StreamingDataset"
     loses = "the variance, the crop box; latents are rounded to fp16 and have no shape beside them"
     keeps_flips = True

@@ -1,18 +1,19 @@
 """Audit a cache of vaekit itself: shards that are damaged, values, names."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import torch
 
-from vaekit.errors import BadCache, shorten
+from vaekit.errors import BadCache, counted, shorten
 from vaekit.latent_cache.description import DESCRIPTION, CacheDescription, read_description
 from vaekit.latent_cache.foreign.audit import DUPLICATE, UNREADABLE, Audit, Finding, faults, in_order
 from vaekit.latent_cache.foreign.likely import ChannelStatistics
 from vaekit.latent_cache.foreign.records import Stored, StoredLatents, Variant
 from vaekit.latent_cache.item_list import ITEMS, read_items, read_quarantine
 from vaekit.latent_cache.open import shard_names
+from vaekit.latent_cache.plans import PLANS, read_plans
 from vaekit.latent_cache.shard_files import FLIPPED, MEAN, SHARDS, ShardRecord, is_intact, open_latents, read_record
 from vaekit.latent_cache.statistics import statistics_of
 from vaekit.latent_cache.storage import restored
@@ -30,12 +31,18 @@ def audit_cache(folder: Path) -> Audit:
     """Examine every shard of a cache.
 
     Raises:
-        BadCache: the description of the cache is damaged, or of another version.
+        BadCache: the description of the cache is damaged, or of another version, or it holds no latents.
     """
     description = read_description(folder)
     audit = Audit(str(folder), stored={FAMILY: Stored.RAW})
-    records = []
-    for name in shard_names(folder):
+    records, names = [], shard_names(folder)
+    if not names:
+        raise BadCache(
+            f"The cache {folder} holds no latents: it has no finished shard.",
+            f"Expected {SHARDS}/NAME.json and {SHARDS}/NAME.safetensors of one shard or more.",
+            "Run the `vaekit cache` that made it again: it goes on.",
+        )
+    for name in names:
         audit.files += 1
         file = f"{SHARDS}/{name}.safetensors"
         try:
@@ -50,6 +57,7 @@ def audit_cache(folder: Path) -> Audit:
     if statistics is not None:
         audit.statistics[FAMILY] = ChannelStatistics(statistics.mean, statistics.std)
     audit.findings += list_findings(folder)
+    examine_plans(folder, audit, names)
     return in_order(audit)
 
 
@@ -85,3 +93,23 @@ def list_findings(folder: Path) -> Iterator[Finding]:
     several = [name for name, count in contents.items() if count > 1]
     if several:
         yield Finding(DUPLICATE, ITEMS, f"several items of one name: {shorten(several)}")
+
+
+def examine_plans(folder: Path, audit: Audit, names: Collection[str]) -> None:
+    """Add plans that cannot be read, and planned shards that are not there, to an audit.
+
+    Args:
+        folder: of the cache.
+        audit: of the cache.
+        names: of the shards that are there.
+    """
+    try:
+        planned = [shard.name for plan in read_plans(folder) for shard in plan.shards]
+    except BadCache as error:
+        audit.findings.append(Finding(UNREADABLE, PLANS, error.found))
+        return
+    left = len(set(planned).difference(names))
+    if left:
+        audit.not_judged.append(
+            f"{left:,} of {counted(len(planned), 'planned shard')} are not there yet: run the same `vaekit cache` again"
+        )

@@ -14,12 +14,15 @@ from vaekit.runtime.memory import HeapWatch, trim_heap
 from vaekit.runtime.numerics import OverflowGuard
 from vaekit.runtime.streaming.arena import Arena
 from vaekit.runtime.streaming.buffers import Map, PaddedRowBuffer, RowBuffer, Store, WholeValue
+from vaekit.runtime.streaming.endpoints import Read, ReadRows, WrittenRows
 from vaekit.runtime.streaming.ir import Step
 from vaekit.runtime.streaming.operations import IN_PLACE, Apply, Convolve, Normalize, Pad, Reduction, Window
 from vaekit.runtime.streaming.schedule import Stage, Stages
 from vaekit.runtime.streaming.walk import RowRange, RowStep, Task, row_ranges, rows_read, walk
 from vaekit.runtime.threads import run_parallel, threads_per_part
 
+Kept = Map | WholeValue | ReadRows | WrittenRows
+"""The storage of a value between stages, or an end of the run."""
 SPARE = 32 << 20
 """The size of free slab buffers that are kept for the next stage, in bytes; its slabs mostly have other sizes."""
 
@@ -63,8 +66,47 @@ def run_stages(
         slabs: memory for slabs.
     """
     first = stages.steps[0]
-    kept: dict[int, Map | WholeValue] = {0: WholeValue(x, first.axis, first.unit)}
-    run = Run(stages, x.device, store, convolvers, kept, guard, slabs)
+    run = Run(stages, x.device, store, convolvers, {0: WholeValue(x, first.axis, first.unit)}, guard, slabs)
+    run_all(run, schedules, keep_prepared)
+    return run.whole(stages.output)
+
+
+def stream_stages(
+    stages: Stages,
+    schedules: Sequence[StageRows],
+    read: Read,
+    write: WrittenRows,
+    device: torch.device,
+    store: Store,
+    convolvers: Convolvers,
+    keep_prepared: frozenset[int],
+    guard: OverflowGuard,
+    slabs: Arena,
+) -> None:
+    """Run a network in stages of one part, on an input that is read by ranges of rows; its output is written in order.
+
+    Args:
+        read: reads rows of the input.
+        write: takes rows of the output.
+        device: of the rows.
+        stages, schedules, store, convolvers, keep_prepared, guard, slabs: see `run_stages`.
+    """
+    first = stages.steps[0]
+    assert first.axis is not None and first.unit == 1
+    source = ReadRows(read, first.axis, slabs)
+    whole = WholeValue(read(0, first.rows), first.axis, first.unit) if 0 in stages.read_whole else None
+    run = Run(stages, device, store, convolvers, {0: whole or source}, guard, slabs, write)
+    try:
+        run_all(run, schedules, keep_prepared)
+    finally:
+        source.keep_only((), True)
+    if isinstance(computed := run.kept[stages.output], WholeValue):  # by a step that runs whole
+        write.put(0, computed.tensor)
+
+
+def run_all(run: "Run", schedules: Sequence[StageRows], keep_prepared: frozenset[int]) -> None:
+    """Run all stages."""
+    stages, store, convolvers, slabs = run.stages, run.store, run.convolvers, run.slabs
     convolvers.keep_only(keep_prepared)
     try:
         for number, (stage, schedule) in enumerate(zip(stages.stages, schedules, strict=True)):
@@ -79,9 +121,6 @@ def run_stages(
                 trim_heap()
     finally:
         store.close()
-    final = run.kept[stages.output]
-    assert isinstance(final, WholeValue)
-    return final.tensor
 
 
 @dataclass
@@ -92,9 +131,11 @@ class Run:
     device: torch.device
     store: Store
     convolvers: Convolvers
-    kept: dict[int, Map | WholeValue]
+    kept: dict[int, Kept]
     guard: OverflowGuard
     slabs: Arena
+    write: WrittenRows | None = None
+    """Takes the rows of the output; None if it is stored as a whole."""
     heap: HeapWatch = field(default_factory=HeapWatch)
 
     def allocated(self) -> int:
@@ -106,10 +147,12 @@ class Run:
         """The output of an operation, copied if it is in leased memory: a view of an input."""
         return output.clone() if self.store.arena.holds(output) or self.slabs.holds(output) else output
 
-    def keep(self, i: int) -> Map | WholeValue:
+    def keep(self, i: int) -> Kept:
         """Create the storage of a value that later stages read."""
         step = self.stages.steps[i]
-        if i == self.stages.output or i in self.stages.read_whole:
+        if i == self.stages.output and self.write is not None:
+            self.kept[i] = self.write
+        elif i == self.stages.output or i in self.stages.read_whole:
             self.kept[i] = WholeValue(
                 torch.empty(step.shape, dtype=step.dtype, device=self.device), step.axis, step.unit
             )
@@ -135,7 +178,7 @@ class StageRun:
         self.schedule = schedule
         self.steps = run.stages.steps
         self.rowed = [task for task in stage.tasks if not task.step.whole]
-        self.keeping: dict[int, Map | WholeValue] = {}
+        self.keeping: dict[int, Kept] = {}
         self.stop = threading.Event()
         self._progress: dict[int, dict[int, tuple[int, int]]] = {}
         self._lock = threading.Lock()
@@ -223,7 +266,7 @@ class PartRun:
                 else:
                     self.whole.passed(self.number, source, row)
 
-    def source(self, i: int) -> Map | WholeValue | RowBuffer:
+    def source(self, i: int) -> Kept | RowBuffer:
         """The storage of the rows of a value."""
         return self.row_buffers[i] if i in self.row_buffers else self.run.kept[i]
 
@@ -291,12 +334,15 @@ class PartRun:
         padded = self.row_buffers[task.index]
         assert isinstance(padded, PaddedRowBuffer)
         buffer, new, fresh = padded.grow(row_step.b - row_step.a, task.step.shape, dtype)
-        left, right, top, _ = operation.amounts
+        *sides, top, _ = operation.amounts
         rows = max(0, min(top, row_step.b) - row_step.a)
-        inside = new.narrow(3, left, new.shape[3] - left - right)
-        if fresh:  # otherwise the padding at the sides is still there
-            buffer[:, :, :, :left].fill_(operation.value)
-            buffer[:, :, :, buffer.shape[3] - right :].fill_(operation.value)
+        inside = new
+        if sides:
+            left, right = sides
+            inside = new.narrow(3, left, new.shape[3] - left - right)
+            if fresh:  # otherwise the padding at the sides is still there
+                buffer[:, :, :, :left].fill_(operation.value)
+                buffer[:, :, :, buffer.shape[3] - right :].fill_(operation.value)
         if rows:
             new[:, :, :rows].fill_(operation.value)
         for piece in pieces:

@@ -18,7 +18,16 @@ from vaekit.runtime.backends import Convolvers, torch_workspace
 from vaekit.runtime.numerics import HALF
 from vaekit.runtime.streaming.executor import StageRows
 from vaekit.runtime.streaming.ir import Step
-from vaekit.runtime.streaming.operations import Apply, Convolve, Moments, Normalize, Pad
+from vaekit.runtime.streaming.operations import (
+    CONVOLUTIONS,
+    TRANSPOSED,
+    Apply,
+    Convolve,
+    ConvolveTransposed,
+    Moments,
+    Normalize,
+    Pad,
+)
 from vaekit.runtime.streaming.schedule import Stage, Stages
 from vaekit.runtime.streaming.tracing import Call, Ref, Size, Trace
 from vaekit.runtime.streaming.walk import RowStep, Task, row_ranges, rows_read, walk
@@ -29,7 +38,6 @@ WORKSPACE = 1.25
 """Memory of a whole run on a GPU relative to that of its maps: includes buffers of convolutions, and fragmentation."""
 FRAGMENTED = 1.1
 """Memory of a whole run on a CPU relative to that of its maps and workspaces."""
-CONVOLUTIONS = (F.conv2d, torch.conv2d)
 COPYING = (F.linear, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm)
 """Functions that may copy their inputs to a contiguous layout."""
 PRODUCT = 9
@@ -55,7 +63,11 @@ class StageForecast:
 
 
 def forecast(
-    stages: Stages, schedules: Sequence[StageRows], convolvers: Convolvers, ready: frozenset[int]
+    stages: Stages,
+    schedules: Sequence[StageRows],
+    convolvers: Convolvers,
+    ready: frozenset[int],
+    streamed: bool = False,
 ) -> list[StageForecast]:
     """Predict the memory of each stage.
 
@@ -64,6 +76,7 @@ def forecast(
         schedules: how each stage will run.
         convolvers: for the convolutions.
         ready: steps whose convolutions stay prepared between runs, which are counted separately.
+        streamed: whether the input is read and the output written by rows; else the caller counts both.
     """
     alive: dict[int, Step] = {}
     forecasts = []
@@ -77,7 +90,7 @@ def forecast(
         at_start = sum(step.nbytes for i, step in before.items() if i not in whole)
         alive = {i: step for i, step in alive.items() if stages.last_use[i] > number}
         at_end = sum(step.nbytes for i, step in alive.items() if i not in whole)
-        simulation = StageSimulation(stages, stage, schedule, convolvers, ready)
+        simulation = StageSimulation(stages, stage, schedule, convolvers, ready, streamed)
         simulation.run()
         maps = max(at_start, at_end)
         slack = min(2 * simulation.band, maps)  # a band is freed after all of it was read
@@ -89,9 +102,16 @@ class StageSimulation:
     """Simulates the slabs of one part of a stage; all parts are alike."""
 
     def __init__(
-        self, stages: Stages, stage: Stage, schedule: StageRows, convolvers: Convolvers, ready: frozenset[int]
+        self,
+        stages: Stages,
+        stage: Stage,
+        schedule: StageRows,
+        convolvers: Convolvers,
+        ready: frozenset[int],
+        streamed: bool = False,
     ) -> None:
         self.steps = stages.steps
+        self.streamed = {0, stages.output} if streamed else set[int]()
         self.stage = stage
         self.slab_rows = schedule.slab_rows
         self.convolvers = convolvers
@@ -128,6 +148,8 @@ class StageSimulation:
             return
         row_range = self.ranges[len(self.ranges) // 2]
         self.held = {task.index: (row_range.first[task.index],) * 2 for task in self.rowed if task.index in self.read}
+        if 0 in self.streamed and 0 in row_range.reads:
+            self.held[0] = (row_range.reads[0][0],) * 2
         last = max((task.index for task in self.rowed), default=0)
         slabs = 0
         for row_step in walk(self.steps, self.rowed, self.stage.kept, self.slab_rows, row_range):
@@ -146,7 +168,7 @@ class StageSimulation:
         if not task.pads:
             # Rows of several bands are concatenated.
             extra += sum(self.input_bytes(source, row_step) for source, _ in task.reads if source not in self.held)
-        if isinstance(operation, Convolve):
+        if isinstance(operation, Convolve | ConvolveTransposed):
             extra += self.convolution_bytes(row_step, operation)
         elif isinstance(operation, Moments):
             extra += self.in_single(task, input_size)
@@ -154,6 +176,10 @@ class StageSimulation:
             extra += 2 * self.in_single(task, input_size)
         elif isinstance(operation, Pad) and not task.pads:
             extra += input_size
+        if 0 in self.held and 0 in (source for source, _ in task.reads):
+            extra += 2 * self.read_rows(row_step)
+        if task.index in self.streamed:
+            extra += 2 * output_size  # the distribution, and its mode in fp32
         if task.index in self.padded:
             first, (start, end) = self.padded[task.index], self.held[task.index]
             self.hold(task.index, max(start, min(first, end)), end)
@@ -177,11 +203,14 @@ class StageSimulation:
         """The size in fp32 of the rows that a task reads, in bytes."""
         return input_size * SINGLE // self.steps[task.reads[0][0]].dtype.itemsize
 
-    def convolution_bytes(self, row_step: RowStep, convolution: Convolve) -> int:
+    def convolution_bytes(self, row_step: RowStep, convolution: Convolve | ConvolveTransposed) -> int:
         """Additional memory of a convolution of some rows, in bytes."""
         ((source, window),) = row_step.task.reads
         first, last = rows_read(window, row_step.a, row_step.b, self.steps[source].rows)
         shapes = self.steps[source].shape_of(last - first), row_step.task.step.shape_of(row_step.b - row_step.a)
+        if isinstance(convolution, ConvolveTransposed):  # rows beyond those of the output are computed and dropped
+            size = math.prod(shapes[1][2:]) + convolution.weight.shape[2] * math.prod(shapes[1][3:])
+            return torch_workspace(convolution.weight, shapes[0], (*shapes[1][:2], size))
         return self.convolvers.chosen(convolution).workspace_bytes(convolution, *shapes)
 
     def hold(self, i: int, start: int, end: int) -> None:
@@ -189,6 +218,14 @@ class StageSimulation:
         before, after = self.held[i]
         self.taken += (end - start - (after - before)) * self.steps[i].bytes_per_row
         self.held[i] = (start, end)
+
+    def read_rows(self, row_step: RowStep) -> int:
+        """Read the rows of the input for a row step as far as they are not in memory; returns their size in bytes."""
+        window = next(window for each, window in row_step.task.reads if each == 0)
+        start, end = self.held[0]
+        reached = max(end, rows_read(window, row_step.a, row_step.b, self.steps[0].rows)[1])
+        self.hold(0, start, reached)
+        return (reached - end) * self.steps[0].bytes_per_row
 
     def input_bytes(self, source: int, row_step: RowStep) -> int:
         """The size of the rows that are read for a row step, in bytes."""
@@ -232,7 +269,7 @@ def whole_peak(trace: Trace, size: tuple[int, int], device: torch.device) -> int
 def call_workspace(trace: Trace, call: Call, size: tuple[int, int]) -> int:
     """Additional memory of a call on a CPU in bytes."""
     inputs = [trace.calls[each.index] for each in call.args if isinstance(each, Ref)]
-    if call.function in CONVOLUTIONS:
+    if call.function in CONVOLUTIONS or call.function in TRANSPOSED:
         weight = next((each for each in call.args if isinstance(each, Tensor)), None)
         if weight is not None:
             return torch_workspace(weight, shape_at(inputs[0], size), shape_at(call, size))

@@ -90,6 +90,7 @@ class Lowering:
         self._values: list[Value] = []
         self._names = names
         self._size = (h, w)
+        self.has_columns = trace.has_columns
         for call in trace.calls:
             self._values.append(self._lowered(call))
         self.output = self._values[trace.output].step
@@ -134,6 +135,10 @@ class Lowering:
             del self.steps[before:]
             return context.whole()
 
+    def at(self, size: Size) -> int:
+        """A number that depends on the size of the latent."""
+        return size.at(*self._size)
+
     def label(self, tensor: Tensor | None) -> str:
         """The name of the layer that a weight belongs to."""
         return self._names.get(id(tensor), "")
@@ -170,7 +175,7 @@ class CallContext:
         numbered = replaced((self.call.args, self.call.kwargs), lambda _: Slot(next(slots)), Ref)
 
         def number(size: Size) -> int | PerRow:
-            now = size.at(*self.lowering._size)
+            now = self.lowering.at(size)
             if not size.by_rows:
                 return now
             if rows == 0 or size.constant or now % rows:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from types import EllipsisType
 from typing import Any
 
 import torch
@@ -11,8 +12,22 @@ from torch.nn import functional as F
 
 from vaekit.runtime.streaming.ir import Input, Step
 from vaekit.runtime.streaming.lowering import CallContext, Lowering, NotByRows, Value, fused
-from vaekit.runtime.streaming.operations import SAME_ROW, Apply, Convolve, Moments, Normalize, Pad, Total, Window
-from vaekit.runtime.streaming.tracing import Trace
+from vaekit.runtime.streaming.operations import (
+    CONVOLUTIONS,
+    SAME_ROW,
+    TRANSPOSED,
+    Apply,
+    Convolve,
+    ConvolveTransposed,
+    Moments,
+    Normalize,
+    Operation,
+    Pad,
+    Slot,
+    Total,
+    Window,
+)
+from vaekit.runtime.streaming.tracing import Size, Trace, replaced
 
 
 def lower(trace: Trace, h: int, w: int, names: Mapping[int, str]) -> tuple[tuple[Step, ...], int]:
@@ -38,13 +53,30 @@ def elementwise(context: CallContext) -> Value:
 
 
 def reshaping(context: CallContext) -> Value:
-    """Reshapes: rows stay contiguous if the product of the axes before them is unchanged."""
+    """Reshapes: rows stay contiguous if the product of the axes before them is unchanged. Without columns, a split of
+    their axis groups rows, and merging it with the next one divides them."""
     (value,) = context.values()
     if value.axis is None or context.axis is None:
         raise NotByRows
     if math.prod(value.shape[: value.axis]) != math.prod(context.shape[: context.axis]):
         raise NotByRows
+    rows = context.shape[context.axis]
+    if not context.lowering.has_columns and value.rows == value.shape[value.axis] != rows:
+        return regrouped(context, value.rows, rows, returns_view=True)
     return context.local(returns_view=True)
+
+
+def regrouped(context: CallContext, before: int, after: int, returns_view: bool = False) -> Value:
+    """Each row becomes several, or several become one.
+
+    Raises:
+        NotByRows: neither number of rows is a multiple of the other.
+    """
+    several, rest = divmod(max(before, after), max(1, min(before, after)))
+    if rest:
+        raise NotByRows
+    window = Window(enlarge=several) if after > before else Window(kernel=several, stride=several)
+    return context.local({0: window}, rows=after, returns_view=returns_view)
 
 
 def moving(context: CallContext) -> Value:
@@ -52,11 +84,11 @@ def moving(context: CallContext) -> Value:
     return context.local(returns_view=True)
 
 
-def along(place: int, returns_view: bool = False) -> Callable[[CallContext], Value]:
+def along(place: int, returns_view: bool = False, default: int | None = None) -> Callable[[CallContext], Value]:
     """Functions along an axis, which must not be that of the rows."""
 
     def rule(context: CallContext) -> Value:
-        dim = context.argument(place, "dim")
+        dim = context.argument(place, "dim", default)
         for value in context.values():
             axes = dim if isinstance(dim, tuple) else (dim,)
             if not all(isinstance(each, int) for each in axes):
@@ -69,14 +101,68 @@ def along(place: int, returns_view: bool = False) -> Callable[[CallContext], Val
 
 
 def selecting(context: CallContext) -> Value:
-    """Indexing that takes all rows."""
+    """Indexing with numbers and slices; along the axis of the rows, a slice takes every n-th row of a range."""
     value, index = context.values()[0], context.call.args[1]
-    entries = index if isinstance(index, tuple) else (index,)
-    if value.axis is None or len(context.values()) > 1 or not all(isinstance(each, int | slice) for each in entries):
+    given = index if isinstance(index, tuple) else (index,)
+    known = all(isinstance(each, int | slice | Size | EllipsisType) for each in given)
+    if value.axis is None or len(context.values()) > 1 or not known:
         raise NotByRows
-    if value.axis < len(entries) and entries[value.axis] != slice(None):
+    return selected(context, value, replaced(without_ellipsis(given, len(value.shape)), context.lowering.at, Size))
+
+
+def without_ellipsis(entries: tuple[Any, ...], axes: int) -> tuple[Any, ...]:
+    """The entries of an index for each of the axes, as far as they are given."""
+    filled: list[Any] = []
+    for each in entries:
+        filled += [slice(None)] * (axes - len(entries) + 1) if each is Ellipsis else [each]
+    return tuple(filled)
+
+
+def selected(context: CallContext, value: Value, index: tuple[Any, ...]) -> Value:
+    """A step that selects values by an index of numbers and slices.
+
+    Raises:
+        NotByRows: it selects a single row, no rows, or rows in reverse order; or several positions form a row.
+    """
+    entry = index[value.axis] if value.axis is not None and value.axis < len(index) else slice(None)
+    window, rows = SAME_ROW, value.rows
+    if entry != slice(None):
+        if not isinstance(entry, slice) or value.axis is None or value.rows != value.shape[value.axis]:
+            raise NotByRows
+        start, stop, step = entry.indices(value.rows)
+        if step < 1 or stop <= start:
+            raise NotByRows
+        window, rows = Window(stride=step, before=-start), len(range(start, stop, step))
+        index = tuple(slice(None, None, step) if i == value.axis else each for i, each in enumerate(index))
+    context.check_rows(rows)
+    operation = Apply(Tensor.__getitem__, (Slot(0), index), returns_view=True)
+    given = (Input(value.step, window),)
+    return context.lowering.add(operation, given, context.shape, context.call.dtype, context.axis, rows)
+
+
+def narrowing(context: CallContext) -> Value:
+    """A range of positions along one axis."""
+    (value,) = context.values()
+    arguments = (context.argument(i, name) for i, name in ((1, "dim"), (2, "start"), (3, "length")))
+    dim, start, length = replaced(tuple(arguments), context.lowering.at, Size)
+    if not all(isinstance(each, int) for each in (dim, start, length)):
         raise NotByRows
-    return context.local(returns_view=True)
+    axis = dim % len(value.shape)
+    first = start % value.shape[axis] if start < 0 else start
+    return selected(context, value, (*[slice(None)] * axis, slice(first, first + length)))
+
+
+def framing(context: CallContext) -> Value:
+    """`unfold`: overlapping ranges of rows, one for each row of the result."""
+    (value,) = context.values()
+    dim, size, step = (context.argument(i, name) for i, name in ((1, "dimension"), (2, "size"), (3, "step")))
+    if value.axis is None or not all(isinstance(each, int) for each in (dim, size, step)):
+        raise NotByRows
+    if dim % len(value.shape) != value.axis:
+        return context.local(returns_view=True)
+    if value.rows != value.shape[value.axis]:
+        raise NotByRows
+    return context.local({0: Window(kernel=size, stride=step)}, rows=context.shape[value.axis], returns_view=True)
 
 
 def sums(context: CallContext) -> Value:
@@ -129,47 +215,90 @@ def attended(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Ten
 
 
 def convolution(context: CallContext) -> Value:
-    """2-D convolutions; the padding becomes a separate step."""
-    x, weight, bias = (context.argument(i, name) for i, name in enumerate(("input", "weight", "bias")))
-    pair = (
-        context.argument(i, name, default)
-        for i, name, default in ((3, "stride", 1), (4, "padding", 0), (5, "dilation", 1))
+    """Convolutions over one or two axes; the padding becomes a separate step."""
+    value, weight, bias = convolved(context)
+    settings = ((3, "stride", 1), (4, "padding", 0), (5, "dilation", 1))
+    given = [context.argument(i, name, default) for i, name, default in settings]
+    sizes = weight.shape[2:]
+    stride, dilation = (along_axes(each, len(sizes)) for each in (given[0], given[2]))
+    if given[1] == "same":
+        reach = [step * (size - 1) for step, size in zip(dilation, sizes, strict=True)]
+        amounts = [(each // 2, each - each // 2) for each in reach]
+    else:
+        amounts = [(each, each) for each in along_axes(0 if given[1] == "valid" else given[1], len(sizes))]
+    if any(map(any, amounts)):
+        flat = tuple(each for pair in reversed(amounts) for each in pair)
+        value = padded(context.lowering, value, flat, "constant", 0.0, context.call.dtype)
+    window = Window(kernel=dilation[0] * (sizes[0] - 1) + 1, stride=stride[0])
+    operation = Convolve(weight.detach(), bias, stride, dilation, context.argument(6, "groups", 1))
+    return with_weight(context, operation, Input(value.step, window), weight)
+
+
+def transposed_convolution(context: CallContext) -> Value:
+    """Transposed convolutions over one or two axes."""
+    value, weight, bias = convolved(context)
+    settings = ((3, "stride", 1), (4, "padding", 0), (5, "output_padding", 0), (7, "dilation", 1))
+    stride, padding, more, dilation = (
+        along_axes(context.argument(i, name, default), weight.dim() - 2) for i, name, default in settings
     )
-    (sy, sx), padding, (dy, dx) = (each if isinstance(each, tuple) else (each, each) for each in pair)
-    value = context.lowering.value(x)
-    if not isinstance(weight, Tensor) or weight.dim() != 4 or not map_of_rows(value) or isinstance(padding[0], str):
-        raise NotByRows
-    py, px = padding
-    if py or px:
-        value = padded(context.lowering, value, (px, px, py, py), "constant", 0.0, context.call.dtype)
     groups = context.argument(6, "groups", 1)
-    window = Window(kernel=dy * (weight.shape[2] - 1) + 1, stride=sy)
-    operation = Convolve(weight.detach(), None if bias is None else bias.detach(), (sy, sx), (dy, dx), groups)
-    return context.lowering.add(
-        operation,
-        (Input(value.step, window),),
-        context.shape,
-        context.call.dtype,
-        2,
-        context.shape[2],
-        context.lowering.label(weight),
-    )
+    operation = ConvolveTransposed(weight.detach(), bias, stride, padding, more, groups, dilation, value.rows)
+    return with_weight(context, operation, Input(value.step, operation.window), weight)
+
+
+def convolved(context: CallContext) -> tuple[Value, Tensor, Tensor | None]:
+    """The map, the weight and the bias of a convolution.
+
+    Raises:
+        NotByRows: the map has no rows along its third axis, or other axes than the kernel.
+    """
+    value = context.lowering.value(context.argument(0, "input"))
+    weight, bias = context.argument(1, "weight"), context.argument(2, "bias")
+    if not isinstance(weight, Tensor) or weight.dim() != len(value.shape) or not map_of_rows(value):
+        raise NotByRows
+    return value, weight, None if bias is None else bias.detach()
+
+
+def along_axes(given: Any, axes: int) -> tuple[int, ...]:
+    """A setting of a convolution for each axis.
+
+    Raises:
+        NotByRows: it depends on the size of the item.
+    """
+    values = given if isinstance(given, tuple) else (given,)
+    if not all(isinstance(each, int) for each in values):
+        raise NotByRows
+    return values if len(values) == axes else values * axes
+
+
+def with_weight(context: CallContext, operation: Operation, given: Input, weight: Tensor) -> Value:
+    """A step with rows along the third axis, and the label of the layer with this weight."""
+    shape, label = context.shape, context.lowering.label(weight)
+    return context.lowering.add(operation, (given,), shape, context.call.dtype, 2, shape[2], label)
 
 
 def map_of_rows(value: Value) -> bool:
-    """Whether a value is a map (1, c, h, w) with rows along the third axis."""
-    return len(value.shape) == 4 and value.axis == 2 and value.rows == value.shape[2]
+    """Whether a value is a map (1, c, h, w) or (1, c, t) with rows along the third axis."""
+    return len(value.shape) in (3, 4) and value.axis == 2 and value.rows == value.shape[2]
 
 
 def padded(
-    lowering: Lowering, value: Value, amounts: tuple[int, int, int, int], mode: str, number: float, dtype: torch.dtype
+    lowering: Lowering, value: Value, amounts: tuple[int, ...], mode: str, number: float, dtype: torch.dtype
 ) -> Value:
-    """A step that pads a map."""
-    left, right, top, bottom = amounts
-    batch, channels, rows, columns = value.shape
-    operation = Pad(amounts, mode, number, rows)
-    shape = (batch, channels, rows + top + bottom, columns + left + right)
+    """A step that pads a map: the last axis first, as in `torch.nn.functional.pad`."""
+    operation = Pad(amounts, mode, number, value.rows)
+    sums = [sum(amounts[i : i + 2]) for i in range(0, len(amounts), 2)]
+    shape = (*value.shape[:2], *(size + more for size, more in zip(value.shape[2:], reversed(sums), strict=True)))
     return lowering.add(operation, (Input(value.step, operation.window),), shape, dtype, 2, shape[2])
+
+
+def cropped(context: CallContext, value: Value, amounts: tuple[int, ...]) -> tuple[Value, tuple[int, ...]]:
+    """A step that removes rows and columns where amounts of padding are negative, and the amounts that remain."""
+    pairs = reversed([amounts[i : i + 2] for i in range(0, len(amounts), 2)])
+    index = [slice(max(0, -a), size - max(0, -b)) for (a, b), size in zip(pairs, value.shape[2:], strict=True)]
+    shape = (*value.shape[:2], *(max(0, each.stop - each.start) for each in index))
+    here = dataclasses.replace(context, shape=shape)
+    return selected(here, value, (slice(None), slice(None), *index)), tuple(max(0, each) for each in amounts)
 
 
 def padding(context: CallContext) -> Value:
@@ -179,10 +308,12 @@ def padding(context: CallContext) -> Value:
         context.argument(i, name, default)
         for i, name, default in ((1, "pad", ()), (2, "mode", "constant"), (3, "value", 0))
     )
-    if len(amounts) <= 4 and map_of_rows(value) and mode in ("constant", "reflect", "replicate"):
-        full = (*amounts, *[0] * (4 - len(amounts)))
+    axes = len(value.shape) - 2
+    known = all(isinstance(each, int) for each in amounts)
+    if known and len(amounts) <= 2 * axes and map_of_rows(value) and mode in ("constant", "reflect", "replicate"):
+        full = (*amounts, *[0] * (2 * axes - len(amounts)))
         if min(full) < 0:
-            raise NotByRows
+            value, full = cropped(context, value, full)
         return padded(context.lowering, value, full, mode, float(number or 0), context.call.dtype)
     if (
         mode == "constant"
@@ -197,6 +328,8 @@ def upsampling(context: CallContext) -> Value:
     """Nearest-neighbor upsampling by an integer factor."""
     value = context.lowering.value(context.argument(0, "input"))
     scale = context.argument(2, "scale_factor")
+    if isinstance(scale, tuple) and len(set(scale)) == 1:
+        scale = scale[0]
     if (
         not map_of_rows(value)
         or context.argument(3, "mode", "nearest") != "nearest"
@@ -213,11 +346,26 @@ def shuffling(context: CallContext) -> Value:
     (value,) = context.values()
     if value.axis is None or context.axis != value.axis or value.rows != value.shape[value.axis]:
         raise NotByRows
-    rows = context.shape[context.axis]
-    if rows >= value.rows:
-        return context.local({0: Window(enlarge=rows // value.rows)}, rows=rows)
-    ratio = value.rows // rows
-    return context.local({0: Window(kernel=ratio, stride=ratio)}, rows=rows)
+    return regrouped(context, value.rows, context.shape[context.axis])
+
+
+def repeating(context: CallContext) -> Value:
+    """Repetition of each position along an axis."""
+    (value,), repeats, dim = context.values(), context.argument(1, "repeats"), context.argument(2, "dim")
+    if value.axis is None or not isinstance(dim, int) or dim % len(value.shape) != value.axis:
+        return along(2)(context)
+    if value.rows != value.shape[value.axis] or not isinstance(repeats, int):
+        raise NotByRows
+    return regrouped(context, value.rows, context.shape[value.axis])
+
+
+def last_axis(context: CallContext) -> Value:
+    """Functions of all values along the last axes, whose number is that of `normalized_shape`; one for a matrix."""
+    value, given = context.lowering.value(context.argument(0, "input")), context.argument(1, "normalized_shape")
+    axes = len(given) if isinstance(given, tuple) else 1
+    if value.axis is None or value.axis >= len(value.shape) - axes or len(context.values()) > 1:
+        raise NotByRows
+    return context.local()
 
 
 def group_norm(context: CallContext) -> Value:
@@ -257,20 +405,32 @@ RULES: dict[Any, Callable[[CallContext], Value]] = {
     **any_of(elementwise, T.neg, T.__neg__, T.square, torch.square, T.sqrt, torch.sqrt, T.rsqrt, torch.rsqrt, T.exp),
     **any_of(elementwise, T.to, T.float, T.half, T.bfloat16, T.contiguous, T.clone, T.clamp, torch.clamp, T.abs),
     **any_of(elementwise, F.silu, F.relu, torch.relu, T.relu, F.leaky_relu, F.gelu, F.elu, F.hardswish, F.softplus),
-    **any_of(elementwise, torch.sin, T.sin, torch.cos, T.cos),
+    **any_of(elementwise, torch.sin, T.sin, torch.cos, T.cos, T.reciprocal, torch.reciprocal, T.log, torch.log),
+    **any_of(elementwise, T.__pow__, T.__rpow__, torch.pow),
+    **any_of(elementwise, T.log, torch.log, T.log10, torch.log10, T.log1p, torch.log1p, torch.abs, T.clamp_min),
+    **any_of(elementwise, T.gt, T.ge, T.lt, T.le, T.__gt__, T.__ge__, T.__lt__, T.__le__),
+    **any_of(elementwise, T.round, torch.round, torch.where, torch.maximum, torch.minimum, F.selu, F.mish, F.prelu),
     **any_of(elementwise, torch.tanh, T.tanh, F.tanh, torch.sigmoid, T.sigmoid, F.sigmoid, torch.exp, T.pow),
     **any_of(reshaping, T.flatten, torch.flatten, T.reshape, torch.reshape, T.view, T.unflatten, torch.unflatten),
     **any_of(moving, T.transpose, torch.transpose, T.permute, torch.permute, T.movedim, torch.movedim),
     **any_of(moving, MATRIX_TRANSPOSE, T.squeeze, torch.squeeze, T.unsqueeze, torch.unsqueeze),
     **any_of(along(1, returns_view=True), T.unbind, torch.unbind),
     **any_of(along(2, returns_view=True), T.chunk, torch.chunk, T.split, torch.split),
-    **any_of(along(1), T.mean, torch.mean, torch.cat, torch.stack, torch.concat),
-    **any_of(along(2), F.normalize, T.repeat_interleave, torch.repeat_interleave),
+    **any_of(along(1), T.mean, torch.mean),
+    **any_of(along(1, default=0), torch.cat, torch.stack, torch.concat),
+    **any_of(along(1, default=-1), F.glu),
+    **any_of(along(1), F.softmax, torch.softmax, T.softmax),
+    **any_of(along(2), F.normalize),
+    **any_of(repeating, T.repeat_interleave, torch.repeat_interleave),
+    **any_of(last_axis, F.linear, F.layer_norm, F.rms_norm),
     **any_of(selecting, T.__getitem__),
+    **any_of(narrowing, T.narrow, torch.narrow),
+    **any_of(framing, T.unfold),
     **any_of(sums, T.sum, torch.sum),
     **any_of(product, T.matmul, T.__matmul__, torch.matmul, torch.bmm, T.bmm),
     **any_of(attention, F.scaled_dot_product_attention),
-    **any_of(convolution, F.conv2d, torch.conv2d),
+    **any_of(convolution, *CONVOLUTIONS),
+    **any_of(transposed_convolution, *TRANSPOSED),
     **any_of(padding, F.pad),
     **any_of(upsampling, F.interpolate),
     **any_of(shuffling, F.pixel_shuffle, F.pixel_unshuffle),

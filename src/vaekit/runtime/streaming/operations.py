@@ -2,7 +2,8 @@
 
 An operation computes rows a..b of its output from rows of its inputs: the same rows, or a window around each row. It
 gets the rows of the window that are inside the map; rows beyond its ends are padding, which the operation adds itself.
-Maps are mostly (1, c, h, w), but rows may be along any axis, and several positions may form one row.
+Maps are mostly (1, c, h, w), or (1, c, t) with a row for each position in time, but rows may be along any axis, and
+several positions may form one row.
 """
 
 from collections.abc import Callable, Sequence
@@ -104,14 +105,20 @@ IN_PLACE: dict[Callable[..., Any], Callable[[Tensor], Tensor]] = {
 SUMS = (Tensor.add, Tensor.__add__, Tensor.__radd__, torch.add)
 
 
+CONVOLUTIONS: tuple[Callable[..., Tensor], ...] = (F.conv1d, F.conv2d)
+"""Convolutions, by the number of axes less one."""
+TRANSPOSED: tuple[Callable[..., Tensor], ...] = (F.conv_transpose1d, F.conv_transpose2d)
+"""The same for transposed convolutions."""
+
+
 @dataclass(frozen=True)
 class Convolve:
-    """A convolution of a padded map."""
+    """A convolution of a padded map; rows are along the first axis of the kernel."""
 
     weight: Tensor
     bias: Tensor | None
-    stride: tuple[int, int]
-    dilation: tuple[int, int]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
     groups: int
     relu: bool = False
     """Whether it includes a ReLU."""
@@ -124,15 +131,73 @@ class Convolve:
         return self.weight[0].numel() <= self.CHEAP_PRODUCTS
 
     def run(self, rows: tuple[int, int], inputs: Sequence[Tensor]) -> Tensor:
-        output = F.conv2d(inputs[0], self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        convolve = CONVOLUTIONS[self.weight.dim() - 3]
+        output = convolve(inputs[0], self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
         return torch.relu_(output) if self.relu else output
 
 
 @dataclass(frozen=True)
-class Pad:
-    """Padding of a map: (left, right, top, bottom), as in `torch.nn.functional.pad`."""
+class ConvolveTransposed:
+    """A transposed convolution: with stride s, s output rows form a group that depends on the same input rows.
 
-    amounts: tuple[int, int, int, int]
+    Input row i contributes to the output rows i * s - padding + j * dilation for all rows j of the kernel. Padding and
+    additional rows of the output apply to columns only; those of rows are given by the number of rows.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    groups: int
+    dilation: tuple[int, ...]
+    rows_in: int
+    cheap: bool = False
+
+    @property
+    def window(self) -> Window:
+        """The input rows of a group: from the last tap of its first row to the first tap of its last row."""
+        stride, padding = self.stride[0], self.padding[0]
+        before = (self.dilation[0] * (self.weight.shape[2] - 1) - padding) // stride
+        after = (stride - 1 + padding) // stride
+        return Window(kernel=before + 1 + after, before=before, enlarge=stride)
+
+    def run(self, rows: tuple[int, int], inputs: Sequence[Tensor]) -> Tensor:
+        (x,), (stride, *_), count = inputs, self.stride, rows[1] - rows[0]
+        first = max(0, min(self.window.first(rows[0]), self.rows_in))
+        start = rows[0] - (first * stride - self.padding[0])
+        length = (x.shape[2] - 1) * stride + self.dilation[0] * (self.weight.shape[2] - 1) + 1 if x.shape[2] else 0
+        if start >= 0 and start + count <= length:
+            return self._convolved(x, self.bias).narrow(2, start, count)
+        shape = (1, self.weight.shape[1] * self.groups, 0, *self._columns(x))
+        reached = self._convolved(x, None) if length else x.new_zeros(shape)
+        # Rows that no row of the input reaches, at the ends of the map; a negative amount crops.
+        output = F.pad(reached, (*[0, 0] * (x.dim() - 3), -start, start + count - length))
+        return output if self.bias is None else output.add_(self.bias.view(-1, *[1] * (x.dim() - 2)))
+
+    def _convolved(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """All rows that rows of the input reach, without padding of rows."""
+        padding, more = (0, *self.padding[1:]), (0, *self.output_padding[1:])
+        convolve = TRANSPOSED[self.weight.dim() - 3]
+        return convolve(x, self.weight, bias, self.stride, padding, more, self.groups, self.dilation)
+
+    def _columns(self, x: Tensor) -> tuple[int, ...]:
+        """The number of columns of the output, if there are any."""
+        settings = (self.stride, self.padding, self.output_padding, self.dilation, self.weight.shape[2:])
+        return tuple(
+            (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + more + 1
+            for size, (stride, padding, more, dilation, kernel) in zip(
+                x.shape[3:], [*zip(*settings, strict=True)][1:], strict=True
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Padding of a map: (left, right, top, bottom), or (top, bottom) without columns, as in
+    `torch.nn.functional.pad`."""
+
+    amounts: tuple[int, ...]
     mode: str
     value: float
     rows_in: int
@@ -141,19 +206,20 @@ class Pad:
     @property
     def window(self) -> Window:
         """Rows beyond the ends are copied from inside: a reflected one from twice its distance to the end."""
-        _, _, top, bottom = self.amounts
+        *_, top, bottom = self.amounts
         reach = REACH[self.mode]
         return Window(kernel=reach * (top + bottom) + 1, before=top + reach * bottom)
 
     def run(self, rows: tuple[int, int], inputs: Sequence[Tensor]) -> Tensor:
-        left, right, top, _ = self.amounts
+        *sides, top, _ = self.amounts
         (x,), (a, b) = inputs, (rows[0] - top, rows[1] - top)
         above, below = (min(b - a, max(0, beyond)) for beyond in (-a, b - self.rows_in))
         if self.mode == "constant":
-            return F.pad(x, (left, right, above, below), value=self.value)
+            return F.pad(x, (*sides, above, below), value=self.value)
         first = max(0, min(self.window.first(rows[0]), self.rows_in))
         wanted = torch.tensor([inside(row, self.rows_in, self.mode) - first for row in range(a, b)], device=x.device)
-        return F.pad(x.index_select(2, wanted), (left, right, 0, 0), mode=self.mode)
+        selected = x.index_select(2, wanted)
+        return F.pad(selected, (*sides, 0, 0), mode=self.mode) if any(sides) else selected
 
 
 REACH = {"constant": 0, "replicate": 1, "reflect": 2}
@@ -212,7 +278,7 @@ class Normalize:
         return torch.mul(exact, scale).add_(shift).to(x.dtype)
 
     def scale_and_shift(self, x: Tensor, moments: Tensor) -> tuple[Tensor, Tensor]:
-        """The scale and shift of each channel, (c, 1, 1)."""
+        """The scale and shift of each channel, (c, 1, 1) for a map with columns."""
         count, mean, squares = moments.repeat_interleave(x.shape[1] // moments.shape[1], dim=1)
         scale = (squares / count + self.epsilon).rsqrt()
         if self.weight is not None:
@@ -220,7 +286,8 @@ class Normalize:
         shift = -mean * scale
         if self.bias is not None:
             shift = shift + self.bias
-        return scale.to(x.dtype).view(-1, 1, 1), shift.to(x.dtype).view(-1, 1, 1)
+        shape = (-1, *[1] * (x.dim() - 2))
+        return scale.to(x.dtype).view(shape), shift.to(x.dtype).view(shape)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from vaekit.runtime.memory import format_bytes, sufficient_text
 from vaekit.runtime.streaming.executor import StageRows
 from vaekit.runtime.streaming.forecast import StageForecast, forecast
 from vaekit.runtime.streaming.ir import Step
-from vaekit.runtime.streaming.operations import Convolve, Pad
+from vaekit.runtime.streaming.operations import Convolve, ConvolveTransposed, Pad
 from vaekit.runtime.streaming.schedule import Stage, Stages
 from vaekit.runtime.streaming.walk import TILE
 
@@ -53,7 +53,9 @@ class RunPlan:
     stages: tuple[StageForecast, ...]
 
 
-def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: int, parts: int) -> RunPlan:
+def plan_run(
+    stages: Stages, convolvers: Convolvers, budget: int | None, fixed: int, parts: int, streamed: bool = False
+) -> RunPlan:
     """The fastest plan for a network that fits the budget.
 
     Args:
@@ -62,6 +64,7 @@ def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: 
         budget: the memory limit in bytes; None for no limit.
         fixed: memory of the caller in bytes: input and result.
         parts: the maximum number of parts of a stage that run in parallel.
+        streamed: whether the input is read and the output written by rows, which takes one part.
 
     Raises:
         TooLittleMemory: no plan fits. The message states the smallest sufficient budget.
@@ -70,7 +73,7 @@ def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: 
     refused: list[int] = []
     for slab, parallel in slab_options(parts):
         schedules = [StageRows(slab_rows(stages.steps, stage, slab), parallel) for stage in stages.stages]
-        plan = with_schedules(stages, schedules, convolvers, planned, fixed)
+        plan = with_schedules(stages, schedules, convolvers, planned, fixed, streamed)
         if isinstance(plan, RunPlan):
             return plan
         refused.append(plan)
@@ -86,9 +89,9 @@ def too_little_memory(budget: int, enough: int) -> TooLittleMemory:
     """
     least = sufficient_text(enough)
     return TooLittleMemory(
-        f"This image cannot be processed in {format_bytes(budget)}.",
+        f"This item cannot be processed in {format_bytes(budget)}.",
         f"It needs at least {least}, in addition to the VAE itself.",
-        f"Allow {least} or more (--memory), or reduce the size of the image.",
+        f"Allow {least} or more (--memory), or use a smaller item.",
         enough,
     )
 
@@ -104,10 +107,15 @@ def slab_options(parts: int) -> Iterator[tuple[int, int]]:
 
 
 def with_schedules(
-    stages: Stages, schedules: Sequence[StageRows], convolvers: Convolvers, budget: int | None, fixed: int
+    stages: Stages,
+    schedules: Sequence[StageRows],
+    convolvers: Convolvers,
+    budget: int | None,
+    fixed: int,
+    streamed: bool = False,
 ) -> RunPlan | int:
     """A plan with these slabs and parts; if it does not fit, the sufficient budget in bytes."""
-    alone = forecast(stages, schedules, convolvers, frozenset())
+    alone = forecast(stages, schedules, convolvers, frozenset(), streamed)
     taken = zip(alone, heaps(alone), strict=True)
     least = max(fixed + BASE + each.wholes + heap + 2 * each.band for each, heap in taken)
     if budget is not None and least > budget:
@@ -115,7 +123,7 @@ def with_schedules(
     ready: frozenset[int] = frozenset()
     prepared, forecasts = 0, alone
     sizes = prepared_sizes(stages, convolvers)
-    kept = forecast(stages, schedules, convolvers, frozenset(sizes))
+    kept = forecast(stages, schedules, convolvers, frozenset(sizes), streamed)
     if budget is None or peak_of(kept, fixed, None) + sum(sizes.values()) <= budget:
         ready, prepared, forecasts = frozenset(sizes), sum(sizes.values()), kept
     planned, to_file = [], 0
@@ -166,12 +174,13 @@ def prepared_sizes(stages: Stages, convolvers: Convolvers) -> dict[int, int]:
 
 def products(stages: Stages) -> int:
     """The number of multiplications in the convolutions of a network."""
-    convolutions = ((step, step.operation) for step in stages.steps)
-    return sum(
-        math.prod(step.shape) * operation.weight[0].numel()
-        for step, operation in convolutions
-        if isinstance(operation, Convolve)
-    )
+    count = 0
+    for step in stages.steps:
+        if isinstance(step.operation, Convolve | ConvolveTransposed):
+            # Each output value of a convolution, or input value of a transposed one, meets part of the weights.
+            values = step if isinstance(step.operation, Convolve) else stages.steps[step.inputs[0].step]
+            count += math.prod(values.shape) * step.operation.weight[0].numel()
+    return count
 
 
 def heaps(forecasts: Sequence[StageForecast]) -> list[int]:

@@ -4,6 +4,9 @@ A step that needs all rows (the statistics of a norm, the keys of an attention) 
 one. Within a stage, a slab of rows passes through all steps before the next slab. A value that a later stage needs is
 stored, or recomputed if that is cheap: a norm and a SiLU always are, so they run on the slab that a convolution reads,
 and their maps are not stored.
+
+Networks of images also begin a stage where the resolution changes. Those of items with one axis do not: their items are
+long, and their maps of high resolution, which a stage would store, are much larger than the items.
 """
 
 from dataclasses import dataclass
@@ -34,24 +37,30 @@ class Stages:
     """Maps that a step needs as a whole."""
 
 
-def staged(steps: tuple[Step, ...], output: int) -> Stages:
-    """Assign steps to stages."""
-    return Staging(steps, output).result()
+def staged(steps: tuple[Step, ...], output: int, one_resolution: bool = True) -> Stages:
+    """Assign steps to stages.
+
+    Args:
+        steps: of the network, in order.
+        output: the step that returns the result.
+        one_resolution: whether a stage ends where the resolution changes.
+    """
+    return Staging(steps, output, one_resolution).result()
 
 
 class Staging:
     """The implementation of `staged`."""
 
-    def __init__(self, steps: tuple[Step, ...], output: int) -> None:
+    def __init__(self, steps: tuple[Step, ...], output: int, one_resolution: bool = True) -> None:
         self.steps = steps
         self.output = output
-        self.earliest = earliest_stages(steps)
+        self.earliest = earliest_stages(steps, one_resolution)
         self.stage_of = dict(enumerate(self.earliest))
         self.may_be_cheap = [
             step.operation is not None and step.operation.cheap and not step.whole and not step.reduces and i != output
             for i, step in enumerate(steps)
         ]
-        self.computed = {i for i, step in enumerate(steps) if step.operation is not None}
+        self.computed = used(steps, output)
         # Values that a step needs as a whole are stored, even if they are cheap.
         self.stored_though_cheap = {each.step for step in steps for each in step.inputs if each.window is None}
         self.users: dict[int, list[int]] = {i: [] for i in range(len(steps))}
@@ -163,11 +172,11 @@ class Staging:
         return extra > 0 and extra >= self.steps[i].nbytes
 
 
-def earliest_stages(steps: tuple[Step, ...]) -> list[int]:
+def earliest_stages(steps: tuple[Step, ...], one_resolution: bool = True) -> list[int]:
     """The first stage in which each step can run.
 
-    A stage has one resolution: with enough rows for the smallest maps of a network, slabs of its largest maps would not
-    fit the processor's cache.
+    With one resolution per stage, slabs fit the processor's cache: with enough rows for the smallest maps of a network,
+    slabs of its largest maps would not.
     """
     stages: list[int] = []
     for step in steps:
@@ -176,10 +185,20 @@ def earliest_stages(steps: tuple[Step, ...]) -> list[int]:
             source = steps[each.step]
             cut = each.window is None and not source.whole
             if each.window is not None:
-                cut = each.window.enlarge > 1 or changes_resolution(source)
+                cut = one_resolution and (each.window.enlarge > 1 or changes_resolution(source))
             stage = max(stage, stages[each.step] + (cut and each.step != 0))
         stages.append(stage)
     return stages
+
+
+def used(steps: tuple[Step, ...], output: int) -> set[int]:
+    """The steps that the result depends on, except for the input."""
+    needed, todo = {output}, [output]
+    while todo:
+        sources = {each.step for each in steps[todo.pop()].inputs} - needed
+        needed |= sources
+        todo.extend(sources)
+    return {i for i in needed if steps[i].operation is not None}
 
 
 def changes_resolution(step: Step) -> bool:

@@ -1,8 +1,9 @@
-"""Trace a network as a list of calls that is valid for any image size.
+"""Trace a network as a list of calls that is valid for items of any size.
 
 A network runs on three tiny inputs while every torch function that it calls is recorded, with weights as constants.
 Numbers that differ between the three runs (such as a size in `reshape(x.shape)`) are recorded as functions of the
-input's rows and columns. Networks need no changes for this, so that the engine supports new families without changes.
+latent's rows and columns. Networks need no changes for this, so that the engine supports new families without changes.
+Items with one axis, such as audio, have a row for each position, and one column.
 
 Two alternatives were tried on the KL, TAEF2 and DC-AE nets. torch.fx records computations with sizes
 (`channels // x.shape[1]`) as calls, whose meaning would have to be inferred. torch.export has symbolic sizes, but takes
@@ -32,7 +33,10 @@ class Ref:
 
 @dataclass(frozen=True)
 class Size:
-    """A number that depends on the size of the latent: constant + rows * h + columns * w + area * h * w."""
+    """A number that depends on the size of the latent: constant + rows * h + columns * w + area * h * w.
+
+    A latent with one axis has one column: w is 1.
+    """
 
     constant: int = 0
     rows: int = 0
@@ -84,6 +88,13 @@ class Trace:
     """A small input and its output."""
     held: tuple[Held, ...] = ()
     """For each call, the memory of its result."""
+    example_size: tuple[int, int] = (2, 3)
+    """Rows and columns of the latent of the example."""
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether items have columns: those with one axis have rows only."""
+        return self.example[0].dim() > 3
 
 
 @dataclass(frozen=True)
@@ -97,27 +108,41 @@ class Part:
         return self.function(*args, **kwargs)[self.index]
 
 
-SMALL, TALLER, WIDER = (2, 3), (4, 2), (3, 5)
-"""Rows and columns of the latents for tracing. Two row counts or column counts would not show whether a number is
-linear in them."""
+Sizes = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+"""Rows and columns of three latents."""
+SMALL, TALLER, WIDER = PLANES = (2, 3), (4, 2), (3, 5)
+"""The latents for tracing. Two row counts or column counts would not show whether a number is linear in them."""
+LINES: Sizes = ((8, 1), (13, 1), (10, 1))
+"""The same for latents with one axis: longer, as networks treat items specially that are shorter than a kernel."""
 
 
-def trace(network: nn.Module, make_input: Callable[[int, int], Tensor]) -> Trace:
+def longer(sizes: Sizes, least: int) -> Sizes:
+    """Sizes of latents for a network that needs a minimum number of rows.
+
+    >>> longer(LINES, 3)
+    ((10, 1), (15, 1), (12, 1))
+    """
+    (small, _), (taller, _), (wider, _) = sizes
+    return (small + least - 1, 1), (taller + least - 1, 1), (wider + least - 1, 1)
+
+
+def trace(network: nn.Module, make_input: Callable[[int, int], Tensor], sizes: Sizes = PLANES) -> Trace:
     """Trace a network for any size of the latent.
 
     Args:
         network: an encoder or decoder.
         make_input: rows and columns of a latent -> an input for one item.
+        sizes: rows and columns of three latents. Items with one axis have one column.
 
     Raises:
-        NotTraceable: the calls depend on the size; a number depends on it in a way that `Size` cannot express; or the
-            network does not return a single tensor computed from its input.
+        NotTraceable: the calls depend on the size; a number depends on it in a way that `Size` cannot express; the
+            network modifies a value in place, or does not return a single tensor computed from its input.
     """
-    small, taller, wider = (record(network, make_input(*size)) for size in (SMALL, TALLER, WIDER))
+    small, taller, wider = (record(network, make_input(*size)) for size in sizes)
     if not len(small.calls) == len(taller.calls) == len(wider.calls):
         raise NotTraceable("the network's calls depend on the size")
-    calls = tuple(map(merged_calls, small.calls, taller.calls, wider.calls))
-    return Trace(calls, small.output, small.example, small.held)
+    calls = tuple(merged_calls(*three, sizes) for three in zip(small.calls, taller.calls, wider.calls, strict=True))
+    return Trace(calls, small.output, small.example, small.held, sizes[0])
 
 
 def record(network: nn.Module, x: Tensor) -> Trace:
@@ -152,8 +177,12 @@ class Recorder(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        given = tensors_in((args, kwargs))
+        versions = [version(each) for each in given]
         returned = func(*args, **kwargs)
-        if any(self.index_of(each) is not None for each in tensors_in((args, kwargs))):
+        if any(self.index_of(each) is not None for each in given):
+            if versions != [version(each) for each in given]:
+                raise NotTraceable("the network modifies a value in place")
             if isinstance(returned, Tensor):
                 self._write(func, args, kwargs, returned)
             elif isinstance(returned, tuple | list):
@@ -188,6 +217,11 @@ class Recorder(TorchFunctionMode):
         return tensor if index is None else Ref(index)
 
 
+def version(tensor: Tensor) -> int:
+    """The number of times that a tensor was modified; 0 for inference tensors, which do not count it."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
 def tensors_in(value: Any) -> list[Tensor]:
     """All tensors in nested tuples, lists and dictionaries."""
     if isinstance(value, Tensor):
@@ -198,21 +232,28 @@ def tensors_in(value: Any) -> list[Tensor]:
 
 
 def replaced(value: Any, change: Callable[[Any], Any], wanted: type) -> Any:
-    """Apply a function to all objects of one type in nested tuples, lists and dictionaries."""
+    """Apply a function to all objects of one type in nested tuples, lists, dictionaries and slices."""
     if isinstance(value, wanted):
         return change(value)
     if isinstance(value, dict):
         return {name: replaced(each, change, wanted) for name, each in value.items()}
     if isinstance(value, tuple | list):
         return tuple(replaced(each, change, wanted) for each in value)
+    if isinstance(value, slice):
+        return slice(*(replaced(each, change, wanted) for each in bounds(value)))
     return value
 
 
-def merged_calls(small: Call, taller: Call, wider: Call) -> Call:
+def bounds(value: slice) -> tuple[Any, Any, Any]:
+    """The three numbers of a slice."""
+    return value.start, value.stop, value.step
+
+
+def merged_calls(small: Call, taller: Call, wider: Call, sizes: Sizes = PLANES) -> Call:
     """Merge the same call of three runs, with numbers as functions of the size."""
     if not (small.function == taller.function == wider.function and small.dtype == taller.dtype == wider.dtype):
         raise NotTraceable("the network's calls depend on the size")
-    args, kwargs, shape = merged(*((call.args, call.kwargs, call.shape) for call in (small, taller, wider)))
+    args, kwargs, shape = merged(*((call.args, call.kwargs, call.shape) for call in (small, taller, wider)), sizes)
     return Call(small.function, args, kwargs, shape, small.dtype)
 
 
@@ -227,31 +268,33 @@ def equal(a: Any, b: Any) -> bool:
     return type(a) is type(b) and bool(a == b)
 
 
-def merged(small: Any, taller: Any, wider: Any) -> Any:
+def merged(small: Any, taller: Any, wider: Any, sizes: Sizes = PLANES) -> Any:
     """Merge three nested values, with a `Size` for every number in which they differ."""
     if isinstance(small, tuple) and len(small) == len(taller) == len(wider):
-        return tuple(map(merged, small, taller, wider))
+        return tuple(merged(*three, sizes) for three in zip(small, taller, wider, strict=True))
     if isinstance(small, dict) and small.keys() == taller.keys() == wider.keys():
-        return {name: merged(small[name], taller[name], wider[name]) for name in small}
+        return {name: merged(small[name], taller[name], wider[name], sizes) for name in small}
+    if isinstance(small, slice):
+        return slice(*merged(*map(bounds, (small, taller, wider)), sizes))
     if isinstance(small, Tensor):
         if equal(small, taller) and equal(small, wider):
             return small
     elif small == taller == wider:
         return small
     elif all(isinstance(each, int) for each in (small, taller, wider)):
-        return fitted(small, taller, wider)
+        return fitted(small, taller, wider, sizes)
     raise NotTraceable("the network computes with values that depend on the size")
 
 
-def fitted(small: int, taller: int, wider: int) -> Size:
+def fitted(small: int, taller: int, wider: int, sizes: Sizes = PLANES) -> Size:
     """The `Size` with these values for the three latents: linear in the rows or in the columns, or an area."""
-    h, w = SMALL
-    rows, columns = (taller - small) // (TALLER[0] - h), (wider - small) // (WIDER[1] - w)
-    for size in (
-        Size(small - rows * h, rows=rows),
-        Size(small - columns * w, columns=columns),
-        Size(area=small // (h * w)),
-    ):
-        if [size.at(*each) for each in (SMALL, TALLER, WIDER)] == [small, taller, wider]:
+    (h, w), (tall, _), (_, wide) = sizes
+    rows = (taller - small) // (tall - h)
+    candidates = [Size(small - rows * h, rows=rows)]
+    if wide != w:
+        columns = (wider - small) // (wide - w)
+        candidates += [Size(small - columns * w, columns=columns), Size(area=small // (h * w))]
+    for size in candidates:
+        if [size.at(*each) for each in sizes] == [small, taller, wider]:
             return size
     raise NotTraceable("the network uses a size that is not a simple function of the latent's")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from vaekit.training.objectives import Term
+from vaekit.training.terms.audio import log_mel, stft
 from vaekit.training.terms.bounds import iwae
 from vaekit.training.terms.codes import codebook, commitment, entropy
 from vaekit.training.terms.images import equivariance, oklab, ssim
@@ -28,4 +29,6 @@ TERMS: Mapping[str, Callable[..., Term]] = {
     "ssim": ssim,
     "oklab": oklab,
     "equivariance": equivariance,
+    "stft": stft,
+    "log_mel": log_mel,
 }

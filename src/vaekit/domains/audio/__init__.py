@@ -1,0 +1,1 @@
+"""Audio: sound files, waveforms, and their measures."""

@@ -1,0 +1,1 @@
+"""The kvae-audio family."""

@@ -1,0 +1,1 @@
+"""The ltx-audio family."""

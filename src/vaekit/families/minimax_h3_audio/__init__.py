@@ -1,0 +1,1 @@
+"""The minimax-h3-audio family."""
