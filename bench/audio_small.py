@@ -3,8 +3,8 @@
     python bench/audio_small.py RECORDINGS --out FOLDER [--set KEY=VALUE ...] [--test 300]
 
 RECORDINGS is a folder of files such as FSDD's, 7_jackson_3.wav: digit, speaker, number. Numbers 0 to 4 are held out.
-The recipe `audio-small` is trained on the others into FOLDER/run (or resumes; a finished run is not trained again), with
-settings of --set. Prints, for held-out files: log-mel L1, MR-STFT and SI-SDR of reconstructions by the VAE, by the
+The recipe `audio-small` is trained on the others into FOLDER/run (or resumes; a finished run is not trained again),
+with settings of --set. Prints, for held-out files: log-mel L1, MR-STFT and SI-SDR of reconstructions by the VAE, by the
 principal components of log-mel spectrograms and Griffin-Lim (the better one of two windows for each measure), and by
 resampling to a lower rate and back, all with the same number of values per second; the accuracy of a digit classifier,
 trained on originals, on originals and on reconstructions; and where the interpolation of two digits is. The bars are

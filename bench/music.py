@@ -182,7 +182,7 @@ def chorales(source: Path, out: Path) -> tuple[Path, Path, int, int]:
     out.mkdir(parents=True, exist_ok=True)
     files = []
     for name in ("train", "test"):
-        files.append(out / f"{name}.json")
+        files.append(out / f"{name}-quarter.json")  # the name states the length of steps
         files[-1].write_text(json.dumps({name: splits[name]}), "utf-8")
     return files[0], files[1], len(splits["test"]), sum(map(len, splits["test"]))
 
@@ -192,8 +192,10 @@ def measure_chorales(asked: argparse.Namespace, settings: Sequence[str]) -> None
     train, test, pieces, steps = chorales(asked.chorales, asked.out / "chorales")
     run = trained(CHORALES, train, asked.out / CHORALES, settings)
     results = measured(run, test, asked.nll, asked.out / f"{CHORALES}-evaluation")
-    if results["nll"]["count"] != pieces:
-        raise SystemExit(f"{results['nll']['count']} pieces were measured, not all {pieces}")
+    model, schema = opened(run)
+    counted = sum(len(excerpt.steps) for excerpt in model.domain.read(test, schema).originals)
+    if (results["nll"]["count"], counted) != (pieces, steps):
+        raise SystemExit(f"{results['nll']['count']} of {pieces} pieces and {counted} of {steps} steps were measured")
     bound, elbo, kl = (results[name]["value"] * pieces / steps for name in ("nll", "elbo", "kl"))
     print(
         f"{CHORALES}: NLL <= {bound:.3f} nats per time step (IWAE, {asked.nll} samples; {pieces} pieces of the test "

@@ -27,6 +27,7 @@ def geometries(draw: st.DrawFn) -> Geometry:
         draw(st.none() | extents),
         draw(st.booleans()) if axes else False,
         draw(st.integers(1, 3)),
+        padding=draw(st.sampled_from(["edge", "zeros"])),
     )
 
 
@@ -45,6 +46,11 @@ def test_padding_reaches_the_next_latent_position_and_no_further(geometry: Geome
 def test_plain_values_and_back(geometry: Geometry) -> None:
     plain = json.loads(json.dumps(geometry.as_json()))
     assert Geometry.from_json(plain) == geometry
+
+
+def test_fields_that_were_added_later_are_written_if_they_have_another_value() -> None:
+    assert not {"padding", "upscale"} & AUDIO.as_json().keys()
+    assert Geometry(2, 64, (2048,), padding="zeros").as_json()["padding"] == "zeros"
 
 
 def test_defaults_may_be_left_out() -> None:
@@ -68,6 +74,9 @@ def test_defaults_may_be_left_out() -> None:
         {"size": [64, -1]},
         {"causal": 1},
         {"least_positions": 0},
+        {"padding": "reflect"},
+        {"padding": 0},
+        {"padding": None},
         {"color": "red"},
     ],
 )

@@ -129,8 +129,27 @@ def claimed(path: Path) -> Iterator[None]:
             os.close(file)
 
 
-def _locked(path: Path) -> int | None:
-    """The descriptor of a file that is locked until it is closed; None if that is not possible."""
+@contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Hold a lock for the block that other processes may share, unless one has it exclusively (`FileLock`).
+
+    Raises:
+        BlockingIOError: a process has it exclusively.
+    """
+    file = None if fcntl is None else _locked(path, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    try:
+        yield
+    finally:
+        if file is not None:
+            os.close(file)
+
+
+def _locked(path: Path, operation: int | None = None) -> int | None:
+    """The descriptor of a file that is locked until it is closed; None if that is not possible.
+
+    Raises:
+        BlockingIOError: the operation does not wait, and another process has the lock.
+    """
     if fcntl is None:
         return None
     try:
@@ -139,7 +158,10 @@ def _locked(path: Path) -> int | None:
     except OSError:  # whoever writes beside it says why
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX if operation is None else operation)
+    except BlockingIOError:
+        os.close(file)
+        raise
     except OSError:  # a file system without locks
         os.close(file)
         return None

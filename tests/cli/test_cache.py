@@ -193,7 +193,8 @@ def test_the_commands_of_the_page_run(
         said = run(*shlex.split(command, comments=True)[1:])
         assert said.code == 0, f"{command}: {said.err}"
     assert len(open_cache(work / "latents")) == 5
-    (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
-    exec(code, names)
+    exec("\n".join(blocks), names)
+    assert len(blocks) == 2 and len(names["batch"]) >= 1
     assert names["source"].batch(torch.tensor([0]), 0).captions == ["Image 0."]

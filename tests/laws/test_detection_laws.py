@@ -31,8 +31,8 @@ NO_MIRROR = (
     *("FLUX.2 small decoder", "TAESANA", "Asymmetric x1.5", "Asymmetric x2", "VAE-approx", "JointVAE"),
     *("Wan 2.2", "Qwen-Image 2.1", "DC-AE Lite", "DC-AE f32c32", "DC-AE f64c128", "DC-AE f128c512"),
     *("LTX-Video 0.9.0", "LTX-2", "Kandinsky 6 SR", "Mochi 1", "RAE DINOv2"),
-    *("KVAE-Audio", "DAC 44.1 kHz", "DAC 24 kHz", "DAC 16 kHz", "MiniMax-H3 audio"),
-    *("LTX-2 audio", "LTX-2.3 audio", "AudioLDM", "ACE-Step 1", "ACE-Step 1 without its vocoder"),
+    *("KVAE-Audio", "DAC 44.1 kHz", "DAC 24 kHz", "DAC 16 kHz", "MiniMax-H3 audio", "LTX-2 audio"),
+    *("LTX-2.3 audio", "AudioLDM", "ACE-Step 1", "ACE-Step 1 without its vocoder", "VibeVoice"),
 )
 """Those whose halves are not each other's mirror: half of one is read as half of another."""
 MANY = ("kl", "dcae", "tiny")

@@ -6,7 +6,7 @@ from refusals import refuses
 
 from vaekit.errors import BadItem, LatentMismatch
 from vaekit.geometry import Geometry
-from vaekit.runtime.item_sizes import check_items, check_positions, cropped, repeat_edge
+from vaekit.runtime.item_sizes import check_items, check_positions, cropped, pad_end, repeat_edge
 
 ANY = Geometry(3, 4, (8, 8))
 FIXED = Geometry(1, 10, (32, 32), size=(32, 32))
@@ -18,6 +18,11 @@ def test_padding_repeats_the_last_position_and_is_cropped_again() -> None:
     assert padded[0, 0].tolist() == [[0, 1, 2, 2, 2], [3, 4, 5, 5, 5], [3, 4, 5, 5, 5]]
     assert torch.equal(cropped(padded, (2, 3)), x)
     assert repeat_edge(x, (2, 3)) is x
+
+
+def test_padding_with_zeros() -> None:
+    assert pad_end(torch.ones(1, 1, 2), (4,), "zeros").flatten().tolist() == [1, 1, 0, 0]
+    assert pad_end(torch.ones(1, 1, 2), (4,), "edge").flatten().tolist() == [1] * 4
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (0, 3, 8, 8), (1, 3, 8, 8, 8)])

@@ -213,6 +213,15 @@ RECOGNIZED: dict[str, Example] = {
         None,
         lambda: weights("decoder.layers.3.transformers.0.pre_norm.alpha"),
     ),
+    "SAME-S": (
+        "Stable Audio 3 SAME-S (authors' file)",
+        256,
+        None,
+        lambda: (
+            weights("decoder.layers.3.transformers.0.pre_norm.alpha")
+            | {"decoder.layers.3.mapping.weight_v": (512, 768, 3)}
+        ),
+    ),
     "sound": ("ACE-Step (music)", 8, None, lambda: weights("vocoder.backbone.channel_layers.0.0.bias")),
     "ACE-Step's vocoder": (
         "ACE-Step (music)",
@@ -291,6 +300,15 @@ RECOGNIZED: dict[str, Example] = {
         128,
         None,
         lambda: weights("encoder.model.13.lstm.weight_ih_l0", "quantizer.vq.layers.0._codebook.embed"),
+    ),
+    "EnCodec 48 kHz": (
+        "EnCodec 48 kHz",
+        128,
+        None,
+        lambda: (
+            weights("encoder.layers.13.lstm.weight_ih_l0", "quantizer.layers.0.codebook.embed")
+            | weights("encoder.layers.0.norm.weight", "encoder.layers.0.conv.weight")
+        ),
     ),
     "EnCodec in transformers": (
         "EnCodec",

@@ -331,3 +331,5 @@ def log_problems(result: "CacheResult") -> None:
                 f"vaekit: {name}: the stored latents are not those of the item; they differ by {difference:.3g} "
                 "standard deviations."
             )
+        if result.verification.different:
+            log("vaekit: cache the data again in another folder, and compare what differs.")

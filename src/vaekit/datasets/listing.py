@@ -91,8 +91,10 @@ def _look(
         elif suffix_of(name) in suffixes:
             if entry.is_file():
                 files.append((name, entry.stat().st_size))
-            elif entry.is_symlink():
+            elif entry.is_symlink() and not os.path.exists(entry.path):
                 note(name, f"{printable(name)} is a broken link.")
+            else:
+                note(name, f"{printable(name)} is no regular file, but a pipe, a socket or a device.")
     except OSError as error:
         note(name, f"{printable(name)} cannot be followed: {error.strerror}.")
 

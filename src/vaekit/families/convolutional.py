@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 from vaekit.errors import UnknownVAE, WrongTensors
 from vaekit.families.family import Fields, Shapes, conv_shape, first_shape, highest, refuse_obstacles
@@ -10,6 +10,7 @@ from vaekit.families.kl.net import KLConfig
 from vaekit.families.layout import Rules, product
 from vaekit.families.padding import REFLECT, stated_padding
 
+Config = TypeVar("Config", bound=KLConfig)
 PUBLISHED_GROUPS = 32
 """The number of groups of every GroupNorm in all published KL autoencoders. Shapes do not determine it; metadata takes
 precedence."""
@@ -139,7 +140,7 @@ def kl_latent_channels(shapes: Shapes, moments: int, hidden: int | None) -> int 
     return before_decoder[1] if before_decoder else after_encoder[0] // moments if after_encoder else hidden
 
 
-def with_stated_fields(config: KLConfig, metadata: Fields, settings: Fields) -> KLConfig:
+def with_stated_fields(config: Config, metadata: Fields, settings: Fields) -> Config:
     """Add the config fields that weights do not determine, if the file states them: norm groups and padding.
 
     Raises:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.audio_format import AudioFormat
-from vaekit.geometry import Geometry
+from vaekit.geometry import ZEROS, Geometry
 
 DILATIONS = (1, 3, 9)
 """Of the residual units of a level."""
@@ -61,8 +61,8 @@ class WaveformConfig:
 
     @property
     def geometry(self) -> Geometry:
-        """Waveforms of any length."""
-        return Geometry(self.audio_channels, self.latent_channels, (self.hop,))
+        """Waveforms of any length, padded with silence as in the published code."""
+        return Geometry(self.audio_channels, self.latent_channels, (self.hop,), padding=ZEROS)
 
     @property
     def blocks(self) -> int:

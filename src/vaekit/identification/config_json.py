@@ -20,7 +20,7 @@ EXTREME = 1e30
 NOT_COMPARED = frozenset(
     {
         *("scaling_factor", "shift_factor", "latents_mean", "latents_std", "batch_norm_eps"),
-        *("sample_size", "_class_name", "vocoder"),
+        *("sample_size", "_class_name", "vocoder", "encoder_channels", "encoder_c_mults"),
     }
 )
 """Entries of diffusers' configs that do not describe the tensors; `normalization_flaws` checks the first five."""

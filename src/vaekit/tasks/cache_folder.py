@@ -1,7 +1,7 @@
 """The state of the folder of a cache: which shards are finished, and which are to be encoded."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +20,11 @@ from vaekit.latent_cache.description import (
 from vaekit.latent_cache.plans import PLANS, Plan, PlannedShard, create_plan, planned, read_plans
 from vaekit.latent_cache.shard_files import Rejected, ShardRecord, is_intact, read_record, record_path, remove_shard
 from vaekit.reading import exists
-from vaekit.shards import strided
+from vaekit.shards import claimed, shared, strided
 from vaekit.tasks.cache_data import CacheData, Scan
 from vaekit.tasks.cache_shard import ShardItem, ShardSpec
 
-LOCK = ".lock"
+LOCK, DESCRIBING = ".lock", ".describing.lock"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +57,13 @@ class CacheState:
 
 
 @contextmanager
-def opened_for_caching(folder: Path, description: CacheDescription, shared: bool) -> Iterator[None]:
+def opened_for_caching(folder: Path, description: CacheDescription, with_others: bool) -> Iterator[None]:
     """Open the folder of a cache for adding latents, and create it if there is none.
 
     Args:
         folder: of the cache.
         description: of the latents that will be added.
-        shared: whether other processes add to it at the same time: each their own shards.
+        with_others: whether other processes add to it at the same time: each their own shards.
 
     Raises:
         LatentMismatch: the cache holds latents of another VAE. It is unchanged.
@@ -74,27 +74,25 @@ def opened_for_caching(folder: Path, description: CacheDescription, shared: bool
     check_folder(folder)
     if exists(folder / DESCRIPTION):
         check_same(folder, read_description(folder), description)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK, timeout=0)
-        if not shared:
-            lock.acquire()
-            remove_leftovers(folder)
-    except Timeout as error:
-        raise CannotWriteHere(
-            f"Another process is adding to the cache {folder}.",
-            "",
-            "Wait for it, or choose another folder; --rank and --of divide the work among processes.",
-        ) from error
-    except (OSError, ValueError) as error:
-        raise cannot_write(folder, error, CannotWriteHere) from error
-    try:
-        if not exists(folder / DESCRIPTION):
-            write_description(folder, description)
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(shared(folder / LOCK) if with_others else FileLock(folder / LOCK, timeout=0))
+            if not with_others:
+                remove_leftovers(folder)
+        except (Timeout, BlockingIOError) as error:
+            raise CannotWriteHere(
+                f"Another process is adding to the cache {folder}.",
+                "",
+                "Wait for it, or choose another folder; --rank and --of, given to all processes, divide the work.",
+            ) from error
+        except (OSError, ValueError) as error:
+            raise cannot_write(folder, error, CannotWriteHere) from error
+        with claimed(folder / DESCRIBING):
+            if not exists(folder / DESCRIPTION):
+                write_description(folder, description)
+        check_same(folder, read_description(folder), description)  # another process may have written it
         yield
-    finally:
-        if not shared:
-            lock.release()
 
 
 def remove_leftovers(folder: Path) -> None:

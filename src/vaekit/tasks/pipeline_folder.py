@@ -150,7 +150,7 @@ def check_text(pipeline: PipelineFolder) -> None:
             )
     if encoders and all(encoder in pipeline.absent for encoder in encoders):
         raise BadCheckpoint(
-            f"The pipeline in {pipeline.path} has no text encoder: {shorten(encoders)} are null in {INDEX}.",
+            f"The pipeline in {pipeline.path} has no text encoder: null in {INDEX} for {shorten(encoders)}.",
             "Expected at least one: otherwise it cannot read the prompt.",
             "Download the whole pipeline.",
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from vaekit.domains.domain import Domain, Schema
 from vaekit.domains.sample_quality import CompareSamples, SampleQuality
@@ -105,4 +106,10 @@ def shown_pairs(engine: Engine, domain: Domain, schema: Schema, items: Sequence[
     found = engine.decode(engine.encode(x).mode, tuple(x.shape[2:])).cpu()
     images = [domain.preview(schema.to_items(each)) for each in (x, found)]
     known = [image for image in images if image is not None]
-    return torch.cat(known, dim=1) if len(known) == len(images) else None
+    return stacked(known) if len(known) == len(images) else None
+
+
+def stacked(images: Sequence[Tensor]) -> Tensor:
+    """Images (3, h, w) below each other; narrower ones get a white margin at the right."""
+    widest = max(image.shape[2] for image in images)
+    return torch.cat([pad(image, (0, widest - image.shape[2]), value=1.0) for image in images], dim=1)

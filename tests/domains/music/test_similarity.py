@@ -1,10 +1,20 @@
 """Similarity of excerpts."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+import torch
+from small_music import music_schema, random_excerpt, save_music_vae
 
 from vaekit.domains.music.domain import MUSIC
 from vaekit.domains.music.excerpts import DRUMS, HOLD, MELODY, REST, ROLL, Excerpt, silence
 from vaekit.domains.music.similarity import PITCHES, pitch_shares
+from vaekit.latents.paths import linear
+from vaekit.tasks.interpolate import InterpolationOptions, interpolate, points_between
+from vaekit.tasks.model import open_model
+from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.tasks.ordered_path import DENSITY, ordered_points
 
 
 def melody(*values: int) -> Excerpt:
@@ -46,3 +56,19 @@ def test_excerpts_without_notes_are_equal() -> None:
 def test_paths_are_ordered_by_pitches() -> None:
     assert MUSIC.similarity is not None
     assert MUSIC.similarity.along_paths is PITCHES
+
+
+def test_an_ordered_path_between_excerpts(tmp_path: Path) -> None:
+    schema, files = music_schema(), [tmp_path / "a.mid", tmp_path / "b.mid"]
+    save_music_vae(tmp_path / "vae.safetensors", schema)
+    for seed, file in enumerate(files):
+        MUSIC.write([random_excerpt(MELODY, seed)], file, schema)
+    model = open_model(ModelOptions(str(tmp_path / "vae.safetensors")), EngineOptions())
+    loaded = MUSIC.read_all(files, schema, model.engine.geometry)
+    options = InterpolationOptions(steps=3, ordered=True)
+    points = points_between(model, loaded, options, linear)
+    dense = points_between(model, loaded, replace(options, steps=4 * DENSITY - 1, ordered=False), linear)
+    items = schema.to_items(model.engine.decode(dense))
+    chosen = ordered_points(PITCHES.of_pairs([items[0]] * len(items), items).tolist(), items, 5)
+    torch.testing.assert_close(points, dense[chosen])
+    assert interpolate(model, files, tmp_path / "out", options).items == 5

@@ -133,6 +133,26 @@ REDUCING: dict[str, tuple[Function, list[type]]] = {
     "dilated convolution": (lambda x: F.conv2d(x, WEIGHT, None, 1, 2, 2), [Pad, Convolve]),
     "transposed convolution": (lambda x: F.conv_transpose2d(x, MIRRORED, BIAS, 2, 1), [ConvolveTransposed]),
     "transposed convolution of four rows": (lambda x: F.conv_transpose2d(x, LONG, None, 2, 1), [ConvolveTransposed]),
+    "convolution of rows that are the last axis": (
+        lambda x: F.conv2d(x.mT, WEIGHT[:, :, :2], BIAS, (1, 2), (0, 2), (1, 2)),
+        [Apply, Apply, Pad, Convolve, Apply],
+    ),
+    "square convolution of rows that are the last axis": (
+        lambda x: F.conv2d(x.mT, WEIGHT, BIAS, 1, 1),
+        [Apply, Apply, Pad, Convolve, Apply],
+    ),
+    "other paddings of rows that are the last axis": (
+        lambda x: F.pad(F.pad(x.mT, (2, 1, 0, 1), "reflect"), (-1, 1)),
+        [Apply, Apply, Pad, Apply, Apply, Apply, Pad, Apply],
+    ),
+    "transposed convolution of rows that are the last axis": (
+        lambda x: F.conv_transpose2d(x.mT, LONG, BIAS, (1, 2), (2, 1)),
+        [Apply, Apply, ConvolveTransposed, Apply],
+    ),
+    "nearest upsampling of rows that are the last axis": (
+        lambda x: F.interpolate(F.group_norm(x.mT, 2, SCALE, SHIFT), scale_factor=2),
+        [Apply, Moments, Normalize, Apply],
+    ),
     "dilated transposed convolution": (
         lambda x: F.conv_transpose2d(x, MIRRORED, BIAS, (2, 1), 1, (1, 0), 1, (3, 1)),
         [ConvolveTransposed],

@@ -14,6 +14,7 @@ from vaekit.runtime.streaming.operations import (
     SAME_ROW,
     Apply,
     Convolve,
+    ConvolveTransposed,
     Moments,
     Normalize,
     Operation,
@@ -184,6 +185,38 @@ def test_convolution_leaves_its_input_as_it_is() -> None:
 @pytest.mark.parametrize(("channels", "kernel", "cheap"), [(40, 1, True), (41, 1, False), (4, 3, True), (5, 3, False)])
 def test_only_convolutions_of_few_products_are_cheap(channels: int, kernel: int, cheap: bool) -> None:
     assert Convolve(torch.zeros(64, channels, kernel, kernel), None, (1, 1), (1, 1), 1).cheap is cheap
+
+
+# ConvolveTransposed
+
+
+@pytest.mark.parametrize(
+    ("stride", "padding", "more"), [(1, 0, 0), (1, 2, 0), (2, 0, 0), (2, 1, 1), (3, 0, 2), (3, 2, 0)]
+)
+@pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (2, 1), (4, 1), (3, 3)])
+@pytest.mark.parametrize("columns", [(), (5,)])
+def test_rows_of_a_transposed_convolution_are_those_of_the_whole(
+    stride: int, padding: int, more: int, kernel: int, dilation: int, columns: tuple[int, ...]
+) -> None:
+    if dilation * (kernel - 1) + 1 + more <= 2 * padding:
+        return  # a map of one row would have none
+    weight, bias = random(4, 3, kernel, *[2] * len(columns)), random(6, seed=1)
+    axes = 1 + len(columns)
+    strides, paddings, extras, dilations = (
+        (first, *[other] * len(columns)) for first, other in ((stride, 2), (padding, 1), (more, 1), (dilation, 2))
+    )
+    function = F.conv_transpose2d if columns else F.conv_transpose1d
+    for offset in (None, bias):
+        x = random(1, 4, ROWS, *columns)
+        whole = function(x, weight, offset, strides, paddings, extras, 2, dilations)
+        operation = ConvolveTransposed(weight, offset, strides, paddings, extras, 2, dilations, ROWS)
+        window, rows = operation.window, whole.shape[2]
+        assert window.enlarge == stride and whole.dim() == 2 + axes
+        for a in range(0, rows, stride):
+            for b in (min(a + stride, rows), min(a + 3 * stride, rows), rows):
+                first, end = clipped(window, a, b, ROWS)
+                made = operation.run((a, b), [x[:, :, first:end]])
+                torch.testing.assert_close(made, whole[:, :, a:b], atol=1e-5, rtol=0)
 
 
 # Pad

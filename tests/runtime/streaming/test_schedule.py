@@ -21,7 +21,7 @@ from vaekit.runtime.streaming.operations import (
     Slot,
     Window,
 )
-from vaekit.runtime.streaming.schedule import Stages, Staging, changes_resolution, earliest_stages, staged
+from vaekit.runtime.streaming.schedule import Stages, Staging, changes_resolution, earliest_stages, staged, used
 
 HALF = each_network()
 GENERATOR = torch.Generator().manual_seed(0)
@@ -37,6 +37,24 @@ def value(operation: Operation | None, *inputs: tuple[int, Window | None], chann
     if isinstance(operation, Moments):
         return Step(operation, windows, (3, 2), torch.float64, None, 0)
     return Step(operation, windows, (1, channels, rows, 2), torch.float32, 2, rows)
+
+
+def test_steps_that_the_result_does_not_need_are_not_run() -> None:
+    steps = (value(None), value(COSTLY, (0, SAME_ROW)), value(FLIP, (0, None)), value(COSTLY, (1, SAME_ROW)))
+    assert used(steps, 3) == {1, 3}
+    assert {task.index for stage in staged(steps, 3).stages for task in stage.tasks} == {1, 3}
+
+
+def test_one_stage_may_have_several_resolutions() -> None:
+    steps = (
+        value(None),
+        value(COSTLY, (0, Window(stride=2)), rows=4),
+        value(COSTLY, (1, SAME_ROW), rows=4),
+        value(COSTLY, (2, Window(enlarge=2)), rows=8),
+    )
+    assert [len(staged(steps, 3, each).stages) for each in (True, False)] == [3, 1]
+    whole = (*steps, value(FLIP, (3, None)), value(COSTLY, (4, SAME_ROW)))
+    assert len(staged(whole, 5, one_resolution=False).stages) == 2
 
 
 # The first stage in which a step can run

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.runtime.streaming.tracing import (
+    LINES,
     SMALL,
     TALLER,
     WIDER,
@@ -24,6 +25,7 @@ from vaekit.runtime.streaming.tracing import (
     Trace,
     equal,
     fitted,
+    longer,
     merged,
     merged_calls,
     replaced,
@@ -137,6 +139,24 @@ def test_numbers_from_the_shape_become_sizes() -> None:
     assert (reshape.shape, narrow.shape) == ((1, 4, Size(area=1)), (1, 4, Size(rows=2)))
 
 
+def test_numbers_in_slices_become_sizes() -> None:
+    made = traced(lambda x: x[:, :, 1 : x.shape[2] - 1, : x.shape[3]])
+    assert made.calls[1].args == (Ref(0), (slice(None), slice(None), slice(1, Size(-1, 1)), slice(None, W)))
+
+
+def test_items_with_one_axis_have_rows_only() -> None:
+    made = trace(Net(lambda x: x[..., : 2 * x.shape[2] - 3]), lambda rows, _: torch.zeros(1, 4, 2 * rows), LINES)
+    assert (made.calls[0].shape, made.calls[1].shape) == ((1, 4, Size(rows=2)), (1, 4, Size(rows=2)))
+    assert made.calls[1].args == (Ref(0), (..., slice(None, Size(-3, 4))))
+    assert (made.has_columns, made.example_size) == (False, LINES[0]) and traced(F.relu).has_columns
+    with pytest.raises(NotTraceable):
+        trace(Net(lambda x: x[..., : x.shape[2] // 2]), lambda rows, _: torch.zeros(1, 4, rows), LINES)
+
+
+def test_longer_items_for_a_network_that_needs_them() -> None:
+    assert longer(LINES, 1) == LINES and [each[0] for each in longer(LINES, 9)] == [each[0] + 8 for each in LINES]
+
+
 def test_strided_convolutions_have_sizes_with_a_constant() -> None:
     weight = torch.randn(4, 4, 3, 3)
     network = Net(lambda x: F.conv2d(x, weight, stride=2))
@@ -216,6 +236,12 @@ def one_call_more(size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
     return function
 
 
+def zeroed(x: Tensor) -> Tensor:
+    """Set the first column to zero."""
+    x[..., 0] = 0
+    return x
+
+
 UNTRACEABLE: dict[str, Callable[[Tensor], Any]] = {
     "as many calls as rows": rows_one_by_one,
     "more calls for more rows": one_call_more(TALLER),
@@ -235,6 +261,9 @@ UNTRACEABLE: dict[str, Callable[[Tensor], Any]] = {
     "two results": lambda x: (x, x + 1),
     "a result that does not depend on the input": lambda _: torch.zeros(1),
     "no tensor": lambda x: float(x.sum()),
+    "a value that is modified": lambda x: (x + 1).add_(1),
+    "a part of a value that is modified": lambda x: zeroed(x + 1) * 2,
+    "an activation in place": lambda x: F.leaky_relu(x + 1, inplace=True),
 }
 
 

@@ -208,7 +208,8 @@ def plain_reason(error: Exception) -> str:
 def opened(name: str, reopen: Callable[[], Any]) -> Sound:
     """Open a sound; a header that announces more samples than there are is corrected."""
     file = reopen()
-    shown, notes = printable(name, 300), ()
+    shown = printable(name, 300)
+    notes: tuple[str, ...] = ()
     if not (0 < file.channels <= MOST_CHANNELS and 0 < file.samplerate <= MAX_SAMPLE_RATE):
         file.close()
         raise BadItem(

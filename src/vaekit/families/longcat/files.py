@@ -94,8 +94,9 @@ def with_stated_fields(config: LongCatConfig, metadata: Fields, settings: Fields
 def normalization_of_settings(settings: Fields) -> LatentNormalization | None:
     """The normalization in a config.json: latents are raw ones divided by `scale`."""
     scale = settings.get("scale")
-    usable = type(scale) in (int, float) and scale > 0
-    return LatentNormalization.from_values([0.0], [1 / scale]) if usable else None
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not scale > 0:
+        return None
+    return LatentNormalization.from_values([0.0], [1 / scale])
 
 
 def settings(config: LongCatConfig, normalization: LatentNormalization | None) -> dict[str, Any]:

@@ -314,7 +314,7 @@ class ExtendedVocoder(nn.Module):
 
 def interpolated(x: Tensor, ratio: int) -> Tensor:
     """Waveforms (b, c, t) -> (b, c, t * ratio), by a Hann-windowed sinc function; ends are repeated."""
-    kernel = torch.from_numpy(interpolation_kernel(ratio)).to(x).expand(x.shape[1], 1, -1)
+    kernel = torch.from_numpy(interpolation_kernel(ratio)).to(x.device, x.dtype).expand(x.shape[1], 1, -1)
     pad = (kernel.shape[2] - 1) // (2 * ratio)
     repeated = F.pad(x, (pad, pad), mode="replicate")
     dense = F.conv_transpose1d(repeated, kernel, stride=ratio, groups=x.shape[1])

@@ -26,7 +26,7 @@ from vaekit.families.waveform_files import (
 from vaekit.normalization import LatentNormalization
 
 NAME = "AutoencoderKLMiniMaxH3Audio"
-PUBLISHED_RATES = {(2, 4, 4, 5, 5): 32_000}
+PUBLISHED_RATES: dict[tuple[int, ...], int] = {(2, 4, 4, 5, 5): 32_000}
 PUBLISHED_HEADS, PUBLISHED_KERNELS, PUBLISHED_DILATIONS = 8, (3, 7, 11), (1, 3, 5)
 SNAKES = {name: name for name in ("act.alpha", "act.beta", "upsample.filter")} | {
     "downsample.filter": "downsample.lowpass.filter"

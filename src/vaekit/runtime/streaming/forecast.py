@@ -40,6 +40,8 @@ FRAGMENTED = 1.1
 """Memory of a whole run on a CPU relative to that of its maps and workspaces."""
 COPYING = (F.linear, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm)
 """Functions that may copy their inputs to a contiguous layout."""
+FRAGMENTED_LINES = 1.8
+"""The same for items with one axis, whose maps are blocks of sizes that the C library caches."""
 PRODUCT = 9
 """Bytes for each product of a query with a key: before and after the softmax in fp32, and whether it is finite."""
 MANY_PRODUCTS = 16 << 20
@@ -263,7 +265,8 @@ def whole_peak(trace: Trace, size: tuple[int, int], device: torch.device) -> int
             ending[owned[i]] += nbytes
         most = max(most, taken + (call_workspace(trace, call, size) if device.type == "cpu" else 0))
         taken -= ending[i]
-    return int((FRAGMENTED if device.type == "cpu" else WORKSPACE) * most)
+    fragmented = FRAGMENTED if trace.has_columns else FRAGMENTED_LINES
+    return int((fragmented if device.type == "cpu" else WORKSPACE) * most)
 
 
 def call_workspace(trace: Trace, call: Call, size: tuple[int, int]) -> int:

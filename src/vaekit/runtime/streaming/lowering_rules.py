@@ -183,14 +183,15 @@ def total(context: CallContext, windows: dict[int, Window | None]) -> Value:
 
 
 def product(context: CallContext) -> Value:
-    """Matrix products: by rows of the left or columns of the right factor; summed over the inner axis."""
+    """Matrix products: by rows of the left or columns of the right factor, or of a batch; summed over the inner
+    axis."""
     values = context.values()
     if len(values) != 2:
         raise NotByRows
     left, right = (from_end(value.axis, value) for value in values)
     if (left, right) == (-1, -2) and values[0].rows == values[1].rows:
         return total(context, {0: SAME_ROW, 1: SAME_ROW})
-    if (left, right) in ((-2, None), (None, -1)):
+    if (left, right) in ((-2, None), (None, -1)) or (left is not None and left == right and left < -2):
         return context.local()
     raise NotByRows
 
@@ -219,44 +220,68 @@ def convolution(context: CallContext) -> Value:
     value, weight, bias = convolved(context)
     settings = ((3, "stride", 1), (4, "padding", 0), (5, "dilation", 1))
     given = [context.argument(i, name, default) for i, name, default in settings]
-    sizes = weight.shape[2:]
+    sizes = tuple(weight.shape[2:])
     stride, dilation = (along_axes(each, len(sizes)) for each in (given[0], given[2]))
     if given[1] == "same":
         reach = [step * (size - 1) for step, size in zip(dilation, sizes, strict=True)]
         amounts = [(each // 2, each - each // 2) for each in reach]
     else:
         amounts = [(each, each) for each in along_axes(0 if given[1] == "valid" else given[1], len(sizes))]
+    source = rows_third(context, value)
+    order = axes_order(value)
+    stride, dilation = order(stride), order(dilation)
     if any(map(any, amounts)):
-        flat = tuple(each for pair in reversed(amounts) for each in pair)
-        value = padded(context.lowering, value, flat, "constant", 0.0, context.call.dtype)
-    window = Window(kernel=dilation[0] * (sizes[0] - 1) + 1, stride=stride[0])
-    operation = Convolve(weight.detach(), bias, stride, dilation, context.argument(6, "groups", 1))
-    return with_weight(context, operation, Input(value.step, window), weight)
+        flat = tuple(each for pair in reversed(order(amounts)) for each in pair)
+        source = padded(context.lowering, source, flat, "constant", 0.0, context.call.dtype)
+    kernel = weight.detach() if value.axis == 2 else weight.detach().transpose(2, 3)
+    window = Window(kernel=dilation[0] * (kernel.shape[2] - 1) + 1, stride=stride[0])
+    operation = Convolve(kernel, bias, stride, dilation, context.argument(6, "groups", 1))
+    return with_weight(context, operation, Input(source.step, window), weight, value)
 
 
 def transposed_convolution(context: CallContext) -> Value:
     """Transposed convolutions over one or two axes."""
     value, weight, bias = convolved(context)
     settings = ((3, "stride", 1), (4, "padding", 0), (5, "output_padding", 0), (7, "dilation", 1))
+    order, axes = axes_order(value), weight.dim() - 2
     stride, padding, more, dilation = (
-        along_axes(context.argument(i, name, default), weight.dim() - 2) for i, name, default in settings
+        order(along_axes(context.argument(i, name, default), axes)) for i, name, default in settings
     )
     groups = context.argument(6, "groups", 1)
-    operation = ConvolveTransposed(weight.detach(), bias, stride, padding, more, groups, dilation, value.rows)
-    return with_weight(context, operation, Input(value.step, operation.window), weight)
+    kernel = weight.detach() if value.axis == 2 else weight.detach().transpose(2, 3)
+    operation = ConvolveTransposed(kernel, bias, stride, padding, more, groups, dilation, value.rows)
+    given = Input(rows_third(context, value).step, operation.window)
+    return with_weight(context, operation, given, weight, value)
 
 
 def convolved(context: CallContext) -> tuple[Value, Tensor, Tensor | None]:
     """The map, the weight and the bias of a convolution.
 
     Raises:
-        NotByRows: the map has no rows along its third axis, or other axes than the kernel.
+        NotByRows: the map has no rows, or other axes than the kernel.
     """
     value = context.lowering.value(context.argument(0, "input"))
     weight, bias = context.argument(1, "weight"), context.argument(2, "bias")
     if not isinstance(weight, Tensor) or weight.dim() != len(value.shape) or not map_of_rows(value):
         raise NotByRows
     return value, weight, None if bias is None else bias.detach()
+
+
+def rows_third(context: CallContext, value: Value) -> Value:
+    """The map with rows along its third axis: a step that swaps rows and columns if they are the other way round."""
+    return value if value.axis == 2 else swapped(context.lowering, value, context.call.dtype)
+
+
+def swapped(lowering: Lowering, value: Value, dtype: torch.dtype) -> Value:
+    """A step that swaps the axes of rows and columns of a map."""
+    shape, axis = (*value.shape[:2], *value.shape[:1:-1]), 2 if value.axis == 3 else 3
+    operation = Apply(Tensor.transpose, (Slot(0), 2, 3), returns_view=True)
+    return lowering.add(operation, (Input(value.step, SAME_ROW),), shape, dtype, axis, value.rows)
+
+
+def axes_order(value: Value) -> Callable[[Any], Any]:
+    """A function that puts a setting for each axis in the order of the axes after `rows_third`."""
+    return lambda each: each if value.axis == 2 else each[::-1]
 
 
 def along_axes(given: Any, axes: int) -> tuple[int, ...]:
@@ -271,15 +296,18 @@ def along_axes(given: Any, axes: int) -> tuple[int, ...]:
     return values if len(values) == axes else values * axes
 
 
-def with_weight(context: CallContext, operation: Operation, given: Input, weight: Tensor) -> Value:
-    """A step with rows along the third axis, and the label of the layer with this weight."""
-    shape, label = context.shape, context.lowering.label(weight)
-    return context.lowering.add(operation, (given,), shape, context.call.dtype, 2, shape[2], label)
+def with_weight(context: CallContext, operation: Operation, given: Input, weight: Tensor, value: Value) -> Value:
+    """A step with rows along the third axis, and the label of the layer with this weight; its result has rows along the
+    same axis as a value."""
+    label, shape = context.lowering.label(weight), context.shape
+    shape = shape if value.axis == 2 else (*shape[:2], *shape[:1:-1])
+    result = context.lowering.add(operation, (given,), shape, context.call.dtype, 2, shape[2], label)
+    return result if value.axis == 2 else swapped(context.lowering, result, context.call.dtype)
 
 
 def map_of_rows(value: Value) -> bool:
-    """Whether a value is a map (1, c, h, w) or (1, c, t) with rows along the third axis."""
-    return len(value.shape) in (3, 4) and value.axis == 2 and value.rows == value.shape[2]
+    """Whether a value is a map (1, c, h, w) or (1, c, t) with a row for each position of its third or fourth axis."""
+    return len(value.shape) in (3, 4) and value.axis in (2, 3) and value.rows == value.shape[value.axis]
 
 
 def padded(
@@ -314,7 +342,10 @@ def padding(context: CallContext) -> Value:
         full = (*amounts, *[0] * (2 * axes - len(amounts)))
         if min(full) < 0:
             value, full = cropped(context, value, full)
-        return padded(context.lowering, value, full, mode, float(number or 0), context.call.dtype)
+        flat = full if value.axis == 2 else (*full[2:], *full[:2])
+        source = rows_third(context, value)
+        result = padded(context.lowering, source, flat, mode, float(number or 0), context.call.dtype)
+        return result if value.axis == 2 else swapped(context.lowering, result, context.call.dtype)
     if (
         mode == "constant"
         and value.axis is not None
@@ -338,7 +369,8 @@ def upsampling(context: CallContext) -> Value:
         raise NotByRows
     if not isinstance(scale, float | int) or scale != int(scale):
         raise NotByRows
-    return context.local({0: Window(enlarge=int(scale))}, rows=context.shape[2])
+    assert value.axis is not None
+    return context.local({0: Window(enlarge=int(scale))}, rows=context.shape[value.axis])
 
 
 def shuffling(context: CallContext) -> Value:
@@ -381,9 +413,8 @@ def group_norm(context: CallContext) -> Value:
     weight, bias = (None if each is None else each.detach() for each in (weight, bias))
     inputs = (Input(value.step, SAME_ROW), Input(moments.step, None))
     label = context.lowering.label(context.argument(2, "weight"))
-    return context.lowering.add(
-        Normalize(weight, bias, epsilon), inputs, context.shape, context.call.dtype, 2, context.shape[2], label
-    )
+    operation = Normalize(weight, bias, epsilon)
+    return context.lowering.add(operation, inputs, context.shape, context.call.dtype, value.axis, value.rows, label)
 
 
 def batch_norm(context: CallContext) -> Value:

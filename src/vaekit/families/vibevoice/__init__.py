@@ -1,0 +1,1 @@
+"""The vibevoice family."""
