@@ -10,6 +10,7 @@ import pytest
 import torch
 from family_examples import EXAMPLES
 from slow_cases import nightly
+from small_audio import save_tone
 from soft_images import write_soft
 from torch import Tensor
 
@@ -54,6 +55,7 @@ OVERRIDES: dict[str, tuple[str, ...]] = {
     "mnist-beta-tcvae": (),
     "text": ("vae.net.width=16", "vae.net.embedding=8"),
     "molecules": ("vae.net.width=16", "vae.net.embedding=8"),
+    "audio-small": ("vae.net.widths=[8, 8, 8]",),
 }
 
 
@@ -75,7 +77,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     lines = ["".join(rng.choice(list(string.ascii_lowercase), 12)) for _ in range(60)]
     (folder / "lines.txt").write_text("\n".join(lines), "utf-8")
     (folder / "chains.smi").write_text("\n".join("C" * length + end for length in range(1, 21) for end in "ONS"))
-    others = {"tables": "table.csv", "text": "lines.txt", "molecules": "chains.smi"}
+    for number in range(20):
+        save_tone(folder / "sounds" / f"{number}.wav", 900 + number, frequency=300.0 + 20 * number)
+    others = {"audio": "sounds", "tables": "table.csv", "text": "lines.txt", "molecules": "chains.smi"}
     return {"images": folder / "images", **{domain: folder / name for domain, name in others.items()}}
 
 
