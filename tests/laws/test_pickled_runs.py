@@ -10,6 +10,7 @@ import pytest
 import torch
 from family_examples import EXAMPLES
 from slow_cases import nightly
+from small_audio import save_tone
 from small_music import TUNES, random_piece
 from soft_images import write_soft
 from torch import Tensor
@@ -58,6 +59,7 @@ OVERRIDES: dict[str, tuple[str, ...]] = {
     "text": ("vae.net.width=16", "vae.net.embedding=8"),
     "molecules": ("vae.net.width=16", "vae.net.embedding=8"),
     **dict.fromkeys(("music", "music-16", "music-drums", "music-jsb", "music-sample"), SMALL_MUSIC),
+    "audio-small": ("vae.net.widths=[8, 8, 8]",),
 }
 
 
@@ -82,7 +84,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (folder / "music").mkdir()
     (folder / "music" / "tunes.abc").write_text(TUNES)
     (folder / "music" / "song.mid").write_bytes(write_midi(random_piece(0)))
-    others = {"tables": "table.csv", "text": "lines.txt", "molecules": "chains.smi", "music": "music"}
+    for number in range(20):
+        save_tone(folder / "sounds" / f"{number}.wav", 900 + number, frequency=300.0 + 20 * number)
+    others = {
+        "audio": "sounds",
+        "tables": "table.csv",
+        "text": "lines.txt",
+        "molecules": "chains.smi",
+        "music": "music",
+    }
     return {"images": folder / "images", **{domain: folder / name for domain, name in others.items()}}
 
 

@@ -313,6 +313,6 @@ def notes_on(shape: tuple[int, ...], prior: SampledPrior) -> tuple[str, ...]:
         return ()
     return (
         f"The latents are maps of {positions:,} positions, which are independent under N(0, I): decoders trained with "
-        "a small KL weight, such as those of Stable Diffusion, make noise of them. Images need a diffusion model over "
-        "the latents.",
+        "a small KL weight, such as those of Stable Diffusion, make noise of them. Good samples need a diffusion model "
+        "over the latents.",
     )

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import tarfile
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -173,3 +174,18 @@ def test_nets_of_other_channels_are_refused(data: Path, tmp_path: Path) -> None:
 def test_the_domain_is_found() -> None:
     assert domain_named("audio") is AUDIO and recipe("audio-small").domain == "audio"
     assert AUDIO.preview([tone(500)]) is not None and AUDIO.preview([]) is None
+
+
+def test_sounds_in_containers(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    contents = [save_tone(tmp_path / f"{n}.wav", 900 + n, frequency=300.0 + n).read_bytes() for n in range(3)]
+    rows = [{"bytes": content, "path": f"{number}.wav"} for number, content in enumerate(contents)]
+    parquet.write_table(pyarrow.table({"audio": rows}), tmp_path / "sounds.parquet")
+    with tarfile.open(tmp_path / "sounds.tar", "w") as tar:
+        for number in range(3):
+            tar.add(tmp_path / f"{number}.wav", f"{number}.wav")
+    schema = AUDIO.schema({"sample_rate": RATE, "samples": 800}, AUDIO.open(tmp_path / "0.wav", SkipLog()))
+    for name in ("sounds.parquet", "sounds.tar"):
+        dataset = AUDIO.open(tmp_path / name, SkipLog()).train
+        x = schema.to_tensor([dataset.read(number) for number in range(3)])
+        assert x.shape == (3, 1, 800) and x.abs().amax() > 0.4

@@ -8,9 +8,10 @@ import pytest
 from vaekit.training.objectives import Term
 from vaekit.training.terms.table import TERMS
 
-MODULES = ("bounds", "codes", "images", "latents", "plain", "tokens")
+MODULES = ("audio", "bounds", "codes", "images", "latents", "plain", "tokens")
 ITEMS = {"items": 100}
 NEEDED = {
+    "log_mel": {"sample_rate": 8_000},
     "lpips": {"network": lambda a, b: a - b},
     "mutual_information": ITEMS,
     "total_correlation": ITEMS,
