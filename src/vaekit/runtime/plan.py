@@ -148,7 +148,8 @@ def size_text(input_shape: Sequence[int], output_shape: Sequence[int]) -> str:
     >>> size_text((1, 4, 8, 6), (1, 3, 64, 48)), size_text((1, 4, 8), (1, 1, 2048))
     ('48x64', '2048')
     """
-    return "x".join(map(str, reversed(max((input_shape[2:], output_shape[2:]), key=sum))))
+    size: Sequence[int] = max((input_shape[2:], output_shape[2:]), key=lambda each: sum(each))
+    return "x".join(map(str, reversed(size)))
 
 
 class Notes(list[str]):

@@ -114,7 +114,8 @@ class Runner:
         Raises:
             BadPlan, TooLittleMemory: see `run`.
         """
-        stages, outputs = self.traced.stages(plane(size)), []
+        stages = self.traced.stages(plane(size))
+        outputs: list[Tensor] = []
         axis = stages.steps[stages.output].axis
         assert axis is not None
         self.slabs.stream(read, lambda: WrittenRows(outputs.append, axis), plane(size), fixed)

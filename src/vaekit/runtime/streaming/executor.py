@@ -21,7 +21,9 @@ from vaekit.runtime.streaming.schedule import Stage, Stages
 from vaekit.runtime.streaming.walk import RowRange, RowStep, Task, row_ranges, rows_read, walk
 from vaekit.runtime.threads import run_parallel, threads_per_part
 
-Kept = Map | WholeValue | ReadRows | WrittenRows
+Stored = Map | WholeValue | WrittenRows
+"""The storage of a value that a stage computes, or the end of the run."""
+Kept = Stored | ReadRows
 """The storage of a value between stages, or an end of the run."""
 SPARE = 32 << 20
 """The size of free slab buffers that are kept for the next stage, in bytes; its slabs mostly have other sizes."""
@@ -147,19 +149,19 @@ class Run:
         """The output of an operation, copied if it is in leased memory: a view of an input."""
         return output.clone() if self.store.arena.holds(output) or self.slabs.holds(output) else output
 
-    def keep(self, i: int) -> Kept:
+    def keep(self, i: int) -> Stored:
         """Create the storage of a value that later stages read."""
         step = self.stages.steps[i]
+        stored: Stored
         if i == self.stages.output and self.write is not None:
-            self.kept[i] = self.write
+            stored = self.write
         elif i == self.stages.output or i in self.stages.read_whole:
-            self.kept[i] = WholeValue(
-                torch.empty(step.shape, dtype=step.dtype, device=self.device), step.axis, step.unit
-            )
+            stored = WholeValue(torch.empty(step.shape, dtype=step.dtype, device=self.device), step.axis, step.unit)
         else:
             assert step.axis is not None
-            self.kept[i] = Map(self.store, step.axis, step.unit)
-        return self.kept[i]
+            stored = Map(self.store, step.axis, step.unit)
+        self.kept[i] = stored
+        return stored
 
     def whole(self, i: int) -> Tensor:
         """A value that is stored as a whole."""
@@ -178,7 +180,7 @@ class StageRun:
         self.schedule = schedule
         self.steps = run.stages.steps
         self.rowed = [task for task in stage.tasks if not task.step.whole]
-        self.keeping: dict[int, Kept] = {}
+        self.keeping: dict[int, Stored] = {}
         self.stop = threading.Event()
         self._progress: dict[int, dict[int, tuple[int, int]]] = {}
         self._lock = threading.Lock()

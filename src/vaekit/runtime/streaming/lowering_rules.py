@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaekit.runtime.streaming.ir import Input, Step
-from vaekit.runtime.streaming.lowering import CallContext, Lowering, NotByRows, Value, fused
+from vaekit.runtime.streaming.lowering import CallContext, Lowering, NotByRows, Value, fused, selected, without_ellipsis
 from vaekit.runtime.streaming.operations import (
     CONVOLUTIONS,
     SAME_ROW,
@@ -108,36 +108,6 @@ def selecting(context: CallContext) -> Value:
     if value.axis is None or len(context.values()) > 1 or not known:
         raise NotByRows
     return selected(context, value, replaced(without_ellipsis(given, len(value.shape)), context.lowering.at, Size))
-
-
-def without_ellipsis(entries: tuple[Any, ...], axes: int) -> tuple[Any, ...]:
-    """The entries of an index for each of the axes, as far as they are given."""
-    filled: list[Any] = []
-    for each in entries:
-        filled += [slice(None)] * (axes - len(entries) + 1) if each is Ellipsis else [each]
-    return tuple(filled)
-
-
-def selected(context: CallContext, value: Value, index: tuple[Any, ...]) -> Value:
-    """A step that selects values by an index of numbers and slices.
-
-    Raises:
-        NotByRows: it selects a single row, no rows, or rows in reverse order; or several positions form a row.
-    """
-    entry = index[value.axis] if value.axis is not None and value.axis < len(index) else slice(None)
-    window, rows = SAME_ROW, value.rows
-    if entry != slice(None):
-        if not isinstance(entry, slice) or value.axis is None or value.rows != value.shape[value.axis]:
-            raise NotByRows
-        start, stop, step = entry.indices(value.rows)
-        if step < 1 or stop <= start:
-            raise NotByRows
-        window, rows = Window(stride=step, before=-start), len(range(start, stop, step))
-        index = tuple(slice(None, None, step) if i == value.axis else each for i, each in enumerate(index))
-    context.check_rows(rows)
-    operation = Apply(Tensor.__getitem__, (Slot(0), index), returns_view=True)
-    given = (Input(value.step, window),)
-    return context.lowering.add(operation, given, context.shape, context.call.dtype, context.axis, rows)
 
 
 def narrowing(context: CallContext) -> Value:

@@ -107,20 +107,7 @@ class SlabRunner:
         while True:
             prepared, write = self.prepared(size, fixed, streamed=True), make_write()
             try:
-                self._with_store(
-                    lambda store, prepared=prepared, write=write: stream_stages(
-                        prepared.stages,
-                        prepared.plan.schedules,
-                        read,
-                        write,
-                        self.device,
-                        store,
-                        self.convolvers,
-                        prepared.plan.ready,
-                        self.guard,
-                        self.slabs,
-                    )
-                )
+                self._with_store(partial(self._stream_once, prepared, read, write))
                 return
             except Exception as error:
                 if not out_of_memory(error):
@@ -128,6 +115,21 @@ class SlabRunner:
                 if write.done:
                     raise self._ran_out(size, prepared.plan.peak) from error
             self._shrink(size, fixed, prepared, streamed=True)
+
+    def _stream_once(self, prepared: Prepared, read: Read, write: WrittenRows, store: Store) -> None:
+        """Run the network on rows that are read and written, with storage for maps between stages."""
+        stream_stages(
+            prepared.stages,
+            prepared.plan.schedules,
+            read,
+            write,
+            self.device,
+            store,
+            self.convolvers,
+            prepared.plan.ready,
+            self.guard,
+            self.slabs,
+        )
 
     def prepared(self, size: tuple[int, int], fixed: int, streamed: bool = False) -> Prepared:
         """How an item of this size will run.

@@ -253,7 +253,8 @@ def merged_calls(small: Call, taller: Call, wider: Call, sizes: Sizes = PLANES) 
     """Merge the same call of three runs, with numbers as functions of the size."""
     if not (small.function == taller.function == wider.function and small.dtype == taller.dtype == wider.dtype):
         raise NotTraceable("the network's calls depend on the size")
-    args, kwargs, shape = merged(*((call.args, call.kwargs, call.shape) for call in (small, taller, wider)), sizes)
+    first, second, third = ((call.args, call.kwargs, call.shape) for call in (small, taller, wider))
+    args, kwargs, shape = merged(first, second, third, sizes)
     return Call(small.function, args, kwargs, shape, small.dtype)
 
 
@@ -275,7 +276,7 @@ def merged(small: Any, taller: Any, wider: Any, sizes: Sizes = PLANES) -> Any:
     if isinstance(small, dict) and small.keys() == taller.keys() == wider.keys():
         return {name: merged(small[name], taller[name], wider[name], sizes) for name in small}
     if isinstance(small, slice):
-        return slice(*merged(*map(bounds, (small, taller, wider)), sizes))
+        return slice(*merged(bounds(small), bounds(taller), bounds(wider), sizes))
     if isinstance(small, Tensor):
         if equal(small, taller) and equal(small, wider):
             return small
