@@ -14,8 +14,10 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 try:
     import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
+except ImportError:  # on Windows
+    HAS_LOCKS = False
+else:
+    HAS_LOCKS = True
 
 Spec = TypeVar("Spec")
 Result = TypeVar("Result")
@@ -136,7 +138,7 @@ def shared(path: Path) -> Iterator[None]:
     Raises:
         BlockingIOError: a process has it exclusively.
     """
-    file = None if fcntl is None else _locked(path, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    file = _locked(path, fcntl.LOCK_SH | fcntl.LOCK_NB) if HAS_LOCKS else None
     try:
         yield
     finally:
@@ -150,7 +152,7 @@ def _locked(path: Path, operation: int | None = None) -> int | None:
     Raises:
         BlockingIOError: the operation does not wait, and another process has the lock.
     """
-    if fcntl is None:
+    if not HAS_LOCKS:
         return None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 import pickle
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 MORE, RESULT, SAID, FAILED, BROKE, END = "more", "result", "said", "failed", "broke", "end"
 """Of the process that talks to Ray: it needs a shard; the result of one; a sentence for the user; an error of vaekit;
@@ -40,7 +40,7 @@ class Sealed:
 class Channel:
     """Messages that are read from one stream and written to another one. Several threads may send."""
 
-    def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
+    def __init__(self, source: IO[bytes], sink: IO[bytes]) -> None:
         self._source, self._sink, self._lock = source, sink, Lock()
 
     def send(self, kind: str, value: Any = None) -> None:
