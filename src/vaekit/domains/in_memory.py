@@ -202,7 +202,8 @@ class InMemoryDomain(ABC):
         return None
 
     def evaluation_items(self, path: Path, vae: VAE, schema: Schema, options: MeasureOptions) -> EvaluationItems:
-        return evaluation_records(open_items(self, path, SkipLog(), schema).train, schema)
+        splits = open_items(self, path, SkipLog(), schema)
+        return evaluation_records(splits.train if splits.test is None else splits.test, schema)
 
     def files(self, engine: Engine, schema: Schema) -> ItemFiles:
         measures = (self.reconstruction_measures(schema), self.part_measures(schema))
