@@ -29,7 +29,7 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-@pytest.mark.parametrize("sample", ["Mage", "SeedVR2", "Sol", "H3 audio"])
+@pytest.mark.parametrize("sample", ["Mage", "SeedVR2", "Sol", "SNAC"])
 def test_every_command_refuses_it_by_name(run: Run, vae_file: Path, images: Path, tmp_path: Path, sample: str) -> None:
     vae, out, name = write(sample, tmp_path / "vae.safetensors"), tmp_path / "out", RECOGNIZED[sample][0]
     image = images / "a.png"

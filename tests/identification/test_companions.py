@@ -220,7 +220,9 @@ def test_no_name_of_a_vae_is_taken_for_another_ones_companion() -> None:
         for layout in layouts_for(config):
             for key, shape in in_layout(layout, native_shapes(config)).items():
                 assert companion_of(key, shape) is None, key
-                assert not any(known.matches(key, shape) for known in listed("adapter")), key
+                normed = key.endswith((".weight_g", ".weight_v")) or ".parametrizations." in key
+                adapters = [known.name for known in listed("adapter") if known.matches(key, shape)]
+                assert not adapters or normed, key  # families of waveforms have such names themselves
 
 
 def test_companions_in_pickles_and_their_names(kl_vae: VAE, tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_odd_shapes_are_a_user_error(
     for key in outer:
         specs = {name: TensorSpec(side, torch.float32) for name, side in (good | {key: shape}).items()}
         file = TensorFile(Path("x"), "safetensors", {}, specs, lambda _: {})
-        monkeypatch.setattr("vaekit.identification.identify.gather", lambda _, file=file: ([file], {}))
+        monkeypatch.setattr("vaekit.identification.identify.gather_with_vocoder", lambda _, file=file: ([file], {}))
         with pytest.raises(VaekitError):
             identify(Path("x"))
 

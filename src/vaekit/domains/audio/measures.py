@@ -72,6 +72,7 @@ def waveform_measures(sample_rate: int) -> ItemMeasure:
 def finite_mean(values: Tensor) -> float:
     """The mean of the finite values; NaN if there are none.
 
+    >>> import torch
     >>> finite_mean(torch.tensor([1.0, 3.0, float("inf")]))
     2.0
     """

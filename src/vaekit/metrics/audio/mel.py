@@ -20,7 +20,7 @@ HERTZ, PER_DECADE = 700.0, 2595.0
 def mel(frequency: float) -> float:
     """Hertz to mel: 2595 log10(1 + f / 700) (O'Shaughnessy 1987).
 
-    >>> round(mel(1000))
+    >>> round(mel(1000.0))
     1000
     """
     return PER_DECADE * math.log10(1 + frequency / HERTZ)
