@@ -189,3 +189,30 @@ def test_sounds_in_containers(tmp_path: Path) -> None:
         dataset = AUDIO.open(tmp_path / name, SkipLog()).train
         x = schema.to_tensor([dataset.read(number) for number in range(3)])
         assert x.shape == (3, 1, 800) and x.abs().amax() > 0.4
+
+
+def test_the_latent_space_is_walked_searched_and_scored(vae: Path, data: Path, tmp_path: Path) -> None:
+    tone_a, tone_b = data / "a" / "0.wav", data / "b" / "1.wav"
+    call("traverse", tone_a, "--vae", vae, "--axis", 0, "--out", tmp_path / "walk")
+    assert (tmp_path / "walk" / "traversal-axis-0.wav").stat().st_size > 2 * 700
+    for number in range(4):
+        save_tone(tmp_path / "ab"[number % 2] / f"{number}.wav", 800, frequency=250.0 + 50 * number)
+    direction = tmp_path / "direction.safetensors"
+    call("direction", tmp_path / "a", tmp_path / "b", "--vae", vae, "--out", direction)
+    call("edit", tone_a, "--direction", direction, "--strength", 1, "--vae", vae, "--out", tmp_path / "edited")
+    assert list((tmp_path / "edited").glob("*.wav"))
+    call("index", data, "--vae", vae, "--out", tmp_path / "index")
+    found = call("search", tone_b, "--index", tmp_path / "index", "--out", tmp_path / "found")
+    assert found["neighbors"][0]["item"] == "b/1.wav"
+    call("score", data, "--vae", vae, "--out", tmp_path / "scores.csv")
+    assert len((tmp_path / "scores.csv").read_text().splitlines()) > 12
+    assert call("explain", tone_a, "--vae", vae, "--out", tmp_path / "why")
+
+
+def test_latents_are_cached_and_generated(vae: Path, data: Path, tmp_path: Path) -> None:
+    call("cache", data / "a", tmp_path / "cache", "--vae", vae)
+    small = ("--samples", 32, "--set", "schedule.batch_size=8", "--set", "schedule.warmup_samples=8")
+    changes = ("--set", "data.domain=audio", "--set", "diffusion.net.width=16", "--set", "diffusion.net.depth=1")
+    call("train", "diffusion-molecules", "--data", tmp_path / "cache", "--out", tmp_path / "run", *small, *changes)
+    call("generate", "--model", tmp_path / "run", "-n", 2, "--steps", 2, "--out", tmp_path / "made")
+    assert len(list((tmp_path / "made").glob("generated*.wav"))) == 2

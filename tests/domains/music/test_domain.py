@@ -38,15 +38,19 @@ from vaekit.domains.music.write import numbered, write_rows
 from vaekit.domains.recipes import recipe
 from vaekit.errors import BadItem
 from vaekit.evaluation.vae_pass import VAEPass
+from vaekit.tasks.cache import cache
 from vaekit.tasks.decode import decode
 from vaekit.tasks.direction import DirectionOptions, direction
 from vaekit.tasks.edit import edit
 from vaekit.tasks.encode import encode
+from vaekit.tasks.generate import generate
+from vaekit.tasks.generation import GenerateOptions
 from vaekit.tasks.interpolate import InterpolationOptions, interpolate
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
 from vaekit.tasks.reconstruct import reconstruct
 from vaekit.tasks.sample import SampleOptions, sample
+from vaekit.tasks.train import TrainOptions, train
 from vaekit.tasks.traverse import TraverseOptions, traverse
 
 LOUD = Excerpt("polyphony", "4/4", 120.0, (((100, 96, 60, 30),) + ((HOLD,) * 4,) * 3) * 4)
@@ -280,3 +284,13 @@ def test_the_recipe(folder: Path) -> None:
     settings = recipe("music", ("schedule.samples=32",))
     assert settings.domain == "music"
     MUSIC.check_table({name: value for name, value in settings.data.items() if name != "domain"})
+
+
+def test_latents_are_cached_and_generated(model: OpenModel, folder: Path, tmp_path: Path) -> None:
+    cache(model, folder / "fits.abc", tmp_path / "cache")
+    small = ("schedule.batch_size=8", "schedule.warmup_samples=8", "diffusion.net.width=16", "diffusion.net.depth=1")
+    changes = ("data.domain=music", *small)
+    vae = ModelOptions(str(folder / "vae.safetensors"))
+    train(TrainOptions("diffusion-molecules", tmp_path / "cache", tmp_path / "run", 32, None, 0, changes, vae=vae))
+    made = generate(GenerateOptions(tmp_path / "run", tmp_path / "made", count=3, steps=2)).paths
+    assert len(MUSIC.open(next(path for path in made if path.suffix == ".mid"), SkipLog()).train) == 1
