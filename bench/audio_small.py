@@ -46,7 +46,7 @@ FITTED = 600
 LENGTH = 6_000
 """Samples that the classifier looks at."""
 EPOCHS, BATCH, SHIFT = 12, 32, 400
-"""Of the training of the classifier, with shifts of up to so many samples."""
+"""Of the training of the classifier: its sounds are shifted by SHIFT samples at most."""
 NAMES = ("log-mel L1", "MR-STFT", "SI-SDR")
 
 

@@ -46,7 +46,7 @@ from vaekit.tasks.ordered_path import DENSITY, ordered_points
 RECIPES = ("music", "music-sample", "music-16", "music-jsb")
 CHORALES = "music-jsb"
 HELD_OUT = 10
-"""One tune in so many."""
+"""One tune in this number is held out."""
 POINTS = 7
 SHOWN = 2
 """Interpolations that are printed: the first."""

@@ -24,7 +24,10 @@ compete; a GPU needs more."""
 
 def available_cores() -> int:
     """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows have no affinity of processes
+        return os.cpu_count() or 1
 
 
 def weightless(_: object) -> float:

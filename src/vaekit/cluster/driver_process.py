@@ -24,7 +24,7 @@ from vaekit.errors import ClusterFailed
 
 START = "import sys; sys.path[:] = sys.argv[1:]; from vaekit.cluster.driver import main; main()"
 PATIENCE = 60.0
-"""Seconds in which the process ends after it was told to; Ray takes a few to end its own."""
+"""Time limit in seconds for the process to end on request; Ray takes a few to end its own processes."""
 
 
 def driven_results(

@@ -9,12 +9,26 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from vaekit.checkpoints.latent_files import LatentOrigin
-from vaekit.errors import NotFound, system_errors
+from vaekit.errors import BadCorrection, NotFound, system_errors
 from vaekit.pipeline import Stages
 from vaekit.reading import exists
 
 ChangeLatents = Callable[[Tensor], Tensor]
 """Raw latents (b, z, ...) -> others of this shape. May raise VaekitError."""
+
+
+def no_correction(name: str, items: str) -> BadCorrection:
+    """The error for a color correction of items that are no images.
+
+    Args:
+        name: of the VAE.
+        items: plural noun for messages.
+    """
+    return BadCorrection(
+        f"{name} is a VAE of {items}, which have no colors.",
+        "Only VAEs of images have a color correction.",
+        "Leave out --correct.",
+    )
 
 
 def unchanged(z: Tensor) -> Tensor:

@@ -297,7 +297,7 @@ class InMemoryDomain(ABC):
     def write_grid(
         self, rows: Iterable[tuple[str, Sequence[Any]]], folder: Path, name: str, schema: Schema
     ) -> Sequence[Path]:
-        """One file per row."""
+        """One file per row, its items one after the other."""
         complete = dict(rows)
         paths = {row: folder / f"{name}-{row.replace(' ', '-')}{self.ending}" for row in complete}
         for row, items in complete.items():

@@ -17,12 +17,13 @@ from vaekit.domains.files import (
     EncodedResult,
     FileResult,
     files_among,
+    no_correction,
     side_by_side_path,
     unchanged,
 )
 from vaekit.domains.finite_results import check_finite
 from vaekit.domains.item_functions import Captions
-from vaekit.errors import BadCorrection, printable
+from vaekit.errors import printable
 from vaekit.evaluation.measures import ItemMeasure, PooledMeasure, Result
 from vaekit.evaluation.vae_pass import EngineRunner, VAEPass
 from vaekit.pipeline import Stages
@@ -133,11 +134,7 @@ class RecordFiles:
         Raises:
             BadCorrection: always.
         """
-        raise BadCorrection(
-            f"{name} is a VAE of {self.domain.items}, which have no colors.",
-            "Only VAEs of images have a color correction.",
-            "Leave out --correct.",
-        )
+        raise no_correction(name, self.domain.items)
 
     def find(self, paths: Sequence[Path]) -> list[Path]:
         return files_among(paths, self.domain.suffixes, self.domain.items)

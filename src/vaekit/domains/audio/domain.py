@@ -57,7 +57,7 @@ class AudioSettings:
     sample_rate: int = 16_000
     """In Hz; sounds are resampled to it."""
     channels: int = 1
-    """Sounds are mixed to so many."""
+    """The number of channels that sounds are mixed to."""
     samples: int = 16_384
     """The length of the random parts that the VAE is trained on."""
     held_out: float | None = None
@@ -209,16 +209,6 @@ class Audio(InMemoryDomain):
             write_wav(files[-1], item, rate)
             shown += [item] if len(shown) < SHOWN else []
         return [*files, self._draw(shown, folder / f"{name}.png", schema)] if shown else files
-
-    def write_grid(
-        self, rows: Iterable[tuple[str, Sequence[Tensor]]], folder: Path, name: str, schema: Schema
-    ) -> Sequence[Path]:
-        """One file per row, its sounds one after the other."""
-        complete = dict(rows)
-        paths = {row: folder / f"{name}-{row.replace(' ', '-')}{ENDING}" for row in complete}
-        for row, items in complete.items():
-            self.write(items, paths[row], schema)
-        return list(paths.values())
 
     def sequence_writer(self, schema: Schema, animation: str | None) -> SequenceWriter:
         """One file with all sounds one after the other, one file each, and an image."""

@@ -25,11 +25,11 @@ from vaekit.domains.files import (
     EncodedResult,
     FileResult,
     files_among,
+    no_correction,
     side_by_side_path,
     unchanged,
 )
 from vaekit.domains.finite_results import check_finite
-from vaekit.errors import BadCorrection
 from vaekit.pipeline import Stages
 from vaekit.runtime.engine import Engine
 
@@ -146,11 +146,7 @@ class AudioFiles:
         Raises:
             BadCorrection: always.
         """
-        raise BadCorrection(
-            f"{name} is a VAE of sounds, which have no colors.",
-            "Only VAEs of images have a color correction.",
-            "Leave out --correct.",
-        )
+        raise no_correction(name, SOUNDS)
 
     def find(self, paths: Sequence[Path]) -> list[Path]:
         return files_among(paths, SUFFIXES, SOUNDS)

@@ -66,8 +66,8 @@ class WrittenRows:
         self._write(tensor.clone())  # it may be a view of memory that is reused
 
     def pieces(self, a: int, b: int) -> list[Tensor]:
-        """Not available: no step reads the output."""
-        raise NotImplementedError
+        """Never called: no step reads the output."""
+        raise AssertionError("a step reads the output of the network")
 
     def keep_only(self, needed: Sequence[tuple[int, int]], permanently: bool) -> None:
         """Does nothing: no rows are kept."""
