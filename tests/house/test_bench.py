@@ -299,3 +299,24 @@ def test_three_ways_prints_a_row_for_each_way(tmp_path: Path) -> None:
     distances = {name: float(row.split()[0]) for name, row in table.items()}
     assert distances["training digits"] == min(distances.values())
     assert (tmp_path / "out" / "THREE_WAYS.png").exists()
+
+
+def test_diffusion_captions_prints_a_row_for_each_kind_of_caption(tmp_path: Path) -> None:
+    generator, entries = np.random.default_rng(0), []
+    for kind, color in (("red", (220, 40, 30)), ("blue", (30, 40, 220))):
+        folder = tmp_path / "data" / "squares" / kind
+        folder.mkdir(parents=True)
+        for number in range(10):
+            noisy = np.array(color) + generator.integers(-20, 20, (32, 32, 3))
+            Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
+            entries.append({"file": f"squares/{kind}/{number}.png", "caption": f"A {kind} square."})
+    (tmp_path / "data" / "captions.json").write_text(json.dumps(entries))
+    small = ("diffusion.net.width=32", "diffusion.net.depth=1", "diffusion.net.heads=2", "diffusion.sampling.steps=2")
+    changes = [each for change in (*small, "schedule.batch_size=8") for each in ("--set", change)]
+    sizes = ("--least", "5", "--captions", "4", "--each", "2", "--steps", "60", "--size", "32", "--minutes", "0.05")
+    printed = run("diffusion_captions.py", tmp_path / "data", "--out", tmp_path / "out", *sizes, *changes)
+    assert "2 categories of 20 images; the largest has 50.0%" in printed
+    rows = dict(re.findall(r"^(real, held out|generated from .* captions) +(\S+)%", printed, flags=re.MULTILINE))
+    assert float(rows["real, held out"]) == 100
+    assert {"generated from 4 trained captions", "generated from 4 held-out captions"} <= rows.keys()
+    assert (tmp_path / "out" / "PAGE.png").exists()
