@@ -11,6 +11,7 @@ from vaekit.distributions.mixtures import GaussianMixture
 from vaekit.distributions.posteriors import DiagonalGaussian, Point, Quantized
 from vaekit.distributions.priors import Always, StandardNormal, UniformCodes
 from vaekit.distributions.sequences import AutoregressiveCategorical
+from vaekit.distributions.subscale import Subscale
 from vaekit.distributions.transformed import Transformed
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Signs",
     "StandardNormal",
     "StudentT",
+    "Subscale",
     "ToPrior",
     "Transformed",
     "TwoValued",

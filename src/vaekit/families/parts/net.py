@@ -39,6 +39,7 @@ from vaekit.nets.priors import FlowPart, MixturePart, StandardPart, VampPart
 from vaekit.nets.residual import ResidualConfig
 from vaekit.nets.rows import RowsConfig
 from vaekit.nets.sequence import SequenceConfig
+from vaekit.nets.subscale import SubscalePart
 from vaekit.nets.waveform import WaveformConfig
 
 
@@ -108,6 +109,7 @@ LIKELIHOODS: dict[str, type[Any]] = {
     "normal": NormalPart,
     "logistic": LogisticPart,
     "logistic-mixture": LogisticMixturePart,
+    "subscale": SubscalePart,
     "columns": ColumnsPart,
     "tokens": TokensPart,
 }

@@ -1,0 +1,1 @@
+"""Entropy coding with VAEs: exact probabilities, bits-back coding, files."""

@@ -1,0 +1,78 @@
+"""Cells of latents: a grid of values, and the probabilities of posteriors and priors on it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.codec.cells import MOST_CELLS, Cells
+from vaekit.codec.types import Integers
+from vaekit.distributions import DiagonalGaussian
+
+PER_STD = 4
+"""Cells per standard deviation of the narrowest posteriors. The cost of cells as wide as w standard deviations is about
+w^2 / 24 nats per value."""
+REACH = 6.0
+"""Standard deviations of a posterior that are on the grid."""
+
+
+@dataclass(frozen=True)
+class LatentGrid:
+    """The values of a latent that are coded: the middles of cells of equal width. The first and the last one also have
+    what is beyond them."""
+
+    step: float
+    """The width of a cell, a power of two."""
+    first: int
+    """The lower edge of the first cell, in steps."""
+    cells: int
+    """Their number."""
+
+    @classmethod
+    def of(cls, posterior: DiagonalGaussian) -> "LatentGrid":
+        """A grid that is fine and wide enough for posteriors, as far as `MOST_CELLS` go, and for N(0, 1)."""
+        std = posterior.std.double()
+        narrow = float(std.flatten().kthvalue(1 + std.numel() // 100).values)
+        reach = max(REACH, float((posterior.mean.double().abs() + REACH * std).max()))
+        step = 2.0 ** np.floor(np.log2(narrow / PER_STD))
+        step = max(step, 2.0 ** np.ceil(np.log2(2 * reach / (MOST_CELLS - 2))))
+        edge = int(np.ceil(reach / step))
+        return cls(float(step), -edge, 2 * edge)
+
+    def values(self, cells: Integers) -> Tensor:
+        """The values of cells (n,), exactly."""
+        return (torch.from_numpy(cells).double() + (self.first + 0.5)) * self.step
+
+    def edges(self, cells: Tensor) -> Tensor:
+        """The lower edges of cells (n,)."""
+        return (cells.double() + self.first) * self.step
+
+
+@dataclass(frozen=True)
+class GaussianCells:
+    """Independent Gaussian variables on a grid."""
+
+    grid: LatentGrid
+    mean: Tensor
+    """(n,), in double precision."""
+    std: Tensor
+    """(n,)."""
+
+    @property
+    def counts(self) -> Integers:
+        return np.full(len(self.mean), self.grid.cells, dtype=np.int64)
+
+    def cumulative(self, edges: Tensor, chosen: Tensor) -> Tensor:
+        return torch.special.ndtr((self.grid.edges(edges) - self.mean[chosen]) / self.std[chosen])
+
+
+def posterior_cells(posterior: DiagonalGaussian, grid: LatentGrid) -> Cells:
+    """Of the latents (b, ...) of a batch."""
+    return GaussianCells(grid, posterior.mean.double().flatten(), posterior.std.double().flatten())
+
+
+def standard_cells(grid: LatentGrid, variables: int) -> Cells:
+    """Of N(0, 1)."""
+    zeros = torch.zeros(variables, dtype=torch.float64)
+    return GaussianCells(grid, zeros, torch.ones_like(zeros))
