@@ -246,6 +246,14 @@ class CacheMismatch(VaekitError):
     """A cache of latents that was made with other settings. The cache is unchanged."""
 
 
+class BadArchive(VaekitError):
+    """A compressed file that is damaged, of another version, or not one."""
+
+
+class ArchiveMismatch(VaekitError):
+    """A compressed file that needs another VAE."""
+
+
 class MissingPackage(VaekitError):
     """A feature needs an optional package that is not installed."""
 

@@ -30,7 +30,7 @@ FLOORS = [
     {"identification"},
     {"datasets", "library"},
     {"checkpoints", "pretrained", "runtime"},
-    {"anomaly", "doctor", "evaluation", "interop", "latent_cache", "retrieval", "training"},
+    {"anomaly", "codec", "doctor", "evaluation", "interop", "latent_cache", "retrieval", "training"},
     {"diffusion", "domains"},
     {"comparison"},
     {"report"},

@@ -13,6 +13,7 @@ import typer
 from vaekit.cli.bake import bake
 from vaekit.cli.cache import cache
 from vaekit.cli.compare import compare
+from vaekit.cli.compress import compress, decompress
 from vaekit.cli.convert import convert
 from vaekit.cli.decode import decode
 from vaekit.cli.diff import diff
@@ -53,8 +54,8 @@ app = typer.Typer(
 )
 VERBS = (
     *(reconstruct, encode, decode, sample, generate, interpolate, traverse, direction, edit, optimise, cache),
-    *(index, search, score, explain, compare, doctor, evaluate, train, finetune, push, get, inspect, diff, convert),
-    *(extract, bake),
+    *(index, search, score, explain, compress, decompress, compare, doctor, evaluate, train, finetune, push, get),
+    *(inspect, diff, convert, extract, bake),
 )
 for verb in VERBS:
     app.command(no_args_is_help=True, cls=WithRecipes if verb is train else None)(verb)

@@ -44,6 +44,11 @@ class LatentGrid:
         """The values of cells (n,), exactly."""
         return (torch.from_numpy(cells).double() + (self.first + 0.5)) * self.step
 
+    def nearest(self, values: Tensor) -> Integers:
+        """The cells of values, flattened (n,)."""
+        numbers = torch.floor(values.double().flatten() / self.step) - self.first
+        return numbers.clamp(0, self.cells - 1).long().cpu().numpy()
+
     def edges(self, cells: Tensor) -> Tensor:
         """The lower edges of cells (n,)."""
         return (cells.double() + self.first) * self.step

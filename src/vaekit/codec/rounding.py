@@ -1,6 +1,6 @@
 """Cumulative probabilities as integers that are the same on every machine."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -11,27 +11,27 @@ from vaekit.codec.types import Integers
 
 BITS = 24
 """The precision of cumulative probabilities."""
-MARGIN = 2.0**-18
-"""How near to a boundary of rounding a scaled probability is recorded: 2.3e-13 as a probability. Networks in double
-precision differ by some 1e-15 from machine to machine."""
+MARGIN = 2.0**-20
+"""How near to a boundary between two integers a scaled probability is recorded: 5.7e-14 as a probability. Networks in
+double precision differ by some 1e-15 from machine to machine."""
 
 
 class Place(NamedTuple):
-    """Where in a file probabilities are rounded."""
+    """Where in a chain probabilities are rounded."""
 
-    item: int
+    batch: int
     part: int
-    """Of the coding of an item, such as its latent."""
+    """Of the coding of a batch, such as its latents."""
     step: int
     """Of a part: the decision about each variable, in order."""
 
 
 class Correction(NamedTuple):
-    """What a scaled probability near a boundary was rounded to."""
+    """To which of the two integers around it a scaled probability was rounded that is in the middle between them."""
 
     place: Place
     variable: int
-    value: int
+    odd: bool
 
 
 @runtime_checkable
@@ -44,8 +44,8 @@ class Rounding(Protocol):
 
 @dataclass
 class Recording:
-    """Rounds, and records the values that another machine might round in another way. They are part of the file (Tian
-    et al. 2024, arXiv 2410.09872, do this for quantized latents)."""
+    """Rounds, and records the values that another machine might round in another way. They become part of the file
+    (Tian et al. 2024, arXiv 2410.09872, do this for quantized latents)."""
 
     margin: float = MARGIN
     corrections: list[Correction] = field(default_factory=list)
@@ -53,33 +53,28 @@ class Recording:
     def round(self, scaled: Tensor, place: Place) -> Integers:
         values = scaled.cpu().numpy()
         rounded = np.rint(values)
-        uncertain = np.abs(np.abs(values - rounded) - 0.5) < self.margin
         integers = rounded.astype(np.int64)
-        for variable in np.flatnonzero(uncertain).tolist():
-            self.corrections.append(Correction(place, variable, int(integers[variable])))
+        for variable in np.flatnonzero(0.5 - np.abs(values - rounded) < self.margin).tolist():
+            self.corrections.append(Correction(place, variable, bool(integers[variable] % 2)))
         return integers
 
 
 class Replaying:
-    """Rounds like the `Recording` that wrote a file.
+    """Rounds as the `Recording` did that wrote a file.
 
     Args:
         corrections: those of the file.
     """
 
     def __init__(self, corrections: Iterable[Correction]) -> None:
-        self._values: dict[Place, list[tuple[int, int]]] = {}
-        for place, variable, value in corrections:
-            self._values.setdefault(place, []).append((variable, value))
-
-    @property
-    def places(self) -> Mapping[Place, list[tuple[int, int]]]:
-        """The corrections of each place: variables and values."""
-        return self._values
+        self._odd: dict[Place, list[tuple[int, bool]]] = {}
+        for place, variable, odd in corrections:
+            self._odd.setdefault(place, []).append((variable, odd))
 
     def round(self, scaled: Tensor, place: Place) -> Integers:
-        integers = np.rint(scaled.cpu().numpy()).astype(np.int64)
-        for variable, value in self._values.get(place, ()):
-            if variable < len(integers):
-                integers[variable] = value
+        values = scaled.cpu().numpy()
+        integers = np.rint(values).astype(np.int64)
+        for variable, odd in self._odd.get(place, ()):
+            if variable < len(integers) and integers[variable] % 2 != odd:
+                integers[variable] += 1 if values[variable] > integers[variable] else -1
         return integers

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -71,13 +72,27 @@ class LevelCoding:
     """Those of data."""
     latent_shape: tuple[int, ...]
     """Of an item."""
+    item_shape: tuple[int, ...]
 
     def canonical(self, x: Tensor) -> Tensor:
         return self.levels.values(self.levels.cells(x)).view(x.shape)
 
+    def plain(self, x: Tensor) -> bytes:
+        return self.levels.cells(x).astype("<u2" if self.levels.count > 256 else np.uint8).tobytes()
+
+    def from_plain(self, content: bytes, items: int) -> Tensor:
+        cells = np.frombuffer(content, "<u2" if self.levels.count > 256 else np.uint8).astype(np.int64)
+        if len(cells) != items * prod(self.item_shape) or (len(cells) and cells.max() >= self.levels.count):
+            raise ValueError("the items have other sizes")
+        return self.levels.values(cells).view(items, *self.item_shape)
+
     @torch.no_grad()
     def posterior(self, x: Tensor) -> Cells:
         return posterior_cells(gaussian(self.vae, x.double()), self.grid)
+
+    @torch.no_grad()
+    def mode(self, x: Tensor) -> Integers:
+        return self.grid.nearest(gaussian(self.vae, x.double()).mean)
 
     def prior(self, batch: int) -> Cells:
         return standard_cells(self.grid, batch * prod(self.latent_shape))

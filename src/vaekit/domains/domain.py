@@ -15,6 +15,7 @@ from vaekit.domains.files import ItemFiles
 from vaekit.domains.fitting import FitOptions, Fitting
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemSimilarity, ItemValues, MeasureItems
+from vaekit.domains.lossless import LosslessItems
 from vaekit.domains.measuring import EvaluationItems, MeasureOptions
 from vaekit.domains.sample_quality import CompareSamples
 from vaekit.evaluation.evaluate import Measures
@@ -372,6 +373,13 @@ class Domain(Protocol):
 
         Raises:
             BadPlan: the VAE cannot take these sizes, or items have one size anyway.
+        """
+
+    def lossless(self, schema: Schema) -> LosslessItems | None:
+        """What is coded of items by lossless compression; None where they have none.
+
+        Raises:
+            BadPlan: items are changed before the VAE takes them.
         """
 
     def write(self, items: Sequence[Any], path: Path, schema: Schema, captions: Captions = NO_CAPTIONS) -> None:

@@ -25,6 +25,7 @@ from vaekit.domains.fitting import FitOptions, Fitting
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.item_batches import item_stream, open_items
 from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemSimilarity, ItemValues, MeasureItems
+from vaekit.domains.lossless import LosslessItems
 from vaekit.domains.measuring import EvaluationItems, MeasureOptions
 from vaekit.domains.one_size import OneSize, refuse_sizes
 from vaekit.domains.record_files import RecordFiles
@@ -287,6 +288,10 @@ class InMemoryDomain(ABC):
     def fitting(self, schema: Schema, geometry: Geometry, options: FitOptions) -> Fitting:
         refuse_sizes(options, self.items)
         return OneSize(schema, schema_digest(schema))
+
+    def lossless(self, schema: Schema) -> LosslessItems | None:
+        """None, unless a domain has one."""
+        del schema
 
     def write_many(self, items: Iterable[Any], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
         """One file."""

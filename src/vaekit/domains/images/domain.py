@@ -31,6 +31,7 @@ from vaekit.domains.images.explanation import explain_image
 from vaekit.domains.images.files import ImageFiles
 from vaekit.domains.images.grids import COLUMNS, row_of, show_in
 from vaekit.domains.images.ground_truth import without_masks
+from vaekit.domains.images.lossless import lossless_images
 from vaekit.domains.images.perception import image_perception
 from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.preparation import Preparation, check_fit, cut, preparation_from, put, whole
@@ -42,6 +43,7 @@ from vaekit.domains.images.training_data import image_training_data
 from vaekit.domains.images.write import PAIR, side_by_side, write_image
 from vaekit.domains.item_batches import item_stream
 from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemValues, MeasureItems
+from vaekit.domains.lossless import LosslessItems
 from vaekit.domains.measuring import EvaluationItems, MeasureOptions
 from vaekit.errors import BadCheckpoint, BadRecipe
 from vaekit.evaluation.evaluate import Measures
@@ -222,6 +224,9 @@ class Images:
         """Buckets of aspect ratios, or the fixed size of the VAE."""
         check_takes_images(geometry)
         return image_buckets(replace(preparation_of(schema), channels=geometry.channels), geometry, options)
+
+    def lossless(self, schema: Schema) -> LosslessItems:
+        return lossless_images(preparation_of(schema))
 
     def write(self, items: Sequence[Tensor], path: Path, schema: Schema, captions: Captions = NO_CAPTIONS) -> None:
         """The first of the images (1, c, h, w)."""

@@ -1,0 +1,82 @@
+"""`vaekit compress` and `vaekit decompress`: items to one file and back, without loss."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaekit.cli import options
+from vaekit.cli.output import format_bytes, log, log_note, print_facts, print_json, progress_bar, spinner
+from vaekit.tasks.options import ModelOptions
+
+SHOWN = 5
+"""Items that are not coded by the VAE, with reasons."""
+
+
+@options.with_records
+def compress(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Items of the VAE's kind: a folder, tar, npz, idx.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The compressed file; its usual ending is .vk.")],
+    *,
+    source: ModelOptions,
+    as_json: options.Json = False,
+) -> None:
+    """Compress items without loss, by the probabilities that a VAE gives them.
+
+    The better the VAE predicts items, the smaller the file: its size is the negative ELBO (bits-back coding). Items
+    that the VAE does not take as they are, such as images of another size, are stored whole, by LZMA. The VAE is needed
+    to decompress the file, on any machine. See docs/compression.md.
+    """
+    from vaekit.datasets.skip_log import SkipLog
+    from vaekit.tasks.compress import compress as run
+    from vaekit.tasks.model import open_model
+
+    with spinner("loading the VAE"):
+        model = open_model(source)
+    with progress_bar(model.domain.items) as progress:
+        result = run(model, data, out, SkipLog(say=log), progress)
+    log_note(source.vae, "; ".join(model.notes))
+    for problems, what in ((result.whole, "stored without the VAE"), (result.missing, "not in the file")):
+        for name, why in list(problems.items())[:SHOWN]:
+            log(f"{name}: {what}: {why}")
+        if len(problems) > SHOWN:
+            log(f"... and {len(problems) - SHOWN:,} more {what}")
+    if as_json:
+        print_json({"vae": source.vae, **vars(result), "bits_per_value": result.bits_per_value})
+        return
+    facts = {
+        model.domain.items: f"{result.items:,}, {result.coded:,} of them coded by the VAE",
+        "size": f"{format_bytes(result.size)} ({result.size:,} bytes)",
+        "coded by the VAE": f"{result.parts.chain:,} bytes, {result.bits_per_value:.3f} bits per value",
+        "without the VAE": f"{result.parts.remainders:,} bytes",
+        "names": f"{result.parts.names:,} bytes",
+    }
+    print_facts(f"{source.vae}: compressed {model.domain.items}", facts)
+    log(f"Written to {out}")
+
+
+@options.with_records
+def decompress(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of `vaekit compress`.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder, or file for items that share one.")],
+    *,
+    source: ModelOptions,
+    as_json: options.Json = False,
+) -> None:
+    """Restore the items of a compressed file.
+
+    The VAE must be the one that compressed them, and every item is checked: a damaged file, or another VAE, is an
+    error, never another item.
+    """
+    from vaekit.tasks.compress import decompress as run
+    from vaekit.tasks.model import open_model
+
+    with spinner("loading the VAE"):
+        model = open_model(source)
+    with progress_bar(model.domain.items) as progress:
+        written = run(model, file, out, progress)
+    if as_json:
+        print_json({"vae": source.vae, "files": written})
+        return
+    print_facts(f"{file.name}: restored", {"files": f"{len(written):,}"})
+    log(f"Written to {out}")

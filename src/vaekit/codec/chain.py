@@ -1,0 +1,93 @@
+"""Chains: consecutive items that are coded together, as bytes."""
+
+import json
+import lzma
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.codec.archive import MOST, unpacked
+from vaekit.codec.bit_stack import BitStack
+from vaekit.codec.bits_back import Coding, pop_items, push_items
+from vaekit.codec.corrections import correction_bytes, corrections_from
+from vaekit.codec.rounding import Recording, Replaying
+
+LENGTH = struct.Struct("<I")
+MOST_ITEMS = 2**20
+"""Of a chain."""
+BITS_BACK, PLAIN = "bits-back", "lzma"
+"""How a chain is coded. Few items may be smaller without the VAE."""
+
+
+def chain_bytes(coding: Coding, x: Tensor, batch: int) -> bytes:
+    """Items (b, ...) as bytes, by bits-back coding or by LZMA, whichever is smaller.
+
+    Args:
+        coding: the distributions.
+        x: the items.
+        batch: items that the VAE decodes at once. The bits of the latents of one batch are lost.
+    """
+    canonical = coding.canonical(x)
+    rounding, stack = Recording(), BitStack(np.zeros(0, dtype=np.uint32))
+    push_items(stack, coding, canonical.split(batch), rounding)
+    content, corrections = stack.words.astype("<u4").tobytes(), correction_bytes(rounding.corrections)
+    plain = lzma.compress(coding.plain(canonical), preset=9)
+    facts: dict[str, Any] = {"items": len(x), "crc": zlib.crc32(_bytes_of(canonical))}
+    if len(plain) < len(content) + len(corrections):
+        return _packed({**facts, "kind": PLAIN}, plain)
+    return _packed({**facts, "kind": BITS_BACK, "batch": batch, "corrections": len(corrections)}, corrections + content)
+
+
+def chain_items(coding: Coding, content: bytes) -> Tensor:
+    """The inverse: items (b, ...).
+
+    Raises:
+        ValueError: the bytes are no such chain, or make other items than they were made from.
+    """
+    facts, rest = _unpacked(content)
+    try:
+        items, kind, checksum = int(facts["items"]), facts["kind"], int(facts["crc"])
+        if not 0 < items <= MOST_ITEMS:
+            raise ValueError("a chain has no items, or too many")
+        if kind == PLAIN:
+            x = coding.from_plain(unpacked(rest, MOST), items)
+        else:
+            batch, corrections = int(facts["batch"]), int(facts["corrections"])
+            x = _popped(coding, items, batch, rest[:corrections], rest[corrections:])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a chain is not as expected ({type(error).__name__})") from error
+    if len(x) != items or zlib.crc32(_bytes_of(x)) != checksum:
+        raise ValueError("the items are not those that were compressed")
+    return x
+
+
+def _popped(coding: Coding, items: int, batch: int, corrections: bytes, words: bytes) -> Tensor:
+    if not 0 < batch <= items or len(words) % 4:
+        raise ValueError("a chain is not as expected")
+    sizes = [min(batch, items - start) for start in range(0, items, batch)]
+    stack = BitStack(np.frombuffer(words, dtype="<u4").astype(np.uint32))
+    return torch.cat(list(pop_items(stack, coding, sizes, Replaying(corrections_from(corrections)))))
+
+
+def _bytes_of(x: Tensor) -> bytes:
+    return x.contiguous().cpu().numpy().tobytes()
+
+
+def _packed(facts: dict[str, Any], content: bytes) -> bytes:
+    head = json.dumps(facts, separators=(",", ":")).encode()
+    return LENGTH.pack(len(head)) + head + content
+
+
+def _unpacked(content: bytes) -> tuple[dict[str, Any], bytes]:
+    if len(content) < LENGTH.size:
+        raise ValueError("a chain is truncated")
+    (length,) = LENGTH.unpack_from(content)
+    start = LENGTH.size + length
+    facts = json.loads(content[LENGTH.size : start])
+    if not isinstance(facts, dict):
+        raise ValueError("a chain is not as expected")
+    return facts, content[start:]
