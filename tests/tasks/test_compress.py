@@ -1,0 +1,106 @@
+"""Compress and decompress: every item comes back, whatever it is."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from coded_images import SIDE, gray_images, write_image_vae, write_images
+from PIL import Image
+
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.errors import ArchiveMismatch, BadArchive, BadPlan, NoTrainingData
+from vaekit.tasks.compress import compress, decompress
+from vaekit.tasks.model import OpenModel, open_model
+from vaekit.tasks.options import ModelOptions
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> OpenModel:
+    return open_model(ModelOptions(str(write_image_vae(tmp_path_factory.mktemp("vae") / "vae.safetensors"))))
+
+
+def pixels(path: Path) -> list[list[int]]:
+    with Image.open(path) as image:
+        assert image.mode == "L"
+        return np.asarray(image).tolist()
+
+
+def test_images_come_back_with_their_names(model: OpenModel, tmp_path: Path) -> None:
+    data = write_images(tmp_path / "data" / "inner", gray_images(20)).parent
+    result = compress(model, data, tmp_path / "images.vk", SkipLog())
+    assert result.items == result.coded == 20 and result.values == 20 * SIDE**2
+    assert result.size == (tmp_path / "images.vk").stat().st_size
+    written = decompress(model, tmp_path / "images.vk", tmp_path / "out")
+    assert len(written) == 20
+    for path in (data / "inner").iterdir():
+        assert pixels(tmp_path / "out" / "inner" / path.name) == pixels(path)
+
+
+def test_items_that_the_vae_does_not_take_are_stored_whole(model: OpenModel, tmp_path: Path) -> None:
+    data = write_images(tmp_path / "data", gray_images(3))
+    gray = gray_images(1, seed=1)[0]
+    Image.fromarray(RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(data / "large.jpg")
+    Image.fromarray(np.stack([gray, gray, gray, gray], axis=2)).save(data / "transparent.png")
+    Image.fromarray(gray).convert("P").save(data / "palette.png")
+    Image.fromarray(gray.astype(np.uint16) * 200).save(data / "deep.png")
+    Image.fromarray(gray).save(data / "turned.png", exif=exif(6))
+    Image.fromarray(gray).save(data / "gray.bmp")
+    result = compress(model, data, tmp_path / "images.vk", SkipLog())
+    assert (result.items, result.coded) == (9, 4), "the bitmap has just the pixels"
+    assert set(result.whole) == {"large.jpg", "transparent.png", "palette.png", "deep.png", "turned.png"}
+    decompress(model, tmp_path / "images.vk", tmp_path / "out")
+    for name in result.whole:
+        assert (tmp_path / "out" / name).read_bytes() == (data / name).read_bytes()
+    assert pixels(tmp_path / "out" / "gray.bmp.png") == gray.tolist()
+
+
+def exif(orientation: int) -> Image.Exif:
+    made = Image.Exif()
+    made[0x0112] = orientation
+    return made
+
+
+def test_unreadable_items_are_named(model: OpenModel, tmp_path: Path) -> None:
+    data = write_images(tmp_path / "data", gray_images(3))
+    (data / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    result = compress(model, data, tmp_path / "images.vk", SkipLog())
+    assert result.coded == 3 and "broken.png" in {*result.whole, *result.missing}
+    assert len(decompress(model, tmp_path / "images.vk", tmp_path / "out")) == result.items
+
+
+def test_another_vae_is_refused(model: OpenModel, tmp_path: Path) -> None:
+    compress(model, write_images(tmp_path / "data", gray_images(2)), tmp_path / "images.vk", SkipLog())
+    other = open_model(ModelOptions(str(write_image_vae(tmp_path / "other.safetensors", "normal"))))
+    with pytest.raises(ArchiveMismatch, match="another VAE"):
+        decompress(other, tmp_path / "images.vk", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_damage_is_never_an_item(model: OpenModel, tmp_path: Path) -> None:
+    data = write_images(tmp_path / "data", gray_images(40))
+    compress(model, data, tmp_path / "images.vk", SkipLog())
+    content = bytearray((tmp_path / "images.vk").read_bytes())
+    for place in range(len(content) - 200, len(content), 7):
+        damaged = bytearray(content)
+        damaged[place] ^= 4
+        (tmp_path / "damaged.vk").write_bytes(damaged)
+        with pytest.raises(BadArchive):
+            decompress(model, tmp_path / "damaged.vk", tmp_path / "out")
+        for path in (tmp_path / "out").glob("*"):
+            assert pixels(path) == pixels(data / path.name)
+
+
+def test_nothing_to_compress(model: OpenModel, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with pytest.raises(NoTrainingData):
+        compress(model, tmp_path / "data", tmp_path / "images.vk", SkipLog())
+    assert not (tmp_path / "images.vk").exists()
+
+
+def test_a_likelihood_without_levels_is_refused(tmp_path: Path) -> None:
+    bernoulli = open_model(ModelOptions(str(write_image_vae(tmp_path / "vae.safetensors", "bernoulli"))))
+    with pytest.raises(BadPlan, match="256 levels"):
+        compress(bernoulli, write_images(tmp_path / "data", gray_images(2)), tmp_path / "images.vk", SkipLog())
+    assert not (tmp_path / "images.vk").exists()
