@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from coded_images import SIDE, gray_images, write_image_vae, write_images
 from PIL import Image
+from small_text import save_text_vae
 
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.errors import ArchiveMismatch, BadArchive, BadPlan, NoTrainingData
@@ -104,3 +105,19 @@ def test_a_likelihood_without_levels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadPlan, match="256 levels"):
         compress(bernoulli, write_images(tmp_path / "data", gray_images(2)), tmp_path / "images.vk", SkipLog())
     assert not (tmp_path / "images.vk").exists()
+
+
+LINES = ("A dog runs.", "It is late, is it?", "Two cats run, slowly.", "A  dog runs .", "É.", "Two dogs run, slowly.", "A")
+
+
+@pytest.mark.parametrize("unit", ["words", "bytes"])
+def test_lines_come_back(unit: str, tmp_path: Path) -> None:
+    save_text_vae(tmp_path / "vae.safetensors", unit)
+    model = open_model(ModelOptions(str(tmp_path / "vae.safetensors")))
+    lines = [*LINES * 40, "word " * 300]
+    (tmp_path / "lines.txt").write_text("\n".join(lines), "utf-8")
+    result = compress(model, tmp_path / "lines.txt", tmp_path / "lines.vk", SkipLog())
+    assert result.items == len(lines)
+    assert result.coded == (280 if unit == "bytes" else 40 * 4), "the others have unknown words, or are too long"
+    assert decompress(model, tmp_path / "lines.vk", tmp_path / "out.txt") == [tmp_path / "out.txt"]
+    assert (tmp_path / "out.txt").read_text("utf-8") == "".join(f"{line.strip()}\n" for line in lines)

@@ -38,6 +38,9 @@ class LosslessItems(Protocol):
     def codable(self, x: Tensor) -> Tensor:
         """Whether each item (b, ...) has only values that have a probability, a boolean tensor (b,)."""
 
+    def values(self, x: Tensor) -> int:
+        """The number of values of items (b, ...) that have a probability of their own: pixels and channels, tokens."""
+
     def remainder(self, record: Record, item: Any) -> bytes:
         """What a record has in addition to the item that the VAE codes, empty if that is all of it; the whole record if
         the item is None.

@@ -71,11 +71,11 @@ class Count:
     whole: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
-    def add(self, group: "Taken", sizes: Sizes | None) -> None:
-        """A group, with the sizes of its parts unless it has no items."""
+    def add(self, group: "Taken", values: int, sizes: Sizes | None) -> None:
+        """A group, with the values of items that the VAE codes, and the sizes of its parts unless it has no items."""
         self.items += len(group.entries)
         self.coded += len(group.x)
-        self.values += group.x.numel()
+        self.values += values
         self.sizes += [] if sizes is None else [sizes]
         self.whole.update(group.whole)
         self.missing.update(group.missing)
@@ -132,7 +132,8 @@ def compress(model: OpenModel, data: Path, out: Path, log: SkipLog, progress: Pr
         write_head(file, ArchiveHead(name, origin.fingerprint, origin.family, len(dataset), *grid_facts))
         for group in chain([first], groups):
             coded = chain_bytes(coding, group.x, together(len(group.x))) if len(group.x) else b""
-            count.add(group, write_group(file, Group(group.entries, coded)) if group.entries else None)
+            sizes = write_group(file, Group(group.entries, coded)) if group.entries else None
+            count.add(group, lossless.values(group.x), sizes)
             progress(count.items + len(count.missing), len(dataset))
         write_end(file, count.items)
     return count.result(out)
@@ -200,7 +201,7 @@ def grid_of(vae: VAE, x: Tensor) -> LatentGrid:
     Raises:
         BadPlan: see `gaussian`.
     """
-    return LatentGrid.of(gaussian(vae, x.double()))
+    return LatentGrid.of(gaussian(vae, x.double() if x.is_floating_point() else x))
 
 
 def together(items: int) -> int:

@@ -47,6 +47,10 @@ class LosslessImages:
     def codable(self, x: Tensor) -> Tensor:
         return self.levels.holds(x)
 
+    def values(self, x: Tensor) -> int:
+        """Pixels and channels."""
+        return x.numel()
+
     def remainder(self, record: Record, item: Tensor | None) -> bytes:
         """Empty if a file or array has the pixels of the item (1, c, h, w) and nothing else that changes them; then the
         other contents of the file, such as its EXIF, are left out. Otherwise the bytes of the file."""

@@ -18,6 +18,7 @@ from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.domains.domain import LoadedItems, Schema
 from vaekit.domains.in_memory import InMemoryDomain, loaded_items
 from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemSimilarity, ItemValues
+from vaekit.domains.lossless_lines import LosslessLines
 from vaekit.domains.measuring import MeasureOptions
 from vaekit.domains.molecules.chemistry import rdkit
 from vaekit.domains.molecules.codecs import selfies
@@ -25,7 +26,7 @@ from vaekit.domains.molecules.drawings import captions, image, write_drawing
 from vaekit.domains.molecules.measures import molecule_errors
 from vaekit.domains.molecules.pairs import on_one_line, write_pairs
 from vaekit.domains.molecules.properties import PROPERTIES
-from vaekit.domains.molecules.records import FORMAT, name_of, no_column, open_molecules, text_of
+from vaekit.domains.molecules.records import FORMAT, line_of, name_of, no_column, open_molecules, text_of
 from vaekit.domains.molecules.sample_quality import MOST, MoleculeComparison, known_molecules, some_molecules
 from vaekit.domains.molecules.schema import MoleculeSchema, schema_from
 from vaekit.domains.molecules.settings import MoleculeSettings
@@ -129,6 +130,11 @@ class Molecules(InMemoryDomain):
             titles=[parts_of_original(original)[1] for original in loaded.originals],
             notes={path.name: said} if said else {},
         )
+
+    def lossless(self, schema: Schema) -> LosslessLines:
+        """The lines of files of SMILES; of others, SMILES and names."""
+        assert isinstance(schema, MoleculeSchema)
+        return LosslessLines(schema.length, schema.table.size, partial(line_of, column=schema.column))
 
     def is_valid(self, item: str) -> bool:
         return bool(item)

@@ -116,6 +116,18 @@ def name_of(record: Record) -> str:
             return ""
 
 
+def line_of(record: Record, column: str = "") -> str:
+    """A record as a line of a file of SMILES; see `text_of`.
+
+    Raises:
+        BadItem: it has no SMILES.
+    """
+    if isinstance(record, NamedLine):
+        return record.text
+    text, name = text_of(record, column), name_of(record)
+    return f"{text}\t{name}" if name else text
+
+
 def parts_of(line: str) -> tuple[str, str]:
     """SMILES and name of a line; a line that starts with white space has no SMILES.
 

@@ -16,11 +16,12 @@ from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.domain import Schema
 from vaekit.domains.in_memory import InMemoryDomain
 from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemValues
+from vaekit.domains.lossless_lines import LosslessLines
 from vaekit.domains.measuring import MeasureOptions
 from vaekit.domains.text.byte_pairs import BYTES as FEWEST
 from vaekit.domains.text.fit import fit
 from vaekit.domains.text.measures import bleu_of, tokenization, word_counts
-from vaekit.domains.text.schema import KINDS, TextSchema, schema_from, text_of
+from vaekit.domains.text.schema import KINDS, TextSchema, schema_from, sentence_of, text_of
 from vaekit.domains.text.similarity import WORDS_KEPT
 from vaekit.domains.text.units import BPE, WORDS
 from vaekit.domains.token_measures import sequence_measures, token_errors
@@ -92,6 +93,10 @@ class Text(InMemoryDomain):
         """A sentence of any length; empty if a row has none."""
         assert isinstance(schema, TextSchema) and isinstance(record, Line | TextRow)
         return text_of(record, schema.column) or ""
+
+    def lossless(self, schema: Schema) -> LosslessLines:
+        assert isinstance(schema, TextSchema)
+        return LosslessLines(schema.length, schema.table.size, partial(sentence_of, column=schema.column))
 
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
         return token_errors(self.item, self.items)

@@ -1,0 +1,128 @@
+"""Sequences of tokens for bits-back coding: a step for each token."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.codec.bits_back import Steps
+from vaekit.codec.cells import MOST_CELLS, Cells
+from vaekit.codec.latent_cells import LatentGrid, posterior_cells, standard_cells
+from vaekit.codec.types import Integers
+from vaekit.codec.vae_coding import gaussian
+from vaekit.distributions import AutoregressiveCategorical
+from vaekit.distributions.sequences import END, before_padding
+from vaekit.errors import BadPlan
+from vaekit.vae import VAE
+
+TOKEN = "<u2"
+"""The dtype of a token in bytes; there are at most `MOST_CELLS`."""
+
+
+@dataclass(frozen=True)
+class TokenCells:
+    """The next token of each sequence of a batch; of those that have ended, END alone."""
+
+    cumulative_probabilities: Tensor
+    """Of each token and those before it, (b, vocabulary)."""
+    running: Tensor
+    """Which sequences go on, (b,)."""
+
+    @property
+    def counts(self) -> Integers:
+        return np.where(self.running.numpy(), self.cumulative_probabilities.shape[1], 1)
+
+    def cumulative(self, edges: Tensor, chosen: Tensor) -> Tensor:
+        return self.cumulative_probabilities[chosen, edges - 1]
+
+
+class TokenSteps:
+    """Token by token, in order: `cells` is called once for each step.
+
+    Args:
+        likelihood: of a batch.
+    """
+
+    def __init__(self, likelihood: AutoregressiveCategorical) -> None:
+        self._likelihood = likelihood
+        self._hidden, self._state = likelihood.model.start(likelihood.context)
+        self._running = torch.ones(len(likelihood.context), dtype=torch.bool)
+
+    @torch.no_grad()
+    def cells(self, before: Sequence[Integers]) -> Cells | None:
+        p = self._likelihood
+        if before:
+            tokens = torch.from_numpy(before[-1])
+            self._running = self._running if p.end is None else self._running & (tokens != p.end)
+            if len(before) < p.length and self._running.any():
+                self._hidden, self._state = p.model.step(tokens, self._state)
+        if len(before) == p.length or not self._running.any():
+            return None
+        logits = p.model.logits(self._hidden).double()
+        return TokenCells(logits.softmax(dim=-1).cumsum(dim=-1), self._running)
+
+    def divide(self, x: Tensor) -> list[Integers]:
+        counted = before_padding(x) if self._likelihood.end is not None else torch.ones_like(x, dtype=torch.bool)
+        longest = int(counted.sum(dim=1).max())
+        return [column.numpy() for column in x[:, :longest].unbind(dim=1)]
+
+    def join(self, values: Sequence[Integers]) -> Tensor:
+        tokens = torch.from_numpy(np.stack(values, axis=1))
+        padded = torch.full((len(tokens), self._likelihood.length), END, dtype=torch.long)
+        padded[:, : tokens.shape[1]] = tokens
+        return padded
+
+
+@dataclass(frozen=True)
+class TokenCoding:
+    """A VAE of sequences, with Gaussian posteriors."""
+
+    vae: VAE
+    """In double precision."""
+    grid: LatentGrid
+    """The values of latents."""
+    latent_shape: tuple[int, ...]
+    """Of an item."""
+    length: int
+    vocabulary: int
+
+    def __post_init__(self) -> None:
+        if self.vocabulary > MOST_CELLS:
+            raise BadPlan(
+                f"The vocabulary has {self.vocabulary:,} tokens.",
+                f"Lossless compression has {MOST_CELLS:,} at most.",
+                "Train a VAE with a smaller one: data.vocabulary.",
+            )
+
+    def canonical(self, x: Tensor) -> Tensor:
+        return torch.where(before_padding(x), x, END)
+
+    def plain(self, x: Tensor) -> bytes:
+        return x.numpy().astype(TOKEN).tobytes()
+
+    def from_plain(self, content: bytes, items: int) -> Tensor:
+        tokens = np.frombuffer(content, TOKEN).astype(np.int64)
+        if len(tokens) != items * self.length or (len(tokens) and tokens.max() >= self.vocabulary):
+            raise ValueError("the sequences have other sizes")
+        return torch.from_numpy(tokens).view(items, self.length)
+
+    @torch.no_grad()
+    def posterior(self, x: Tensor) -> Cells:
+        return posterior_cells(gaussian(self.vae, x), self.grid)
+
+    @torch.no_grad()
+    def mode(self, x: Tensor) -> Integers:
+        return self.grid.nearest(gaussian(self.vae, x).mean)
+
+    def prior(self, batch: int) -> Cells:
+        return standard_cells(self.grid, batch * prod(self.latent_shape))
+
+    @torch.no_grad()
+    def likelihood(self, latent: Integers, batch: int) -> Steps:
+        found = self.vae.likelihood(self.grid.values(latent).view(batch, *self.latent_shape))
+        if not isinstance(found, AutoregressiveCategorical):
+            raise BadPlan(f"A likelihood of the kind {type(found).__name__} gives tokens no probabilities.", "", "")
+        return TokenSteps(found)
