@@ -1,11 +1,13 @@
 """Compress and decompress: every item comes back, whatever it is."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 from coded_images import SIDE, gray_images, write_image_vae, write_images
 from PIL import Image
+from small_tables import columns, rows, save_table_vae, write_table
 from small_text import save_text_vae
 
 from vaekit.datasets.skip_log import SkipLog
@@ -107,7 +109,15 @@ def test_a_likelihood_without_levels_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "images.vk").exists()
 
 
-LINES = ("A dog runs.", "It is late, is it?", "Two cats run, slowly.", "A  dog runs .", "É.", "Two dogs run, slowly.", "A")
+LINES = (
+    "A dog runs.",
+    "It is late, is it?",
+    "Two cats run, slowly.",
+    "A  dog runs .",
+    "É.",
+    "Two dogs run, slowly.",
+    "A",
+)
 
 
 @pytest.mark.parametrize("unit", ["words", "bytes"])
@@ -121,3 +131,19 @@ def test_lines_come_back(unit: str, tmp_path: Path) -> None:
     assert result.coded == (280 if unit == "bytes" else 40 * 4), "the others have unknown words, or are too long"
     assert decompress(model, tmp_path / "lines.vk", tmp_path / "out.txt") == [tmp_path / "out.txt"]
     assert (tmp_path / "out.txt").read_text("utf-8") == "".join(f"{line.strip()}\n" for line in lines)
+
+
+def test_rows_come_back(tmp_path: Path) -> None:
+    """With a column that the VAE does not know, missing cells, a category that it has not seen, and other spellings."""
+    save_table_vae(tmp_path / "vae.safetensors", columns())
+    model = open_model(ModelOptions(str(tmp_path / "vae.safetensors")))
+    table = columns(120)
+    table["note"] = [f"row {number}" for number in range(120)]
+    table["size"][3], table["color"][4], table["color"][5], table["links"][6] = "", "", "violet", "007"
+    table["size"][7], table["income"][8] = "1e99", "not a number"
+    data = write_table(tmp_path / "rows.csv", table)
+    result = compress(model, data, tmp_path / "rows.vk", SkipLog())
+    assert result.items == 120 and 110 < result.coded <= 119
+    assert decompress(model, tmp_path / "rows.vk", tmp_path / "out.csv") == [tmp_path / "out.csv"]
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == [dict(row.values) for row in rows(table)]

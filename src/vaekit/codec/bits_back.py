@@ -36,7 +36,7 @@ class Coding(Protocol):
         """Items (b, ...) as `Steps.join` returns them, to the last digit."""
 
     def plain(self, x: Tensor) -> bytes:
-        """Canonical items as bytes, without the VAE."""
+        """The cells of items as bytes."""
 
     def from_plain(self, content: bytes, items: int) -> Tensor:
         """The inverse, for a number of items.

@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 
 from vaekit.codec.bit_stack import BitStack
-from vaekit.codec.rounding import BITS, Place, Rounding
+from vaekit.codec.rounding import Place, Rounding
 from vaekit.codec.types import Bits, Integers, Probabilities
 
-MOST_CELLS = 2**16
-"""Of a variable: every cell has a probability of at least 2^-24."""
+MOST_CELLS = 2**24
+"""Of a variable."""
+BITS, SPARE = 24, 8
+"""The precision of cumulative probabilities: of variables with more than 2^(BITS - SPARE) cells, SPARE bits more than
+their cells need, so that the least probability that each cell gets is not much in all."""
 Choose = Callable[[Integers, Integers, Probabilities], Bits]
 """(cells in the middle, variables, probabilities of the upper half from the middle on), each (m,) -> whether each
 variable is in the upper half."""
@@ -71,22 +74,29 @@ def pop_cells(stack: BitStack, cells: Cells, rounding: Rounding, place: Place) -
     return _search(cells, rounding, place, lambda _middle, _which, upper: stack.pop(upper))
 
 
+def totals_of(counts: Integers) -> Integers:
+    """The units that the probability of each variable is divided into."""
+    bits = np.ceil(np.log2(np.maximum(counts, 1))).astype(np.int64)
+    return np.left_shift(np.int64(1), np.maximum(BITS, bits + SPARE))
+
+
 def _search(cells: Cells, rounding: Rounding, place: Place, choose: Choose) -> Integers:
     """Halve the range of cells of each variable until one is left.
 
-    The probability of a half follows from integers, so that it is the same on every machine. Each cell has a share of
-    one of the 2^24 in addition to its probability, so that none is impossible.
+    The probability of a half follows from integers, so that it is the same on every machine. Each cell has one of the
+    units of the total in addition to its probability, so that none is impossible.
     """
     counts = cells.counts
-    total = 2**BITS
+    totals = totals_of(counts)
     low, high = np.zeros_like(counts), counts.copy()
-    below, above = np.zeros_like(counts), np.full_like(counts, total)
+    below, above = np.zeros_like(counts), totals.copy()
     step = place.step
     while len(which := np.flatnonzero(high - low > 1)):
         middle = (low[which] + high[which]) // 2
         floor, ceiling = below[which] + middle - low[which], above[which] - (high[which] - middle)
         probability = cells.cumulative(torch.from_numpy(middle), torch.from_numpy(which))
-        rounded = rounding.round(probability * torch.from_numpy(total - counts[which]), place._replace(step=step))
+        shares = torch.from_numpy(totals[which] - counts[which])
+        rounded = rounding.round(probability, shares, place._replace(step=step))
         cut = np.clip(rounded + middle, floor, ceiling)
         upper = choose(middle, which, (above[which] - cut) / (above[which] - below[which]))
         low[which], below[which] = np.where(upper, middle, low[which]), np.where(upper, cut, below[which])

@@ -31,12 +31,12 @@ def chain_bytes(coding: Coding, x: Tensor, batch: int) -> bytes:
         x: the items.
         batch: items that the VAE decodes at once. The bits of the latents of one batch are lost.
     """
-    canonical = coding.canonical(x)
+    canonical, cells = coding.canonical(x), coding.plain(x)
     rounding, stack = Recording(), BitStack(np.zeros(0, dtype=np.uint32))
     push_items(stack, coding, canonical.split(batch), rounding)
     content, corrections = stack.words.astype("<u4").tobytes(), correction_bytes(rounding.corrections)
-    plain = lzma.compress(coding.plain(canonical), preset=9)
-    facts: dict[str, Any] = {"items": len(x), "crc": zlib.crc32(_bytes_of(canonical))}
+    plain = lzma.compress(cells, preset=9)
+    facts: dict[str, Any] = {"items": len(x), "crc": zlib.crc32(cells)}
     if len(plain) < len(content) + len(corrections):
         return _packed({**facts, "kind": PLAIN}, plain)
     return _packed({**facts, "kind": BITS_BACK, "batch": batch, "corrections": len(corrections)}, corrections + content)
@@ -60,7 +60,7 @@ def chain_items(coding: Coding, content: bytes) -> Tensor:
             x = _popped(coding, items, batch, rest[:corrections], rest[corrections:])
     except (KeyError, TypeError) as error:
         raise ValueError(f"a chain is not as expected ({type(error).__name__})") from error
-    if len(x) != items or zlib.crc32(_bytes_of(x)) != checksum:
+    if len(x) != items or zlib.crc32(coding.plain(x)) != checksum:
         raise ValueError("the items are not those that were compressed")
     return x
 
@@ -71,10 +71,6 @@ def _popped(coding: Coding, items: int, batch: int, corrections: bytes, words: b
     sizes = [min(batch, items - start) for start in range(0, items, batch)]
     stack = BitStack(np.frombuffer(words, dtype="<u4").astype(np.uint32))
     return torch.cat(list(pop_items(stack, coding, sizes, Replaying(corrections_from(corrections)))))
-
-
-def _bytes_of(x: Tensor) -> bytes:
-    return x.contiguous().cpu().numpy().tobytes()
 
 
 def _packed(facts: dict[str, Any], content: bytes) -> bytes:

@@ -6,13 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.codec.cells import MOST_CELLS, Cells
+from vaekit.codec.cells import Cells
 from vaekit.codec.types import Integers
 from vaekit.distributions import DiagonalGaussian
 
 PER_STD = 4
 """Cells per standard deviation of the narrowest posteriors. The cost of cells as wide as w standard deviations is about
 w^2 / 24 nats per value."""
+MOST_CELLS = 2**16
+"""Of a grid."""
 REACH = 6.0
 """Standard deviations of a posterior that are on the grid."""
 

@@ -9,11 +9,9 @@ from torch import Tensor
 
 from vaekit.codec.types import Integers
 
-BITS = 24
-"""The precision of cumulative probabilities."""
-MARGIN = 2.0**-20
-"""How near to a boundary between two integers a scaled probability is recorded: 5.7e-14 as a probability. Networks in
-double precision differ by some 1e-15 from machine to machine."""
+MARGIN = 2.0**-44
+"""How near to a boundary between two integers a probability is recorded: 5.7e-14. Networks in double precision differ
+by some 1e-15 from machine to machine."""
 
 
 class Place(NamedTuple):
@@ -38,8 +36,9 @@ class Correction(NamedTuple):
 class Rounding(Protocol):
     """Rounds scaled probabilities, in the same way when a file is written and read."""
 
-    def round(self, scaled: Tensor, place: Place) -> Integers:
-        """Values (n,) in double precision -> the nearest integers (n,)."""
+    def round(self, probabilities: Tensor, shares: Tensor, place: Place) -> Integers:
+        """Probabilities (n,) in double precision and integers that they are multiplied by (n,) -> the nearest integers
+        (n,)."""
 
 
 @dataclass
@@ -50,11 +49,12 @@ class Recording:
     margin: float = MARGIN
     corrections: list[Correction] = field(default_factory=list)
 
-    def round(self, scaled: Tensor, place: Place) -> Integers:
-        values = scaled.cpu().numpy()
+    def round(self, probabilities: Tensor, shares: Tensor, place: Place) -> Integers:
+        values = (probabilities * shares).numpy()
         rounded = np.rint(values)
         integers = rounded.astype(np.int64)
-        for variable in np.flatnonzero(0.5 - np.abs(values - rounded) < self.margin).tolist():
+        uncertain = 0.5 - np.abs(values - rounded) < self.margin * shares.numpy()
+        for variable in np.flatnonzero(uncertain).tolist():
             self.corrections.append(Correction(place, variable, bool(integers[variable] % 2)))
         return integers
 
@@ -71,8 +71,8 @@ class Replaying:
         for place, variable, odd in corrections:
             self._odd.setdefault(place, []).append((variable, odd))
 
-    def round(self, scaled: Tensor, place: Place) -> Integers:
-        values = scaled.cpu().numpy()
+    def round(self, probabilities: Tensor, shares: Tensor, place: Place) -> Integers:
+        values = (probabilities * shares).numpy()
         integers = np.rint(values).astype(np.int64)
         for variable, odd in self._odd.get(place, ()):
             if variable < len(integers) and integers[variable] % 2 != odd:

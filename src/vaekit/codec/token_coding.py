@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaekit.codec.bits_back import Steps
-from vaekit.codec.cells import MOST_CELLS, Cells
+from vaekit.codec.cells import Cells
 from vaekit.codec.latent_cells import LatentGrid, posterior_cells, standard_cells
 from vaekit.codec.types import Integers
 from vaekit.codec.vae_coding import gaussian
@@ -18,8 +18,13 @@ from vaekit.distributions.sequences import END, before_padding
 from vaekit.errors import BadPlan
 from vaekit.vae import VAE
 
-TOKEN = "<u2"
-"""The dtype of a token in bytes; there are at most `MOST_CELLS`."""
+TOKEN, MOST_TOKENS = "<u2", 2**16
+"""The dtype of a token in bytes, and the size of a vocabulary."""
+
+
+def padded(x: Tensor) -> Tensor:
+    """Tokens (b, t) with END in all places after the first one."""
+    return torch.where(before_padding(x), x, END)
 
 
 @dataclass(frozen=True)
@@ -90,15 +95,15 @@ class TokenCoding:
     vocabulary: int
 
     def __post_init__(self) -> None:
-        if self.vocabulary > MOST_CELLS:
+        if self.vocabulary > MOST_TOKENS:
             raise BadPlan(
                 f"The vocabulary has {self.vocabulary:,} tokens.",
-                f"Lossless compression has {MOST_CELLS:,} at most.",
+                f"Lossless compression has {MOST_TOKENS:,} at most.",
                 "Train a VAE with a smaller one: data.vocabulary.",
             )
 
     def canonical(self, x: Tensor) -> Tensor:
-        return torch.where(before_padding(x), x, END)
+        return padded(x)
 
     def plain(self, x: Tensor) -> bytes:
         return x.numpy().astype(TOKEN).tobytes()

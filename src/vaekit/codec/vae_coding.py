@@ -75,7 +75,7 @@ class LevelCoding:
     item_shape: tuple[int, ...]
 
     def canonical(self, x: Tensor) -> Tensor:
-        return self.levels.values(self.levels.cells(x)).view(x.shape)
+        return self.levels.nearest(x)
 
     def plain(self, x: Tensor) -> bytes:
         return self.levels.cells(x).astype("<u2" if self.levels.count > 256 else np.uint8).tobytes()

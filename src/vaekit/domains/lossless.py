@@ -38,6 +38,9 @@ class LosslessItems(Protocol):
     def codable(self, x: Tensor) -> Tensor:
         """Whether each item (b, ...) has only values that have a probability, a boolean tensor (b,)."""
 
+    def canonical(self, x: Tensor) -> Tensor:
+        """Items (b, ...) as they come back; see `Coding.canonical`."""
+
     def values(self, x: Tensor) -> int:
         """The number of values of items (b, ...) that have a probability of their own: pixels and channels, tokens."""
 

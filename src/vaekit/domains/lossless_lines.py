@@ -10,7 +10,7 @@ from torch import Tensor
 from vaekit.atomic import write_lines
 from vaekit.codec.bits_back import Coding
 from vaekit.codec.latent_cells import LatentGrid
-from vaekit.codec.token_coding import TokenCoding
+from vaekit.codec.token_coding import TokenCoding, padded
 from vaekit.datasets.dataset import Record
 from vaekit.distributions.sequences import before_padding
 from vaekit.domains.lossless import Restored
@@ -37,6 +37,9 @@ class LosslessLines:
 
     def codable(self, x: Tensor) -> Tensor:
         return torch.ones(len(x), dtype=torch.bool)
+
+    def canonical(self, x: Tensor) -> Tensor:
+        return padded(x)
 
     def values(self, x: Tensor) -> int:
         """Tokens with ends."""

@@ -220,7 +220,8 @@ def _take(model: OpenModel, lossless: LosslessItems, dataset: Dataset, numbers: 
             missing[dataset.key(number)] = str(error)
     faults: dict[int, str] = {}
     x = tensors_at(records, model.schema, len(numbers), faults)
-    usable, items = lossless.codable(x), model.schema.to_items(x)
+    usable, x = lossless.codable(x), lossless.canonical(x)
+    items = model.schema.to_items(x)
     entries, kept, stored = [], [], dict[str, str]()
     for place, record in records.items():
         name, coded = dataset.key(numbers[place]), place not in faults and bool(usable[place])

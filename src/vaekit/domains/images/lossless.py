@@ -47,6 +47,9 @@ class LosslessImages:
     def codable(self, x: Tensor) -> Tensor:
         return self.levels.holds(x)
 
+    def canonical(self, x: Tensor) -> Tensor:
+        return self.levels.nearest(x)
+
     def values(self, x: Tensor) -> int:
         """Pixels and channels."""
         return x.numel()

@@ -25,6 +25,7 @@ from vaekit.domains.tables.columns import NORMAL, STUDENT
 from vaekit.domains.tables.csv_files import write_csv
 from vaekit.domains.tables.explain import explain_row
 from vaekit.domains.tables.impute import impute, write_values
+from vaekit.domains.tables.lossless import LosslessRows, coded_columns
 from vaekit.domains.tables.measures import row_errors
 from vaekit.domains.tables.sample_quality import compare_items, most_rows
 from vaekit.domains.tables.schema import MAX_ROWS_TO_FIT, TableSchema, fit, schema_from
@@ -114,6 +115,10 @@ class Tables(InMemoryDomain):
     def part_measures(self, schema: Schema) -> PooledMeasure | None:
         assert isinstance(schema, TableSchema)
         return column_errors(schema)
+
+    def lossless(self, schema: Schema) -> LosslessRows:
+        assert isinstance(schema, TableSchema)
+        return LosslessRows(schema, coded_columns(schema))
 
     def write(
         self, items: Sequence[Mapping[str, str]], path: Path, schema: Schema, captions: Captions = NO_CAPTIONS
