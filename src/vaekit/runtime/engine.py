@@ -3,7 +3,7 @@
 Any size works: items are padded at the end of each axis to the VAE's multiple, mostly by repeating the edge, and
 results are cropped. VAEs with a fixed size accept only items of that size; items without axes, such as rows of a table,
 are not padded. Networks of images stream along the rows where that saves memory, those of audio along time; others run
-whole. Results are reproducible; on a GPU up to rounding, because recurring sizes are compiled (`compiled.py`).
+whole, and those that are defined on chunks of an item on one chunk after the other. Results are reproducible; on a GPU up to rounding, because recurring sizes are compiled (`compiled.py`).
 """
 
 import functools
@@ -18,6 +18,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from vaekit.chunks import Run, crossfaded, decoded, encoded
 from vaekit.distributions import Likelihood, Posterior
 from vaekit.distributions.base import map_tensors
 from vaekit.errors import BadPlan
@@ -86,7 +87,7 @@ class Engine:
             (self._running.encoder, self._encoder_input, plan.torch_encode_dtype),
             (self._running.decoder, self._decoder_input, plan.torch_decode_dtype),
         )
-        streams = self.geometry.axes in (1, 2) and self.geometry.size is None
+        streams = self.geometry.axes in (1, 2) and self.geometry.size is None and not self.geometry.chunk
         sizes = PLANES if self.geometry.axes == 2 else longer(LINES, self.geometry.least_positions)
         self._encoder, self._decoder = (
             None
@@ -123,7 +124,7 @@ class Engine:
         item_size = tuple(x.shape[2:])
         runner, size, fixed = self._encoder, self.geometry.latent_size(item_size), self._fixed("encode", item_size)
         posteriors = [
-            self._running.to_posterior(runner.run(self._padded(items), size, fixed))
+            self._running.to_posterior(encoded(self._run(runner, size, fixed), self._padded(items), self.geometry))
             for items in runner.batches(x, size, fixed)
         ]
         return map_tensors(lambda tensors: torch.cat(tensors).to(x.device), *posteriors)
@@ -184,10 +185,16 @@ class Engine:
         if self._encoder is None:
             raise half_missing("encoder", "decoder")
         size = self.geometry.latent_size((length,))
-        if self._encoder.runs_whole(size, self._fixed("encode", (length,))):
+        if not self.geometry.chunk and self._encoder.runs_whole(size, self._fixed("encode", (length,))):
             return self.encode(read(0, length)[None])
         item = PaddedItem(read, length, self.geometry, self._device, self.plan.torch_encode_dtype)
-        moments = self._encoder.streamed_in(item, size, self._fixed("encode", (length,), streamed=True))
+        fixed = self._fixed("encode", (length,), streamed=True)
+        if self.geometry.chunk:
+            starts = range(0, length, self.geometry.chunk_step)
+            chunks = (item(start, start + self.geometry.chunk) for start in starts)
+            moments = torch.cat([self._encoder.run(chunk, size, fixed) for chunk in chunks], dim=2)
+        else:
+            moments = self._encoder.streamed_in(item, size, fixed)
         return map_tensors(lambda tensors: tensors[0].cpu(), self._running.to_posterior(moments))
 
     @one_at_a_time
@@ -211,13 +218,19 @@ class Engine:
             raise ValueError(f"one item expected, not {len(z)}")
         assert self._decoder is not None
         size = self._least_size(z)
-        if self._decoder.runs_whole(size, fixed):
+        if not self.geometry.chunk and self._decoder.runs_whole(size, fixed):
             write(self.decode(z, (length,))[0].float())
             return
         blocks = CroppedBlocks(write, length, lambda rows: self._running.to_likelihood(rows).mode, z.device)
         inputs = repeat_edge(z, size).to(self._device, self.plan.torch_decode_dtype)
         fixed = self._fixed("decode", (length,), streamed=True)
-        self._decoder.streamed_out(inputs, blocks, size, fixed)
+        if not self.geometry.chunk:
+            self._decoder.streamed_out(inputs, blocks, size, fixed)
+            return
+        chunks: list[Tensor] = []  # the last two
+        for latents in inputs.split(self.geometry.chunk_positions, dim=2):
+            chunks = [*chunks[-1:], self._decoder.run(latents, size, fixed)]
+            blocks(crossfaded(torch.cat(chunks), 1, self.geometry)[:, :, -self.geometry.chunk_step :])
 
     @one_at_a_time
     @torch.no_grad()
@@ -352,7 +365,14 @@ class Engine:
         assert self._decoder is not None
         size = self._least_size(items)
         inputs = repeat_edge(items, size).to(self._device, self.plan.torch_decode_dtype)
-        return self._decoder.run(inputs, size, fixed)
+        return decoded(self._run(self._decoder, size, fixed), inputs, self.geometry)
+
+    def _run(self, runner: Runner, size: tuple[int, ...], fixed: int) -> Run:
+        """Runs a network on items of a latent size, or on chunks of them: as many at once as the plan has items."""
+        if not self.geometry.chunk:
+            return lambda items: runner.run(items, size, fixed)
+        at_once = self.plan.batch_size
+        return lambda chunks: torch.cat([runner.run(each, size, fixed) for each in chunks.split(at_once)])
 
     def _encoder_input(self, rows: int, columns: int) -> Tensor:
         """A noise item with a latent of this size."""
