@@ -19,7 +19,7 @@ Run = Callable[[Tensor], Tensor]
 """Runs an encoder or decoder on a batch of items or of chunks."""
 
 
-def encoded(run: Run, x: Items, geometry: Geometry) -> Tensor:
+def moments_of(run: Run, x: Items, geometry: Geometry) -> Tensor:
     """The moments of items: of each as a whole, or of its chunks one after the other.
 
     Args:
@@ -30,7 +30,7 @@ def encoded(run: Run, x: Items, geometry: Geometry) -> Tensor:
     return joined(run(cut(x, geometry)), len(x)) if geometry.chunk else run(x)
 
 
-def decoded(run: Run, z: AnyLatents, geometry: Geometry) -> Tensor:
+def parameters_of(run: Run, z: AnyLatents, geometry: Geometry) -> Tensor:
     """The decoder's output for latents of items, (b, c, *size): of each as a whole, or of its chunks, cross-faded.
 
     Args:

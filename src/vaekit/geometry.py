@@ -1,7 +1,7 @@
 """Geometry: the shape of the items that a VAE takes, and of their latents."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from math import prod
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -47,7 +47,8 @@ class Geometry:
     Raises:
         ValueError: a value is less than 1, there are more than three axes, size and factors differ in the number of
             axes, items other than images are upscaled, or the padding is unknown. Chunks are not of one axis of any
-            size, are no whole number of latent positions, overlap by more than half, or are not padded with zeros.
+            size, are no whole number of latent positions or too few, overlap by more than half, or are not padded with
+            zeros.
     """
 
     channels: int
@@ -78,8 +79,8 @@ class Geometry:
             raise ValueError(f"the padding is {self.padding!r}, and not {EDGE!r} or {ZEROS!r}")
         if self.chunk and (self.axes != 1 or self.size is not None or self.causal or self.padding != ZEROS):
             raise ValueError("only items of one axis and of any size, padded with zeros, are cut into chunks")
-        if self.chunk and (self.chunk < 0 or self.chunk % self.factors[0]):
-            raise ValueError(f"chunks of {self.chunk} are no whole number of latent positions")
+        if self.chunk and (self.chunk % self.factors[0] or self.chunk_positions < self.least_positions):
+            raise ValueError(f"chunks of {self.chunk} are no whole number of latent positions, or too few")
         if not 0 <= 2 * self.overlap <= self.chunk:
             raise ValueError(f"chunks of {self.chunk} do not overlap by {self.overlap}")
 
@@ -153,6 +154,11 @@ class Geometry:
     def chunk_positions(self) -> int:
         """The latent positions of each chunk."""
         return self.chunk // self.factors[0]
+
+    @property
+    def of_networks(self) -> "Geometry":
+        """The geometry of what the networks take: of chunks as items, or this one."""
+        return replace(self, chunk=0, overlap=0)
 
     @property
     def item_shape(self) -> tuple[int, ...] | None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaekit.chunks import decoded, encoded
+from vaekit.chunks import moments_of, parameters_of
 from vaekit.distributions import Likelihood, Posterior, Prior, ToPrior
 from vaekit.errors import HalfMissing, LatentMismatch, UnknownNormalization, counted
 from vaekit.geometry import AXIS_NAMES, Geometry, HasGeometry
@@ -109,7 +109,7 @@ class VAE(nn.Module):
             raise half_missing("encoder", "decoder")
         if not isinstance(self.config, HasGeometry):
             return self.to_posterior(self.encoder(x))
-        return self.to_posterior(encoded(self.encoder, x, self.config.geometry))
+        return self.to_posterior(moments_of(self.encoder, x, self.config.geometry))
 
     def likelihood(self, z: Tensor) -> Likelihood:
         """p(x|z) for raw latents z (b, ...).
@@ -123,7 +123,7 @@ class VAE(nn.Module):
         self.check_latents(z)
         if not isinstance(self.config, HasGeometry):
             return self.to_likelihood(self.decoder(z))
-        return self.to_likelihood(decoded(self.decoder, z, self.config.geometry))
+        return self.to_likelihood(parameters_of(self.decoder, z, self.config.geometry))
 
     def decode(self, z: Tensor) -> Tensor:
         """The mode of p(x|z): one reconstruction for each raw latent."""
@@ -155,7 +155,7 @@ class VAE(nn.Module):
         return self.normalization
 
     def check_latents(self, z: Tensor) -> None:
-        """Reject latents with another number of channels, or with part of a chunk; a VAE without a geometry accepts any.
+        """Reject latents with other channels, or with part of a chunk; a VAE without a geometry accepts any.
 
         Raises:
             LatentMismatch: the latents have another number of channels, or are no whole number of chunks.

@@ -21,6 +21,9 @@ from vaekit.identification.identify import identify
 
 CONFIG = EncodecConfig(1, 6, 4, (2, 3), 1, 2, True, 7, 7, 3, 2, 12, 3, True, True, 0)
 FOUR = replace(CONFIG, strides=(2, 4, 5, 8), sample_rate=24_000)
+CHUNKED = replace(
+    CONFIG, audio_channels=2, causal=False, weight_norm=False, chunk=150 * 6, overlap=9, residual_blocks=2
+)
 SHAPES = native_shapes(CONFIG)
 
 
@@ -48,11 +51,31 @@ def test_the_config_is_read_off_either_half_with_the_quantizer(weight_norm: bool
         assert detect_encodec({key: shape for key, shape in shapes.items() if not key.startswith(half)}) == config
 
 
+def test_group_norms_are_those_of_a_network_of_chunks() -> None:
+    shapes = native_shapes(CHUNKED)
+    assert detect_encodec(shapes) == CHUNKED
+    for half in ("encoder", "decoder"):
+        assert detect_encodec({key: shape for key, shape in shapes.items() if not key.startswith(half)}) == CHUNKED
+
+
 def test_without_codebooks_it_is_none() -> None:
     rest = {key: shape for key, shape in SHAPES.items() if not key.startswith(STAGES)}
     assert detect_encodec(rest) is None and not FAMILY.claims(rest)
     assert detect_encodec({key: shape for key, shape in SHAPES.items() if key.startswith(STAGES)}) is None
     assert detect_encodec({key: shape[:1] for key, shape in SHAPES.items()}) is None
+
+
+def test_names_of_group_norms_by_the_authors() -> None:
+    layout = layout_of("original", "encodec")
+    assert layout is not None
+    names = {
+        "encoder.layers.0.norm.weight": "encoder.model.0.conv.norm.weight",
+        "encoder.layers.1.block.1.norm.bias": "encoder.model.1.block.1.conv.norm.bias",
+        "decoder.layers.3.norm.weight": "decoder.model.3.convtr.norm.weight",
+        "decoder.layers.4.shortcut.norm.weight": "decoder.model.4.shortcut.conv.norm.weight",
+    }
+    chunked = replace(FOUR, weight_norm=False, causal=False, chunk=150 * 320, overlap=480)
+    assert_names(layout, chunked, names)
 
 
 def test_names_of_the_authors(tmp_path: Path) -> None:
@@ -83,18 +106,6 @@ def test_a_missing_tensor_is_named(key: str, tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "damaged.safetensors")
     with refuses(WrongTensors, "encodec", key):
         identify(tmp_path / "damaged.safetensors")
-
-
-def test_the_codec_at_48_khz_is_not_run(tmp_path: Path) -> None:
-    from transformers import EncodecModel
-    from transformers.models.encodec.configuration_encodec import EncodecConfig as Theirs
-
-    config = Theirs(
-        num_filters=2, hidden_size=4, codebook_size=16, audio_channels=2, norm_type="time_group_norm", normalize=True
-    )
-    EncodecModel(config).save_pretrained(tmp_path / "x")
-    with refuses(NotRunnable, "48 kHz"):
-        identify(tmp_path / "x")
 
 
 def test_other_settings_are_not_run(pair: tuple[nn.Module, Path], tmp_path: Path) -> None:

@@ -186,8 +186,8 @@ def with_stated_fields(config: EncodecConfig, metadata: Fields, settings: Fields
         stated = ", ".join(f"{name} = {printable(repr(value), 40)}" for name, value in others.items())
         raise NotRunnable(
             f"This is an EncodecModel with {stated}, by its config.json.",
-            "Expected a network with weight normalization that encodes whole waveforms, as at 24 and 32 kHz, or one with "
-            "group norms that encodes chunks, each normalized by its loudness, as at 48 kHz.",
+            "Expected a network with weight normalization that encodes whole waveforms, as at 24 and 32 kHz, or one "
+            "with group norms that encodes chunks, each normalized by its loudness, as at 48 kHz.",
             "Run it with transformers' EncodecModel.",
         )
     flags = (metadata.get("causal"), settings.get("use_causal_conv"))
@@ -208,6 +208,8 @@ def with_stated_chunks(config: EncodecConfig, metadata: Fields, settings: Fields
         if "chunk" in metadata:
             sizes = operator.index(metadata["chunk"]), operator.index(metadata.get("overlap", 0))
         elif length is not None:
+            if not isinstance(length, int | float) or not isinstance(share, int | float):
+                raise ValueError(f"{length!r} s that overlap by {share!r}")
             samples = int(length * config.sample_rate)
             sizes = samples, samples - max(1, int((1 - share) * samples))
         else:
@@ -218,7 +220,7 @@ def with_stated_chunks(config: EncodecConfig, metadata: Fields, settings: Fields
     except (ValueError, TypeError, OverflowError) as error:
         raise UnknownVAE(
             f"The file states chunks that make no sense: {printable(str(error), 100)}.",
-            f"Expected chunks of a whole number of latent positions, {math.prod(config.strides)} samples each, and of at "
+            f"Expected chunks of a whole number of latent positions, {math.prod(config.strides)} samples each, of at "
             f"most {LONGEST_CHUNK:,} samples, which overlap by no more than half.",
             "Correct chunk_length_s and overlap in its config.json, or give the path of the weights file alone.",
         ) from error

@@ -5,9 +5,9 @@ Convolutions with reflected edges and LSTMs; the head quantizes residuals with o
 takes sums of codebook vectors. Layers are numbered as in the published code, with activations between them.
 
 At 24 and 32 kHz, convolutions have weight normalization. At 48 kHz, a group norm over time follows each, and by
-definition chunks of one second that overlap by 1 % are coded separately, each divided by its loudness (section 3.1, "non
-streamable"). The loudness is the last channel of the latents, with the same value at all positions of a chunk. As with
-the published processor, the last chunk is continued with zeros before its loudness is computed.
+definition chunks of one second that overlap by 1 % are coded separately, each divided by its loudness. The loudness is
+the last channel of the latents, with the same value at all positions of a chunk. As by transformers' processor, the
+last chunk is continued with zeros before its loudness is computed.
 """
 
 import math
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from vaekit.audio_format import AudioFormat
 from vaekit.distributions import Quantized
 from vaekit.families.waveform import ASSUMED_RATE, NormedConv1d, NormedConvTranspose1d
-from vaekit.geometry import ZEROS, Geometry
+from vaekit.geometry import EDGE, ZEROS, Geometry
 from vaekit.nets.quantizers import ResidualQuantizer
 from vaekit.shapes import Codes
 
@@ -83,12 +83,16 @@ class EncodecConfig:
     def geometry(self) -> Geometry:
         """Waveforms of any length. Reflection needs as many latent positions as the largest kernel at the latent. Of
         chunks, the latents have one more channel, the loudness."""
-        hop = (math.prod(self.strides),)
-        if self.chunk:
-            cut = {"chunk": self.chunk, "overlap": self.overlap}
-            return Geometry(self.audio_channels, self.latent_channels + 1, hop, padding=ZEROS, **cut)
-        least = max(self.kernel, self.last_kernel)
-        return Geometry(self.audio_channels, self.latent_channels, hop, least_positions=least)
+        chunked = self.chunk > 0
+        return Geometry(
+            self.audio_channels,
+            self.latent_channels + chunked,
+            (math.prod(self.strides),),
+            least_positions=max(self.kernel, self.last_kernel),
+            padding=ZEROS if chunked else EDGE,
+            chunk=self.chunk,
+            overlap=self.overlap,
+        )
 
     @property
     def blocks(self) -> int:
@@ -232,8 +236,8 @@ class Decoder(Half):
 
 
 class ChunkEncoder(Encoder):
-    """Chunks of waveforms (b, c, hop t) -> (b, z + 1, t): of the chunk divided by its loudness, and the loudness, which is
-    the root mean square of the mean of its channels."""
+    """Chunks of waveforms (b, c, hop t) -> (b, z + 1, t): moments of the chunk divided by its loudness, and the
+    loudness, which is the root mean square of the mean of its channels."""
 
     def forward(self, x: Tensor) -> Tensor:
         loudness = x.mean(dim=1, keepdim=True).square().mean(dim=2, keepdim=True).sqrt() + SILENCE
@@ -249,8 +253,7 @@ class ChunkDecoder(Decoder):
 
 
 class QuantizerBesideLoudness(ResidualQuantizer):
-    """Moments (b, d + 1, t) -> the quantized values of all channels but the last, and the last one as it is. Codes are those
-    of the quantizer, and do not determine the loudness."""
+    """Moments (b, d + 1, t) -> all channels quantized but the last, the loudness, which the codes do not determine."""
 
     def forward(self, moments: Tensor) -> Quantized:
         quantized = super().forward(moments[:, :-1])
