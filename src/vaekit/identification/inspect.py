@@ -278,10 +278,9 @@ def chunks_of(identified: Identified) -> list[str]:
     if not geometry.chunk:
         return []
     length = f"{geometry.chunk / audio.sample_rate:.3g} s" if audio else f"{geometry.chunk} positions"
-    overlap = geometry.overlap / geometry.chunk
     return [
         f"By definition, chunks of {length} are normalized and coded separately; each overlaps the next one by "
-        f"{overlap:.3g} of its length, and they are cross-faded."
+        f"{100 * geometry.overlap / geometry.chunk:.3g} %, where they are cross-faded."
     ]
 
 

@@ -3,17 +3,20 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from random_weights import waveform
 from refusals import refuses
 from safetensors.torch import load_file, save_file
 from shapes_of_configs import assert_names, native_shapes
 from torch import nn
 
-from vaekit import load, save
+from vaekit import inspect, load, save
 from vaekit.audio_format import AudioFormat
-from vaekit.errors import NotRunnable, WrongTensors
+from vaekit.checkpoints.latent_files import LatentFile, load_latent, origin_of, save_latent
+from vaekit.errors import NotRunnable, UnknownVAE, WrongTensors
 from vaekit.families import assemble, family_of, layout_of
 from vaekit.families.encodec.files import FAMILY, STAGES, detect_encodec
 from vaekit.families.encodec.net import EncodecConfig
@@ -25,6 +28,7 @@ CHUNKED = replace(
     CONFIG, audio_channels=2, causal=False, weight_norm=False, chunk=150 * 6, overlap=9, residual_blocks=2
 )
 SHAPES = native_shapes(CONFIG)
+Settings = dict[str, Any]
 
 
 def test_layouts_keep_every_bit(pair: tuple[nn.Module, Path], tmp_path: Path) -> None:
@@ -115,3 +119,64 @@ def test_other_settings_are_not_run(pair: tuple[nn.Module, Path], tmp_path: Path
     (tmp_path / "config.json").write_text(json.dumps(stated))
     with refuses(NotRunnable, "pad_mode"):
         identify(tmp_path)
+
+
+def test_files_keep_every_bit_and_say_what_is_coded(chunked: tuple[nn.Module, Path], tmp_path: Path) -> None:
+    folder = chunked[1]
+    vae = load(folder)
+    assert (vae.config.chunk, vae.config.overlap, vae.config.sample_rate) == (160, 8, 1_600)
+    save(vae, tmp_path / "native.safetensors", "native")
+    again = load(tmp_path / "native.safetensors")
+    assert again.config == vae.config
+    assert all(torch.equal(a, b) for a, b in zip(vae.state_dict().values(), again.state_dict().values(), strict=True))
+    seen = inspect(folder)
+    assert seen.geometry == vae.geometry
+    (said,) = (each for each in seen.problems if "chunks of" in each)
+    assert "0.1 s" in said and "normalized and coded separately" in said
+
+
+def test_latent_files_hold_the_loudness(chunked: tuple[nn.Module, Path], tmp_path: Path) -> None:
+    vae, x = load(chunked[1]), waveform(2, 500, 1)
+    with torch.no_grad():
+        posterior = vae.encode(x)
+    save_latent(tmp_path / "x.latent.safetensors", LatentFile(posterior, origin_of(vae), (500,)))
+    latent = load_latent(tmp_path / "x.latent.safetensors")
+    assert latent.space.geometry == vae.geometry
+    assert torch.equal(latent.posterior.mode, posterior.mode)
+    assert torch.equal(latent.posterior.codes, posterior.codes)  # type: ignore[attr-defined]
+
+
+def changed(folder: Path, into: Path, settings: Settings) -> Path:
+    """A copy of a folder with other settings in its config.json."""
+    (into / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    stated = json.loads((folder / "config.json").read_text()) | settings
+    (into / "config.json").write_text(json.dumps(stated))
+    return into
+
+
+@pytest.mark.parametrize("settings", [{"normalize": False}, {"chunk_length_s": None}, {"norm_type": "weight_norm"}])
+def test_other_ways_to_run_it_are_refused(chunked: tuple[nn.Module, Path], tmp_path: Path, settings: Settings) -> None:
+    with refuses(NotRunnable, *settings):
+        load(changed(chunked[1], tmp_path, settings))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"chunk_length_s": 0},
+        {"chunk_length_s": -1.0},
+        {"chunk_length_s": float("nan")},
+        {"chunk_length_s": float("inf")},
+        {"chunk_length_s": 1e9},
+        {"chunk_length_s": "1"},
+        {"chunk_length_s": []},
+        {"chunk_length_s": 0.101},
+        {"overlap": 0.6},
+        {"overlap": None},
+        {"overlap": -1},
+        {"overlap": float("nan")},
+    ],
+)
+def test_impossible_chunks_are_refused(chunked: tuple[nn.Module, Path], tmp_path: Path, settings: Settings) -> None:
+    with refuses(UnknownVAE, "chunks"):
+        load(changed(chunked[1], tmp_path, settings))
