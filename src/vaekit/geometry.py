@@ -113,7 +113,8 @@ class Geometry:
         )
 
     def size_of(self, latent_size: Sequence[int]) -> tuple[int, ...]:
-        """The size of the item that has raw latents of this size; `decoded_size` of it is that of the decoded item.
+        """The size of the item that has raw latents of this size or in whole chunks; `decoded_size` of it is that
+        of the decoded item.
 
         >>> Geometry(3, 4, (8, 8)).size_of((8, 9))
         (64, 72)
@@ -123,7 +124,7 @@ class Geometry:
         (95040,)
         """
         if self.chunk:
-            return (latent_size[0] // self.chunk_positions * self.chunk_step,)
+            return (-(-latent_size[0] // self.chunk_positions) * self.chunk_step,)
         return tuple(
             first + (positions - first) * factor
             for positions, factor, first in zip(latent_size, self.factors, self._firsts, strict=True)

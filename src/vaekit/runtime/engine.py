@@ -175,7 +175,7 @@ class Engine:
 
         Args:
             read: start and end of a range -> these positions, (c, end - start); called in order, from the start again
-                for each pass over the item.
+                for each pass over the item. Ranges overlap where chunks by definition do.
             length: the number of positions.
 
         Returns:
