@@ -190,6 +190,14 @@ class Geometry:
         shared = self.chunk_step / self.chunk if self.chunk else 1
         return self.channels * prod(self.factors) * shared / self.latent_channels
 
+    def positions_per(self, extent: float) -> float:
+        """Latent positions per item positions, without padding: per second, given the samples of a second.
+
+        >>> Geometry(1, 8, (320,)).positions_per(24_000)
+        75.0
+        """
+        return extent * (self.chunk_positions / self.chunk_step if self.chunk else 1 / prod(self.factors))
+
     @property
     def factor_text(self) -> str:
         """The factors for messages: one if all axes have the same; "none" for a global latent.

@@ -12,6 +12,7 @@ from transformers import EncodecFeatureExtractor
 from vaekit import load
 from vaekit.distributions import Quantized
 from vaekit.families.encodec.net import EncodecConfig, build
+from vaekit.nets.quantizers import ResidualQuantizer
 from vaekit.runtime.conversion import in_double
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
@@ -138,3 +139,22 @@ def test_codes_alone_have_a_loudness_of_one(chunked: tuple[nn.Module, Path]) -> 
     embedded = vae.to_posterior.embed(posterior.codes)  # type: ignore[attr-defined]
     assert torch.equal(embedded[:, :-1], posterior.embedded[:, :-1])  # type: ignore[attr-defined]
     assert (embedded[:, -1] == 1).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("choices", [1, 2])
+def test_first_codes_are_those_of_a_lower_bandwidth(pair: tuple[nn.Module, Path], choices: int) -> None:
+    theirs, folder = deepcopy(pair[0]).double(), pair[1]
+    ours = in_double(load(folder), torch.device("cpu"))
+    x = waveform(ours.geometry.channels, 9 * ours.geometry.factors[0]).double()
+    bandwidth = choices * theirs.config.codebook_nbits * theirs.config.frame_rate / 1000
+    theirs.config.target_bandwidths = [bandwidth, *theirs.config.target_bandwidths]
+    codes = theirs.encode(x, bandwidth=bandwidth).audio_codes[0]
+    assert isinstance(ours.to_posterior, ResidualQuantizer)
+    ours.to_posterior.use(choices)
+    posterior = ours.encode(x)
+    assert isinstance(posterior, Quantized)
+    assert codes.shape[1] == choices and torch.equal(posterior.codes, codes)
+    assert torch.equal(ours.to_posterior.embed(codes), posterior.embedded)
+    expected = theirs.decode(codes[None], [None]).audio_values
+    torch.testing.assert_close(ours.decode(posterior.mode), expected)
