@@ -42,14 +42,32 @@ def test_padding_reaches_the_next_latent_position_and_no_further(geometry: Geome
         assert whole - extent < factor or positions == geometry.least_positions
 
 
-@given(geometries())
+@st.composite
+def chunked(draw: st.DrawFn) -> Geometry:
+    factor, positions, least = draw(st.integers(1, 9)), draw(st.integers(3, 9)), draw(st.integers(1, 3))
+    chunk = factor * positions
+    overlap = draw(st.integers(0, chunk // 2))
+    return Geometry(2, 3, (factor,), None, False, least, padding="zeros", chunk=chunk, overlap=overlap)
+
+
+@given(chunked(), st.integers(1, 200))
+def test_chunks_reach_the_end_and_no_further(geometry: Geometry, length: int) -> None:
+    (positions,), (whole,) = geometry.latent_size((length,)), geometry.padded_size((length,))
+    assert geometry.latent_size((whole,)) == (positions,)
+    assert length <= whole < length + geometry.chunk_step
+    assert positions % geometry.chunk_positions == 0
+    assert geometry.compression == pytest.approx(2 * whole / (3 * positions))
+    assert geometry.of_networks.latent_size((geometry.chunk,)) == (geometry.chunk_positions,)
+
+
+@given(geometries() | chunked())
 def test_plain_values_and_back(geometry: Geometry) -> None:
     plain = json.loads(json.dumps(geometry.as_json()))
     assert Geometry.from_json(plain) == geometry
 
 
 def test_fields_that_were_added_later_are_written_if_they_have_another_value() -> None:
-    assert not {"padding", "upscale"} & AUDIO.as_json().keys()
+    assert not {"padding", "upscale", "chunk", "overlap"} & AUDIO.as_json().keys()
     assert Geometry(2, 64, (2048,), padding="zeros").as_json()["padding"] == "zeros"
 
 
@@ -75,6 +93,9 @@ def test_defaults_may_be_left_out() -> None:
         {"causal": 1},
         {"least_positions": 0},
         {"padding": "reflect"},
+        {"chunk": 16, "overlap": 2},
+        {"chunk": 2**41},
+        {"overlap": 1},
         {"padding": 0},
         {"padding": None},
         {"color": "red"},
@@ -147,3 +168,26 @@ def test_only_images_are_upscaled() -> None:
     for factors, upscale in (((2048,), 2), ((), 2), ((8, 8), 0)):
         with pytest.raises(ValueError, match=r"upscaled|1 or more"):
             Geometry(3, 16, factors, upscale=upscale)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"chunk": 30},
+        {"chunk": -16},
+        {"chunk": 8, "least_positions": 2},
+        {"chunk": 16, "overlap": 9},
+        {"chunk": 16, "overlap": -1},
+        {"chunk": 16, "padding": "edge"},
+        {"chunk": 16, "size": (64,)},
+        {"chunk": 16, "causal": True},
+        {"chunk": 16, "factors": (8, 8)},
+        {"chunk": 16, "factors": ()},
+        {"overlap": 4},
+    ],
+)
+def test_senseless_chunks_are_refused(fields: dict[str, Any]) -> None:
+    values = {"channels": 1, "latent_channels": 1, "factors": (8,), "padding": "zeros"}
+    Geometry(**values, chunk=16, overlap=8)
+    with pytest.raises(ValueError, match="chunks"):
+        Geometry(**values | fields)

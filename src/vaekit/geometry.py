@@ -1,7 +1,7 @@
 """Geometry: the shape of the items that a VAE takes, and of their latents."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from math import prod
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -38,10 +38,17 @@ class Geometry:
             also doubles the resolution.
         padding: the values that items are padded with at the end of each axis to a whole number of latent positions:
             "edge" repeats the last ones, and "zeros" is usual for audio.
+        chunk: the item positions that the networks take at once, for a VAE over one axis that is defined on chunks of
+            one length: each is normalized, encoded and decoded separately. 0 for a VAE of whole items. The last chunk
+            is continued with zeros. See `vaekit.chunks`.
+        overlap: the positions at the end of each chunk that the next one has, too; there, decoded chunks are
+            cross-faded.
 
     Raises:
         ValueError: a value is less than 1, there are more than three axes, size and factors differ in the number of
-            axes, items other than images are upscaled, or the padding is unknown.
+            axes, items other than images are upscaled, or the padding is unknown. Chunks are not of one axis of any
+            size, are no whole number of latent positions or too few, overlap by more than half, or are not padded with
+            zeros.
     """
 
     channels: int
@@ -52,6 +59,8 @@ class Geometry:
     least_positions: int = 1
     upscale: int = 1
     padding: str = EDGE
+    chunk: int = 0
+    overlap: int = 0
 
     def __post_init__(self) -> None:
         numbers = (self.channels, self.latent_channels, self.least_positions, self.upscale, *self.factors)
@@ -68,6 +77,12 @@ class Geometry:
             raise ValueError("only images can be upscaled")
         if self.padding not in (EDGE, ZEROS):
             raise ValueError(f"the padding is {self.padding!r}, and not {EDGE!r} or {ZEROS!r}")
+        if self.chunk and (self.axes != 1 or self.size is not None or self.causal or self.padding != ZEROS):
+            raise ValueError("only items of one axis and of any size, padded with zeros, are cut into chunks")
+        if self.chunk and (self.chunk % self.factors[0] or self.chunk_positions < self.least_positions):
+            raise ValueError(f"chunks of {self.chunk} are no whole number of latent positions, or too few")
+        if not 0 <= 2 * self.overlap <= self.chunk:
+            raise ValueError(f"chunks of {self.chunk} do not overlap by {self.overlap}")
 
     @property
     def axes(self) -> int:
@@ -87,20 +102,29 @@ class Geometry:
         (5, 8, 8)
         >>> Geometry(12, 2).latent_size(())
         ()
+        >>> Geometry(2, 8, (320,), padding="zeros", chunk=48_000, overlap=480).latent_size((47_521,))
+        (300,)
         """
+        if self.chunk:
+            return (-(-size[0] // self.chunk_step) * self.chunk_positions,)
         return tuple(
             max(self.least_positions, first - (first - extent) // factor)
             for extent, factor, first in zip(size, self.factors, self._firsts, strict=True)
         )
 
     def size_of(self, latent_size: Sequence[int]) -> tuple[int, ...]:
-        """The size of the item that has raw latents of this size; `decoded_size` of it is that of the decoded item.
+        """The size of the item that has raw latents of this size or in whole chunks; `decoded_size` of it is that
+        of the decoded item.
 
         >>> Geometry(3, 4, (8, 8)).size_of((8, 9))
         (64, 72)
         >>> Geometry(3, 16, (4, 8, 8), causal=True).size_of((5, 8, 8))
         (17, 64, 64)
+        >>> Geometry(2, 8, (320,), padding="zeros", chunk=48_000, overlap=480).size_of((300,))
+        (95040,)
         """
+        if self.chunk:
+            return (-(-latent_size[0] // self.chunk_positions) * self.chunk_step,)
         return tuple(
             first + (positions - first) * factor
             for positions, factor, first in zip(latent_size, self.factors, self._firsts, strict=True)
@@ -121,6 +145,21 @@ class Geometry:
         (64, 72)
         """
         return self.size_of(self.latent_size(size))
+
+    @property
+    def chunk_step(self) -> int:
+        """Item positions from the start of one chunk to that of the next: those that each chunk adds to an item."""
+        return self.chunk - self.overlap
+
+    @property
+    def chunk_positions(self) -> int:
+        """The latent positions of each chunk."""
+        return self.chunk // self.factors[0]
+
+    @property
+    def of_networks(self) -> "Geometry":
+        """The geometry of what the networks take: of chunks as items, or this one."""
+        return replace(self, chunk=0, overlap=0)
 
     @property
     def item_shape(self) -> tuple[int, ...] | None:
@@ -148,7 +187,16 @@ class Geometry:
         >>> Geometry(3, 4, (8, 8)).compression
         48.0
         """
-        return self.channels * prod(self.factors) / self.latent_channels
+        shared = self.chunk_step / self.chunk if self.chunk else 1
+        return self.channels * prod(self.factors) * shared / self.latent_channels
+
+    def positions_per(self, extent: float) -> float:
+        """Latent positions per item positions, without padding: per second, given the samples of a second.
+
+        >>> Geometry(1, 8, (320,)).positions_per(24_000)
+        75.0
+        """
+        return extent * (self.chunk_positions / self.chunk_step if self.chunk else 1 / prod(self.factors))
 
     @property
     def factor_text(self) -> str:
@@ -165,9 +213,12 @@ class Geometry:
 
         >>> Geometry(3, 4, (8, 8)).latent_text, Geometry(12, 2).latent_text
         ('4 channels at 1/8 size', '2 channels')
+        >>> Geometry(2, 8, (320,), padding="zeros", chunk=48_000, overlap=480).latent_text
+        '8 channels at 1/320 size in chunks of 48000'
         """
         scale = f" at 1/{self.factor_text} size" if self.axes else ""
-        return f"{counted(self.latent_channels, 'channel')}{scale}"
+        chunks = f" in chunks of {self.chunk}" if self.chunk else ""
+        return f"{counted(self.latent_channels, 'channel')}{scale}{chunks}"
 
     @property
     def batch_text(self) -> str:
@@ -226,6 +277,7 @@ class Geometry:
             return None
         size = value.get("size")
         numbers = [value.get(name, 1 if name in _OPTIONAL else None) for name in _NUMBERS]
+        numbers += [value.get(name, 0) for name in ("chunk", "overlap")]
         extents = [value.get("factors", []), [] if size is None else size]
         if not all(isinstance(each, (list, tuple)) and len(each) <= MAX_AXES for each in extents):
             return None
@@ -248,7 +300,7 @@ class Geometry:
         return (int(self.causal), *[0] * (self.axes - 1)) if self.axes else ()
 
 
-_ADDED = {"upscale": 1, "padding": EDGE}
+_ADDED = {"upscale": 1, "padding": EDGE, "chunk": 0, "overlap": 0}
 """The defaults of fields that were added later."""
 _OPTIONAL = ("least_positions", "upscale")
 _NUMBERS = ("channels", "latent_channels", *_OPTIONAL)

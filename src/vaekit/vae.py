@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vaekit.chunks import moments_of, parameters_of
 from vaekit.distributions import Likelihood, Posterior, Prior, ToPrior
 from vaekit.errors import HalfMissing, LatentMismatch, UnknownNormalization, counted
 from vaekit.geometry import AXIS_NAMES, Geometry, HasGeometry
@@ -41,9 +42,9 @@ class VAE(nn.Module):
     """An encoder and a decoder, each with a head that converts its output to a distribution.
 
     Args:
-        encoder: data x -> moments; None for a decoder-only file.
+        encoder: data x -> moments, or chunks of data if its geometry has chunks; None for a decoder-only file.
         to_posterior: moments -> Posterior, for example `DiagonalGaussian.from_moments` or a vector quantizer.
-        decoder: raw latents z -> parameters; None for an encoder-only file.
+        decoder: raw latents z -> parameters, or those of chunks; None for an encoder-only file.
         to_likelihood: parameters -> Likelihood, for example `Laplace`, or an autoregressive network's wrapper.
         normalization: between raw latents and those of a diffusion model; None if unknown.
         origin: facts about the file of the weights; None for a VAE that is not from a file.
@@ -106,19 +107,23 @@ class VAE(nn.Module):
         """
         if self.encoder is None:
             raise half_missing("encoder", "decoder")
-        return self.to_posterior(self.encoder(x))
+        if not isinstance(self.config, HasGeometry):
+            return self.to_posterior(self.encoder(x))
+        return self.to_posterior(moments_of(self.encoder, x, self.config.geometry))
 
     def likelihood(self, z: Tensor) -> Likelihood:
         """p(x|z) for raw latents z (b, ...).
 
         Raises:
             HalfMissing: this VAE has no decoder.
-            LatentMismatch: the latents have another number of channels than in its config.
+            LatentMismatch: the latents have another number of channels than in its config, or are no whole chunks.
         """
         if self.decoder is None:
             raise half_missing("decoder", "encoder")
         self.check_latents(z)
-        return self.to_likelihood(self.decoder(z))
+        if not isinstance(self.config, HasGeometry):
+            return self.to_likelihood(self.decoder(z))
+        return self.to_likelihood(parameters_of(self.decoder, z, self.config.geometry))
 
     def decode(self, z: Tensor) -> Tensor:
         """The mode of p(x|z): one reconstruction for each raw latent."""
@@ -150,16 +155,22 @@ class VAE(nn.Module):
         return self.normalization
 
     def check_latents(self, z: Tensor) -> None:
-        """Reject latents with another number of channels; a VAE without a geometry accepts any.
+        """Reject latents with other channels, or with part of a chunk; a VAE without a geometry accepts any.
 
         Raises:
-            LatentMismatch: the latents have another number of channels.
+            LatentMismatch: the latents have another number of channels, or are no whole number of chunks.
         """
         if not isinstance(self.config, HasGeometry):
             return
         geometry = self.config.geometry
         if z.dim() < 2 or z.shape[1] != geometry.latent_channels:
             raise wrong_latents(z, geometry, self.normalization, self.origin)
+        if geometry.chunk and (z.dim() != 3 or z.shape[2] % geometry.chunk_positions):
+            raise LatentMismatch(
+                f"The latents have shape {list(z.shape)}.",
+                f"This VAE decodes whole chunks, of {geometry.chunk_positions} positions each.",
+                "Decode latents as they were encoded.",
+            )
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Encode to the posterior's mode (the mean, for a Gaussian) and decode it: a round trip through the VAE. The

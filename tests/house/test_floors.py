@@ -23,7 +23,7 @@ FLOORS = [
         "run_folder",
         "user_functions",
     },
-    {"distributions"},
+    {"chunks", "distributions"},
     {"latents", "metrics", "nets", "testcards", "vae"},
     {"catalog"},
     {"families", "formats"},

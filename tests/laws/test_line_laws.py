@@ -82,6 +82,23 @@ def test_chunks_are_the_whole(seed: int, needs_whole: bool, length: int, memory:
     check_chunks(random_vae(seed, needs_whole), length, seed, memory, slab)
 
 
+@given(st.integers(0, 10**6), st.booleans(), st.integers(1, 400), BUDGETS, SLABS)
+@settings(max_examples=8, deadline=None)
+def test_items_in_chunks_by_definition(
+    seed: int, needs_whole: bool, length: int, memory: str | None, slab: int
+) -> None:
+    check_chunks(random_vae(seed, needs_whole, chunked=True), length, seed, memory, slab)
+
+
+def test_memory_of_items_in_chunks_by_definition_does_not_grow_with_their_length() -> None:
+    vae = random_vae(5, whole=True, chunked=True)
+    short, long = 1_000, 1_000_000
+    latents = 4 * vae.geometry.latent_channels * vae.geometry.latent_size((long,))[0]
+    for before, after in zip(*(engine(vae, None).explain(each, streamed=True) for each in (short, long)), strict=True):
+        assert before.predicted_peak is not None and after.predicted_peak is not None
+        assert 0 <= after.predicted_peak - before.predicted_peak <= 6 * latents
+
+
 @given(st.integers(0, 10**6), st.integers(1, 2000))
 @settings(max_examples=5, deadline=None)
 def test_ranges_are_read_once_and_in_order(seed: int, length: int) -> None:

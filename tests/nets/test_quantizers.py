@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from vaekit.nets.quantizers import ChoiceQuantizer, FiniteScalarQuantizer, SignQuantizer
+from vaekit.nets.quantizers import ChoiceQuantizer, FiniteScalarQuantizer, ResidualQuantizer, SignQuantizer
 from vaekit.nets.vector_quantizer import CosineQuantizer, VectorQuantizer
 
 
@@ -116,3 +116,19 @@ def test_the_temperature_follows_from_samples_and_choices_are_hard_outside_train
     assert ((soft > 0) & (soft < 1)).all()
     assert torch.equal(hard, hard.round())
     assert torch.equal(head.embed(hard.argmax(dim=1)), hard)
+
+
+def test_the_first_stages_are_a_coarser_description() -> None:
+    torch.manual_seed(0)
+    head, moments = ResidualQuantizer(16, 4, 3), torch.randn(2, 4, 50)
+    every = head(moments)
+    head.use(2)
+    first = head(moments)
+    assert head.choices == 2 and torch.equal(first.codes, every.codes[:, :2])
+    torch.testing.assert_close(head.embed(first.codes), first.embedded)
+    torch.testing.assert_close(head.embed(every.codes), every.embedded)
+    head.use(3)
+    assert torch.equal(head(moments).codes, every.codes)
+    for choices in (0, 4):
+        with pytest.raises(ValueError, match="of 3"):
+            head.use(choices)

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from row_interpreter import Net
@@ -161,12 +161,13 @@ class Line(nn.Sequential):
         self.config = Shapes(geometry)
 
 
-def random_vae(seed: int, whole: bool = False) -> VAE:
+def random_vae(seed: int, whole: bool = False, chunked: bool = False) -> VAE:
     """A VAE over one axis with random layers and weights.
 
     Args:
         seed: of the layers and the weights.
         whole: whether some layers need all positions: attention, an LSTM or a norm over them.
+        chunked: whether it is defined on chunks, of random lengths and overlaps.
     """
     generator = random.Random(seed)
     torch.manual_seed(seed)
@@ -177,6 +178,10 @@ def random_vae(seed: int, whole: bool = False) -> VAE:
     channels, latents = generator.choice((1, 2)), generator.choice((1, 3))
     padding = generator.choice(("edge", "zeros"))
     geometry, width = Geometry(channels, latents, (hop,), least_positions=8, padding=padding), 4
+    if chunked:
+        chunk = hop * generator.randrange(8, 20)
+        overlap = generator.choice((0, 1, chunk // 100, generator.randrange(chunk // 2 + 1)))
+        geometry = replace(geometry, padding="zeros", chunk=chunk, overlap=overlap)
     middle: Callable[[], list[nn.Module]] = lambda: (  # noqa: E731
         [generator.choice((Attention, Recurrent, lambda width: nn.GroupNorm(2, width)))(width)] if whole else []
     )

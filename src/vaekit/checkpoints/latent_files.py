@@ -265,6 +265,8 @@ def check_readable(path: Path, encoder: LatentOrigin, given: LatentOrigin) -> st
         for name, file, vae in (
             ("channels", encoder.geometry.latent_channels, given.geometry.latent_channels),
             ("factor", encoder.geometry.factor_text, given.geometry.factor_text),
+            ("chunks of", encoder.geometry.chunk, given.geometry.chunk),
+            ("overlap", encoder.geometry.overlap, given.geometry.overlap),
         )
         if file != vae
     ]

@@ -2,7 +2,7 @@
 
 from vaekit.cli import options
 from vaekit.cli.output import progress_bar, show_results, spinner
-from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.tasks.options import CodingOptions, EngineOptions, ModelOptions
 
 
 @options.with_records
@@ -11,6 +11,7 @@ def encode(
     out: options.Out,
     *,
     source: ModelOptions,
+    coding: CodingOptions,
     engine: EngineOptions,
     as_json: options.Json = False,
 ) -> None:
@@ -25,7 +26,7 @@ def encode(
     from vaekit.tasks.model import open_model
 
     with spinner("loading the VAE"):
-        model = open_model(source, engine)
+        model = open_model(source, engine, coding=coding)
     with progress_bar(model.items.files) as progress:
         batch = run(model, given_files(model, items, out), out, progress)
     facts = {"vae": source.vae, "fingerprint": model.origin.fingerprint}

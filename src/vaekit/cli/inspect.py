@@ -1,5 +1,6 @@
 """`vaekit inspect`: identify the VAE in a file."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
@@ -91,6 +92,7 @@ def rows_of(facts: Any) -> dict[str, Lines]:
         "domain": facts.domain or "not stated",
         "schema": tuple(facts.schema_records) or facts.schema,
         "latents": latents(facts),
+        "codes": codes(facts),
         "normalization": normalization,
         "padding": padding(facts),
         "weights": weights(facts),
@@ -138,6 +140,17 @@ def latents(facts: Any) -> str:
             return f"{geometry.latent_text}, for items of size {size} only: {fewer}"
         return f"latent vector of {counted(geometry.latent_channels, 'value')} for items of size {size} only: {fewer}"
     return f"{geometry.latent_text}: {fewer}"
+
+
+def codes(facts: Any) -> str:
+    """The codes at each position of a residual quantizer, and the rate of those of sounds; empty for other VAEs."""
+    stages, size, rate = (facts.config.get(name) for name in ("stages", "codes", "sample_rate"))
+    geometry = Geometry.from_json(facts.geometry)
+    if not stages or not size or geometry is None:
+        return ""
+    bits = math.log2(size)
+    at_most = f", up to {geometry.positions_per(rate) * stages * bits / 1000:.3g} kbit/s" if rate else ""
+    return f"{counted(stages, 'code')} of {bits:.3g} bits at each position{at_most}"
 
 
 def fewer_values(compression: float) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from vaekit.cli.runner_options import PART_FLAGS, RUNNER_FLAGS, PartOptions, RunnerOptions
 from vaekit.errors import counted
-from vaekit.tasks.options import DecodingOptions, EngineOptions, ModelOptions
+from vaekit.tasks.options import CodingOptions, DecodingOptions, EngineOptions, ModelOptions
 
 
 class WeightsKind(StrEnum):
@@ -164,6 +164,18 @@ Overrides = Annotated[
 ]
 
 
+Codes = Annotated[
+    int | None,
+    typer.Option(
+        "--codes",
+        metavar="N",
+        min=1,
+        help="Codecs with several codes at each position: encode to the first N, at a lower rate.",
+        show_default="all",
+    ),
+]
+
+
 class LayoutName(StrEnum):
     """Layouts that can be written."""
 
@@ -188,6 +200,7 @@ FLAGS: dict[type, dict[str, tuple[Any, Any]]] = {
         "backend": (Backend, "auto"),
     },
     DecodingOptions: {"beam": (Beam, 1)},
+    CodingOptions: {"codes": (Codes, None)},
     RunnerOptions: RUNNER_FLAGS,
     PartOptions: PART_FLAGS,
 }

@@ -9,7 +9,7 @@ import typer
 from vaekit.cli import options
 from vaekit.cli.output import format_bytes, print_lines, print_table, progress_bar, show_results, spinner
 from vaekit.geometry import size_text
-from vaekit.tasks.options import DecodingOptions, EngineOptions, ModelOptions
+from vaekit.tasks.options import CodingOptions, DecodingOptions, EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
     from vaekit.runtime.plan import Explanation
@@ -34,6 +34,7 @@ def reconstruct(
             help="Tables: fill in missing cells only, with 90 % intervals, and leave all others as they are.",
         ),
     ] = False,
+    coding: CodingOptions,
     decoding: DecodingOptions,
     engine: EngineOptions,
     correct: options.Correct = False,
@@ -56,7 +57,7 @@ def reconstruct(
     from vaekit.tasks.model import open_model
 
     with spinner("loading the VAE"):
-        model = open_model(source, engine, correct, decoding)
+        model = open_model(source, engine, correct, decoding, coding)
     paths = given_files(model, items, out)
     plans = tasks.explain(model, paths) if explain else []
     if plans and not as_json:

@@ -253,6 +253,7 @@ def problems(identified: Identified, non_finite: Sequence[NonFiniteTensor] = ())
     upscale = identified.config.geometry.upscale
     if upscale > 1:
         problems.append(f"Its decoder upscales: decoded images are {upscale} times as large as encoded ones.")
+    problems += chunks_of(identified)
     if identified.normalization is None:
         problems.append(f"The normalization is unknown: {identified.normalization_source}.")
     parts = identified.parts
@@ -269,6 +270,18 @@ def problems(identified: Identified, non_finite: Sequence[NonFiniteTensor] = ())
     if not identified.latent_spaces:
         problems += identified.family.assumed(identified.config)
     return problems
+
+
+def chunks_of(identified: Identified) -> list[str]:
+    """A sentence about a VAE that is defined on chunks of an item."""
+    geometry, audio = identified.config.geometry, identified.family.audio(identified.config)
+    if not geometry.chunk:
+        return []
+    length = f"{geometry.chunk / audio.sample_rate:.3g} s" if audio else f"{geometry.chunk} positions"
+    return [
+        f"By definition, chunks of {length} are normalized and coded separately; each overlaps the next one by "
+        f"{100 * geometry.overlap / geometry.chunk:.3g} %, where they are cross-faded."
+    ]
 
 
 def doubts(identified: Identified, twins: Sequence[Twin]) -> list[str]:

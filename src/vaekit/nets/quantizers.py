@@ -88,6 +88,8 @@ class ResidualQuantizer(nn.Module):
     """Moments (b, d, ...) -> the sum of n codebook vectors at every position, each the nearest to the residual of those
     before it (Zeghidour et al. 2021, arXiv 2107.03312, algorithm 1). Codes are (b, n, ...).
 
+    The first codes alone are a coarser description: `use` chooses how many there are. All are trained together.
+
     Args:
         codes: the number of codes of each codebook.
         width: the dimension of a vector.
@@ -101,11 +103,21 @@ class ResidualQuantizer(nn.Module):
         super().__init__()
         self.size = codes
         self.stages = nn.ModuleList(make(codes, width) for _ in range(stages))
-
-    @property
-    def choices(self) -> int:
+        self.choices = stages
         """The number of codes at each position."""
-        return len(self.stages)
+
+    def use(self, choices: int) -> None:
+        """Quantize with the first stages only.
+
+        Args:
+            choices: their number, the codes at each position from now on.
+
+        Raises:
+            ValueError: there are not as many.
+        """
+        if not 1 <= choices <= len(self.stages):
+            raise ValueError(f"{choices} of {len(self.stages)} stages")
+        self.choices = choices
 
     @property
     def quantizers(self) -> list[VectorQuantizer]:
@@ -120,7 +132,7 @@ class ResidualQuantizer(nn.Module):
     def forward(self, moments: Tensor) -> Quantized:
         exact = moments.to(torch.promote_types(moments.dtype, torch.float32))
         residual, codes, embedded = exact.detach(), [], torch.zeros_like(exact)
-        for stage in self.quantizers:
+        for stage in self.quantizers[: self.choices]:
             quantized: Quantized = stage(residual)
             residual = residual - quantized.embedded.detach()
             codes.append(quantized.codes)
@@ -128,8 +140,9 @@ class ResidualQuantizer(nn.Module):
         return Quantized(exact, torch.stack(codes, dim=1), embedded)
 
     def embed(self, codes: Codes) -> Tensor:
-        """Indices (b, n, ...) -> the sums of their vectors (b, d, ...)."""
-        parts = [stage.embed(each) for stage, each in zip(self.quantizers, codes.unbind(dim=1), strict=True)]
+        """Indices (b, n, ...) of all stages or of the first ones -> the sums of their vectors (b, d, ...)."""
+        first = self.quantizers[: codes.shape[1]]
+        parts = [stage.embed(each) for stage, each in zip(first, codes.unbind(dim=1), strict=True)]
         return torch.stack(parts).sum(dim=0)
 
 

@@ -3,7 +3,8 @@
 Any size works: items are padded at the end of each axis to the VAE's multiple, mostly by repeating the edge, and
 results are cropped. VAEs with a fixed size accept only items of that size; items without axes, such as rows of a table,
 are not padded. Networks of images stream along the rows where that saves memory, those of audio along time; others run
-whole. Results are reproducible; on a GPU up to rounding, because recurring sizes are compiled (`compiled.py`).
+whole. Items that are defined in chunks (`vaekit.chunks`) run chunk by chunk. Results are reproducible; on a GPU up to
+rounding, because recurring sizes are compiled (`compiled.py`).
 """
 
 import functools
@@ -18,6 +19,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from vaekit.chunks import Run, crossfaded, moments_of, parameters_of
 from vaekit.distributions import Likelihood, Posterior
 from vaekit.distributions.base import map_tensors
 from vaekit.errors import BadPlan
@@ -40,6 +42,8 @@ SINGLE = 4
 COPIES_OF_MOMENTS, COPIES_OF_LATENTS = 6, 3
 """Values of latents for each one of an item that is streamed: moments of the network and of the posterior, with copies
 on the CPU; and latents that are padded and cast."""
+COPIES_OF_CHUNKS = 6
+"""Values of an item that is cut into chunks for each of its own, or of a chunk of an item that is streamed."""
 
 
 def one_at_a_time(
@@ -121,9 +125,13 @@ class Engine:
         if self._encoder is None:
             raise half_missing("encoder", "decoder")
         item_size = tuple(x.shape[2:])
-        runner, size, fixed = self._encoder, self.geometry.latent_size(item_size), self._fixed("encode", item_size)
+        runner, size, fixed = (
+            self._encoder,
+            self._at_once(self.geometry.latent_size(item_size)),
+            self._fixed("encode", item_size),
+        )
         posteriors = [
-            self._running.to_posterior(runner.run(self._padded(items), size, fixed))
+            self._running.to_posterior(moments_of(self._run(runner, size, fixed), self._padded(items), self.geometry))
             for items in runner.batches(x, size, fixed)
         ]
         return map_tensors(lambda tensors: torch.cat(tensors).to(x.device), *posteriors)
@@ -149,7 +157,7 @@ class Engine:
         size = self.geometry.decoded_size(size)
         items = torch.empty((len(z), self.geometry.channels, *size), device=z.device)
         done, fixed = 0, items[1:].nbytes + fixed
-        for latents in self._decoder.batches(z, self._least_size(z), fixed):
+        for latents in self._decoder.batches(z, self._at_once(self._least_size(z)), fixed):
             decoded = cropped(self._decoded(latents, fixed), size)
             if not decoded.is_floating_point() and not done:
                 items = items.to(decoded.dtype)  # tokens, which fp32 might round
@@ -167,7 +175,7 @@ class Engine:
 
         Args:
             read: start and end of a range -> these positions, (c, end - start); called in order, from the start again
-                for each pass over the item.
+                for each pass over the item. Ranges overlap where chunks by definition do.
             length: the number of positions.
 
         Returns:
@@ -183,11 +191,17 @@ class Engine:
             raise ValueError(f"the item has {length} positions")
         if self._encoder is None:
             raise half_missing("encoder", "decoder")
-        size = self.geometry.latent_size((length,))
-        if self._encoder.runs_whole(size, self._fixed("encode", (length,))):
+        size = self._at_once(self.geometry.latent_size((length,)))
+        if not self.geometry.chunk and self._encoder.runs_whole(size, self._fixed("encode", (length,))):
             return self.encode(read(0, length)[None])
         item = PaddedItem(read, length, self.geometry, self._device, self.plan.torch_encode_dtype)
-        moments = self._encoder.streamed_in(item, size, self._fixed("encode", (length,), streamed=True))
+        fixed = self._fixed("encode", (length,), streamed=True)
+        if self.geometry.chunk:
+            starts = range(0, length, self.geometry.chunk_step)
+            chunks = (item(start, start + self.geometry.chunk) for start in starts)
+            moments = torch.cat([self._encoder.run(chunk, size, fixed) for chunk in chunks], dim=2)
+        else:
+            moments = self._encoder.streamed_in(item, size, fixed)
         return map_tensors(lambda tensors: tensors[0].cpu(), self._running.to_posterior(moments))
 
     @one_at_a_time
@@ -211,13 +225,19 @@ class Engine:
             raise ValueError(f"one item expected, not {len(z)}")
         assert self._decoder is not None
         size = self._least_size(z)
-        if self._decoder.runs_whole(size, fixed):
+        if not self.geometry.chunk and self._decoder.runs_whole(size, fixed):
             write(self.decode(z, (length,))[0].float())
             return
         blocks = CroppedBlocks(write, length, lambda rows: self._running.to_likelihood(rows).mode, z.device)
         inputs = repeat_edge(z, size).to(self._device, self.plan.torch_decode_dtype)
         fixed = self._fixed("decode", (length,), streamed=True)
-        self._decoder.streamed_out(inputs, blocks, size, fixed)
+        if not self.geometry.chunk:
+            self._decoder.streamed_out(inputs, blocks, size, fixed)
+            return
+        chunks: list[Tensor] = []  # the last two
+        for latents in inputs.split(self.geometry.chunk_positions, dim=2):
+            chunks = [*chunks[-1:], self._decoder.run(latents, self._at_once(size), fixed)]
+            blocks(crossfaded(torch.cat(chunks), 1, self.geometry)[:, :, -self.geometry.chunk_step :])
 
     @one_at_a_time
     @torch.no_grad()
@@ -233,7 +253,7 @@ class Engine:
         """
         size, fixed = self._checked(z, size)
         assert self._decoder is not None
-        batches = self._decoder.batches(z, self._least_size(z), fixed)
+        batches = self._decoder.batches(z, self._at_once(self._least_size(z)), fixed)
         parameters = at_item_size(torch.cat([self._parameters(items, fixed) for items in batches]), self.geometry)
         return self._running.to_likelihood(cropped(parameters, size).float())
 
@@ -250,7 +270,10 @@ class Engine:
         Raises:
             TooLittleMemory: it needs more memory than the plan allows; the message states how much is sufficient.
         """
-        latent_size, halves = self.geometry.latent_size(size), (("encode", self._encoder), ("decode", self._decoder))
+        latent_size, halves = (
+            self._at_once(self.geometry.latent_size(size)),
+            (("encode", self._encoder), ("decode", self._decoder)),
+        )
         return tuple(
             all_planned(
                 partial(runner.explained, half, latent_size, size, *self._both_fixed(half, size, streamed))
@@ -293,7 +316,10 @@ class Engine:
         return export(in_fp32, file_format, folder, half, verify)
 
     def _both_fixed(self, half: str, size: tuple[int, ...], streamed: bool) -> tuple[int, int | None]:
-        """The memory for one item outside the network in bytes, if it is in memory and, if it is to be, streamed."""
+        """The memory for one item outside the network in bytes, if it is in memory and, if it is to be, streamed; of
+        an item in chunks that is streamed, the former only, as each chunk is in memory."""
+        if self.geometry.chunk and streamed:
+            return self._fixed(half, size, streamed=True), None
         return self._fixed(half, size), self._fixed(half, size, streamed=True) if streamed else None
 
     def _fixed(self, half: str, size: tuple[int, ...], streamed: bool = False) -> int:
@@ -303,7 +329,9 @@ class Engine:
         values = self.geometry.channels * math.prod(padded)
         latents = self.geometry.latent_channels * math.prod(self.geometry.latent_size(size)) * SINGLE
         if streamed:
-            return latents * (COPIES_OF_MOMENTS if half == "encode" else COPIES_OF_LATENTS)
+            chunks = self.geometry.channels * self.geometry.chunk * COPIES_OF_CHUNKS * SINGLE
+            return latents * (COPIES_OF_MOMENTS if half == "encode" else COPIES_OF_LATENTS) + chunks
+        latents += values * COPIES_OF_CHUNKS * SINGLE if self.geometry.chunk else 0
         if half == "decode":  # the output of the network, and the cropped fp32 result
             return latents + values * self.geometry.upscale**2 * (self.plan.torch_decode_dtype.itemsize + SINGLE)
         copies = (padded != size) * SINGLE
@@ -352,11 +380,21 @@ class Engine:
         assert self._decoder is not None
         size = self._least_size(items)
         inputs = repeat_edge(items, size).to(self._device, self.plan.torch_decode_dtype)
-        return self._decoder.run(inputs, size, fixed)
+        return parameters_of(self._run(self._decoder, self._at_once(size), fixed), inputs, self.geometry)
+
+    def _run(self, runner: Runner, size: tuple[int, ...], fixed: int) -> Run:
+        """Runs a network on items or chunks with latents of a size, the latter in batches."""
+        if not self.geometry.chunk:
+            return lambda items: runner.run(items, size, fixed)
+        return lambda chunks: torch.cat([runner.run(each, size, fixed) for each in runner.batches(chunks, size, fixed)])
+
+    def _at_once(self, latent_size: tuple[int, ...]) -> tuple[int, ...]:
+        """The size of the latents that the networks take at once: those of an item, or of a chunk of it."""
+        return (self.geometry.chunk_positions,) if self.geometry.chunk else latent_size
 
     def _encoder_input(self, rows: int, columns: int) -> Tensor:
         """A noise item with a latent of this size."""
-        size = self.geometry.size_of((rows, columns)[: self.geometry.axes])
+        size = self.geometry.of_networks.size_of((rows, columns)[: self.geometry.axes])
         return noise((1, self.geometry.channels, *size)).to(self._device, self.plan.torch_encode_dtype)
 
     def _decoder_input(self, rows: int, columns: int) -> Tensor:

@@ -15,8 +15,17 @@ from vaekit.domains.find import domain_of
 from vaekit.domains.finite_results import check_finite, check_weights
 from vaekit.evaluation.vae_pass import EngineRunner, VAEPass
 from vaekit.runtime.engine import Engine
+from vaekit.tasks.coding import coding_notes, set_coding
 from vaekit.tasks.decoding import set_decoding
-from vaekit.tasks.options import GREEDY, DecodingOptions, EngineOptions, LatentOptions, ModelOptions
+from vaekit.tasks.options import (
+    ALL_CODES,
+    GREEDY,
+    CodingOptions,
+    DecodingOptions,
+    EngineOptions,
+    LatentOptions,
+    ModelOptions,
+)
 from vaekit.tasks.same_vae import check_same
 
 
@@ -46,9 +55,11 @@ class OpenModel:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which of several sets of weights is used, and deviations from the plan, as phrases."""
+        """Which of several sets of weights and how many codes are used, and deviations from the plan, as phrases."""
         origin = self.engine.vae.origin
-        return (*((origin.note,) if origin and origin.note else ()), *self.engine.notes)
+        coding = self.opening.coding if self.opening else ALL_CODES
+        codes = coding_notes(self.engine.vae, coding, self.schema.as_plain())
+        return (*((origin.note,) if origin and origin.note else ()), *codes, *self.engine.notes)
 
     def encode(self, loaded: LoadedItems, options: LatentOptions) -> Tensor:
         """The raw latents (b, z, ...) of items; see also `Engine.encode`. Samples depend on seed and names only."""
@@ -112,6 +123,7 @@ class Opening:
     engine: EngineOptions
     correct: bool
     decoding: DecodingOptions
+    coding: CodingOptions = ALL_CODES
 
 
 def reopened(opening: Opening, fingerprint: str) -> OpenModel:
@@ -120,7 +132,7 @@ def reopened(opening: Opening, fingerprint: str) -> OpenModel:
     Raises:
         ClusterFailed: it has another fingerprint.
     """
-    model = open_model(opening.model, opening.engine, opening.correct, opening.decoding)
+    model = open_model(opening.model, opening.engine, opening.correct, opening.decoding, opening.coding)
     check_same(model.engine.vae, opening.model, fingerprint)
     return model
 
@@ -130,6 +142,7 @@ def open_model(
     engine: EngineOptions | None = None,
     correct: bool = False,
     decoding: DecodingOptions = GREEDY,
+    coding: CodingOptions = ALL_CODES,
 ) -> OpenModel:
     """Load a VAE and prepare it for running.
 
@@ -138,19 +151,21 @@ def open_model(
         engine: how it is run.
         correct: also find its color correction.
         decoding: how sequences are generated.
+        coding: to how many codes items are encoded.
 
     Raises:
         NotFound, AmbiguousName, BadCheckpoint, UnknownVAE, WrongTensors: the VAE cannot be loaded.
         UnknownDomain, BadItem: the VAE is of a domain that vaekit does not know.
-        BadPlan: an engine option has a value that does not exist, or the VAE generates no sequences.
+        BadPlan: an engine option has a value that does not exist, the VAE generates no sequences, or has other codes.
         NotFound, BadCorrection: there is no color correction, or a damaged one.
     """
     model, engine = model or ModelOptions(), engine or EngineOptions()
     plan, vae = engine.plan(), model.load()
     set_decoding(vae, decoding)
+    set_coding(vae, coding)
     domain, schema = domain_of(vae)
     size = domain.batch_size if engine.batch is None else engine.batch
     running = Engine(vae, replace(plan, batch_size=size))
     items = domain.files(running, schema)
-    opening = Opening(model.absolute(), engine, correct, decoding)
+    opening = Opening(model.absolute(), engine, correct, decoding, coding)
     return OpenModel(running, domain, schema, items.corrected(model.vae, model.models) if correct else items, opening)

@@ -73,6 +73,17 @@ GREEDY = DecodingOptions()
 
 
 @dataclass(frozen=True)
+class CodingOptions:
+    """How VAEs with several codes at each position, such as audio codecs, encode."""
+
+    codes: int | None = None
+    """The number of codes at each position, the first ones; None for all."""
+
+
+ALL_CODES = CodingOptions()
+
+
+@dataclass(frozen=True)
 class LatentOptions:
     """Which latents of the posteriors of items are used."""
 

@@ -34,6 +34,33 @@ SHAPES: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module", params=SHAPES)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
     config = EncodecConfig(num_filters=4, hidden_size=6, codebook_size=16, **SHAPES[request.param])
+    return saved(config, tmp_path_factory.mktemp("theirs"))
+
+
+@pytest.fixture(scope="module")
+def chunked(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
+    """A model of chunks of 160 samples that overlap by 8."""
+    config = EncodecConfig(
+        num_filters=4,
+        hidden_size=6,
+        codebook_size=16,
+        upsampling_ratios=[4, 2],
+        num_lstm_layers=1,
+        audio_channels=2,
+        sampling_rate=1_600,
+        normalize=True,
+        chunk_length_s=0.1,
+        overlap=0.05,
+        norm_type="time_group_norm",
+        use_causal_conv=False,
+        target_bandwidths=[2.4],
+    )
+    return saved(config, tmp_path_factory.mktemp("theirs"))
+
+
+def saved(config: EncodecConfig, folder: Path) -> tuple[nn.Module, Path]:
+    """A model with random weights and codebooks that fit its encoder, and its folder."""
+    torch.manual_seed(0)
     theirs = shaken(EncodecModel(config), 0.2)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -41,6 +68,5 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     center, spread = encoded.mean(dim=(0, 2)), encoded.std(dim=(0, 2))
     for number, stage in enumerate(theirs.quantizer.layers):
         stage.codebook.embed.copy_(center * (number == 0) + spread * torch.randn(16, 6, generator=generator))
-    folder = tmp_path_factory.mktemp("theirs")
     theirs.save_pretrained(folder)
     return theirs, folder

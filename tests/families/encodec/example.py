@@ -8,4 +8,7 @@ PUBLISHED = {
     "EnCodec 32 kHz (MusicGen)": EncodecConfig(
         1, 128, 64, (4, 4, 5, 8), 1, 2, False, 7, 7, 3, 2, 2048, 4, False, True, 32_000
     ),
+    "EnCodec 48 kHz": EncodecConfig(
+        2, 128, 32, (2, 4, 5, 8), 1, 2, True, 7, 7, 3, 2, 1024, 16, False, False, 48_000, 48_000, 480
+    ),
 }

@@ -1,9 +1,11 @@
-"""EnCodec at 24 and 32 kHz: names in transformers and in the authors' code, and the detector."""
+"""EnCodec at 24, 32 and 48 kHz: names in transformers and in the authors' code, and the detector."""
 
 import dataclasses
+import math
+import operator
 
 from vaekit.distributions import Always, Laplace, UniformCodes
-from vaekit.errors import NotRunnable
+from vaekit.errors import NotRunnable, UnknownVAE, printable
 from vaekit.families.encodec import net as encodec
 from vaekit.families.encodec.net import EncodecConfig, audio_format
 from vaekit.families.family import Family, Fields, Shapes, first_shape, highest
@@ -15,6 +17,12 @@ STAGES = "to_posterior.stages."
 """The start of the native keys of the quantizer."""
 PUBLISHED_RATES: dict[tuple[int, ...], int] = {(2, 4, 5, 8): 24_000, (4, 4, 5, 8): 32_000}
 """Sample rates by strides: EnCodec's own, and MusicGen's."""
+CHUNKED_RATE = 48_000
+"""That of the published network of chunks, which has the strides of the first one."""
+CHUNK_POSITIONS, OVERLAP = 150, 0.01
+"""The latent positions of a chunk of the published network, and the share of it that it has in common with the next."""
+LONGEST_CHUNK = 2**24
+"""In samples: minutes at any sample rate."""
 NOT_CAUSAL = ((4, 4, 5, 8),)
 """The strides of published networks that are not causal."""
 TRANSPOSED = (3, 6, 9, 12)
@@ -23,23 +31,33 @@ MOST_STAGES = 64
 STATISTICS = ("inited", "cluster_size", "embed_avg")
 """Tensors of the training of a codebook, which nothing else uses."""
 MODEL_SETTINGS = {
-    "norm_type": "weight_norm",
     "pad_mode": "reflect",
-    "normalize": False,
     "trim_right_ratio": 1.0,
     "dilation_growth_rate": encodec.GROWTH,
-    "chunk_length_s": None,
 }
 """Settings of transformers' class of which only these values run; weights do not determine most of them."""
+OF_WHOLES = {"norm_type": "weight_norm", "normalize": False, "chunk_length_s": None}
+"""The same of networks of whole waveforms."""
+OF_CHUNKS = {"norm_type": "time_group_norm", "normalize": True}
+"""The same of networks of chunks."""
+
+
+def normed_conv(native: str, layer: str, wrapped: str, normed: dict[str, str]) -> Rules:
+    """The rules of a convolution in a layer, and of a group norm after it, which has the same name but for the last
+    part."""
+    return (
+        *conv(f"{native}.conv", f"{layer}.{wrapped}", normed),
+        (f"{native}.norm.{{p}}", f"{layer}.{wrapped.removesuffix('conv')}norm.{{p}}"),
+    )
 
 
 def half_rules(half: str, layer: str, wrapped: str, normed: dict[str, str]) -> Rules:
     """The rules of one half, given the templates of a layer and of a convolution in it."""
     native = f"{half}.layers.{{i}}"
     return (
-        *conv(f"{native}.conv", f"{layer}.{wrapped}", normed),
-        *conv(f"{native}.block.{{j}}.conv", f"{layer}.block.{{j}}.{wrapped}", normed),
-        *conv(f"{native}.shortcut.conv", f"{layer}.shortcut.{wrapped}", normed),
+        *normed_conv(native, layer, wrapped, normed),
+        *normed_conv(f"{native}.block.{{j}}", f"{layer}.block.{{j}}", wrapped, normed),
+        *normed_conv(f"{native}.shortcut", f"{layer}.shortcut", wrapped, normed),
         *(
             (f"{native}.lstm.{kind}_{side}_l{{k}}", f"{layer}.lstm.{kind}_{side}_l{{k}}")
             for kind in ("weight", "bias")
@@ -61,7 +79,10 @@ def authors() -> Rules:
     transposed = (
         rule
         for i in TRANSPOSED
-        for rule in conv(f"decoder.layers.{i}.conv", f"decoder.model.{i}.convtr.convtr", NORMED)
+        for rule in (
+            *conv(f"decoder.layers.{i}.conv", f"decoder.model.{i}.convtr.convtr", NORMED),
+            (f"decoder.layers.{i}.norm.{{p}}", f"decoder.model.{i}.convtr.norm.{{p}}"),
+        )
     )
     return (
         *transposed,
@@ -91,7 +112,8 @@ def detect_encodec(shapes: Shapes) -> EncodecConfig | None:
     if blocks and (inside is None or len(inside) != 3 or not outer or not inside[0]):
         return None
     depth = highest(shapes, rf"{half}\.layers\.\d+\.lstm\.weight_ih_l(\d+)")
-    encoded = half == "encoder"
+    encoded, chunked = half == "encoder", any(".norm." in key for key in shapes)
+    chunk = CHUNK_POSITIONS * math.prod(strides) if chunked else 0
     if not all((*first_conv, *last_conv, *strides)):
         return None
     return EncodecConfig(
@@ -109,8 +131,10 @@ def detect_encodec(shapes: Shapes) -> EncodecConfig | None:
         codes=codebook[0],
         stages=highest(shapes, r"to_posterior\.stages\.(\d+)\."),
         weight_norm=any(key.endswith((".weight_g", ".weight_v")) for key in shapes),
-        causal=strides not in NOT_CAUSAL,
-        sample_rate=PUBLISHED_RATES.get(strides, 0),
+        causal=not chunked and strides not in NOT_CAUSAL,
+        sample_rate=CHUNKED_RATE if chunked and strides in PUBLISHED_RATES else PUBLISHED_RATES.get(strides, 0),
+        chunk=chunk,
+        overlap=int(OVERLAP * chunk),
     )
 
 
@@ -148,23 +172,58 @@ def levels_between(shapes: Shapes, half: str, start: int, end: int) -> Levels | 
 
 
 def with_stated_fields(config: EncodecConfig, metadata: Fields, settings: Fields) -> EncodecConfig:
-    """Add the sample rate and whether the network is causal, if the file states them.
+    """Add the sample rate, whether the network is causal, and the size of chunks, if the file states them.
 
     Raises:
         NotRunnable: config.json states another kind of network.
-        UnknownVAE: the sample rate is impossible.
+        UnknownVAE: the sample rate or the size of chunks is impossible.
     """
-    others = {name: settings[name] for name, value in MODEL_SETTINGS.items() if settings.get(name, value) != value}
+    expected = MODEL_SETTINGS | (OF_CHUNKS if config.chunk else OF_WHOLES)
+    others = {name: settings[name] for name, value in expected.items() if settings.get(name, value) != value}
+    if config.chunk and settings.get("chunk_length_s", 0) is None:
+        others["chunk_length_s"] = None
     if others:
-        stated = ", ".join(f"{name} = {value!r}" for name, value in others.items())
+        stated = ", ".join(f"{name} = {printable(repr(value), 40)}" for name, value in others.items())
         raise NotRunnable(
             f"This is an EncodecModel with {stated}, by its config.json.",
-            "Expected a network with weight normalization that encodes whole waveforms, as at 24 and 32 kHz.",
+            "Expected a network with weight normalization that encodes whole waveforms, as at 24 and 32 kHz, or one "
+            "with group norms that encodes chunks, each normalized by its loudness, as at 48 kHz.",
             "Run it with transformers' EncodecModel.",
         )
     flags = (metadata.get("causal"), settings.get("use_causal_conv"))
     causal = next((value for value in flags if isinstance(value, bool)), config.causal)
-    return dataclasses.replace(config, causal=causal, sample_rate=stated_rate(metadata, settings) or config.sample_rate)
+    rate = stated_rate(metadata, settings) or config.sample_rate
+    known = dataclasses.replace(config, causal=causal, sample_rate=rate)
+    return with_stated_chunks(known, metadata, settings) if config.chunk else known
+
+
+def with_stated_chunks(config: EncodecConfig, metadata: Fields, settings: Fields) -> EncodecConfig:
+    """Add the size of chunks and of their overlap, if the file states them: in samples, or in seconds and as a share.
+
+    Raises:
+        UnknownVAE: they are impossible.
+    """
+    length, share = settings.get("chunk_length_s"), settings.get("overlap")
+    try:
+        if "chunk" in metadata:
+            sizes = operator.index(metadata["chunk"]), operator.index(metadata.get("overlap", 0))
+        elif length is not None:
+            if not isinstance(length, int | float) or not isinstance(share, int | float):
+                raise ValueError(f"{length!r} s that overlap by {share!r}")
+            samples = int(length * config.sample_rate)
+            sizes = samples, samples - max(1, int((1 - share) * samples))
+        else:
+            return config
+        if not 0 < sizes[0] <= LONGEST_CHUNK:
+            raise ValueError(f"chunks have {sizes[0]} samples")
+        return dataclasses.replace(config, chunk=sizes[0], overlap=sizes[1])
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UnknownVAE(
+            f"The file states chunks that make no sense: {printable(str(error), 100)}.",
+            f"Expected chunks of a whole number of latent positions, {math.prod(config.strides)} samples each, of at "
+            f"most {LONGEST_CHUNK:,} samples, which overlap by no more than half.",
+            "Correct chunk_length_s and overlap in its config.json, or give the path of the weights file alone.",
+        ) from error
 
 
 def assumed(config: EncodecConfig) -> list[str]:
@@ -172,9 +231,11 @@ def assumed(config: EncodecConfig) -> list[str]:
     if config.strides in PUBLISHED_RATES:
         return []
     rate = [f"The sample rate is assumed to be {ASSUMED_RATE} Hz: weights do not determine it."]
+    chunks = [f"Chunks are taken to have {config.chunk} samples unless the file states it: weights do not tell."]
     return [
         *([] if config.sample_rate else rate),
         f"It is taken to be {'' if config.causal else 'not '}causal unless the file states it: weights do not tell.",
+        *(chunks if config.chunk else []),
     ]
 
 
