@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -106,7 +106,7 @@ def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str,
             version=__version__,
             style=template_text("page.css"),
             script=script,
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            script_hash=hash_of(script),
             numbers=values,
         )
     )
@@ -142,19 +142,27 @@ def environment() -> "jinja2.Environment":
     return environment
 
 
-def write_static_page(name: str, path: Path, **values: Any) -> None:
-    """Write a self-contained HTML page, which opens from disk, runs no script and makes no request.
+def hash_of(script: str) -> str:
+    """The hash of a script, as a content security policy names it; empty for no script."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() if script else ""
+
+
+def write_static_page(name: str, path: Path, styles: Sequence[str] = (), script: str = "", **values: Any) -> None:
+    """Write a self-contained HTML page, which opens from disk, makes no request, and runs at most the given script.
 
     Args:
         name: of the template and its style: `search` for `search.html.j2` and `search.css`.
         path: the page.
+        styles: the names of further styles.
+        script: the text of its only script; empty for none.
         values: of the template.
 
     Raises:
         CannotWrite: for example, the disk is full.
     """
-    style = template_text("page.css") + template_text(f"{name}.css")
-    page = environment().get_template(f"{name}.html.j2").render(version=__version__, style=style, **values)
+    style = "".join(template_text(f"{each}.css") for each in ("page", name, *styles))
+    template = environment().get_template(f"{name}.html.j2")
+    page = template.render(version=__version__, style=style, script=script, script_hash=hash_of(script), **values)
     with atomic_file(path) as part:
         part.write_text(page, encoding="utf-8", newline="\n")
 
