@@ -167,7 +167,9 @@ def evaluate_data(
             write_record(out / SAMPLES, samples.as_json())
             report = report_with_samples(evaluation, samples, engine, domain, schema, data_items)
     if out is not None and domain.listen is not None:
-        played = played_items(evaluation, out, items.read, vae_runner, schema, domain.listen, measures.items[0].quantities)
+        played = played_items(
+            evaluation, out, items.read, vae_runner, schema, domain.listen, measures.items[0].quantities
+        )
         report = replace(report or EvaluationReport(domain.item, domain.items, evaluation), played=played)
     page = None
     if out is not None and report is not None:
