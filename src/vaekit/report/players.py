@@ -1,6 +1,7 @@
 """Players of a page: an item and its reconstructions, heard in sync, with their images and measures."""
 
 import base64
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -75,11 +76,16 @@ def player(item: PlayedItem) -> Player:
     """Embed an item."""
     titles = list(item.sounds)[1:]
     rows = [
-        (measure, [measure.text(values[title]) if title in values else "" for title in titles])
+        (measure, [value_text(measure, values.get(title, math.nan)) for title in titles])
         for measure, values in item.measures
     ]
     seconds = max(each.seconds for each in item.sounds.values())
     return Player(item.name, item.why, seconds, [track(*each) for each in item.sounds.items()], rows)
+
+
+def value_text(measure: Measure, value: float) -> str:
+    """A value with its unit; a dash where there is none."""
+    return "-" if math.isnan(value) else measure.text(value)
 
 
 def track(title: str, sound: Listening) -> Track:
