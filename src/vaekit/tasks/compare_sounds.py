@@ -102,9 +102,10 @@ def compare_sound_files(
     @torch.no_grad()
     def played() -> Iterator[PlayedItem]:
         for source, why, found in shown_sounds(chosen, candidates):
-            waveforms = {"Original": found.original, **found.results}
+            results = {each.name: found.results[each.name] for each in report.candidates}
+            waveforms = {"Original": found.original, **results}
             sounds = {name: listening(each, found.sample_rate) for name, each in waveforms.items()}
-            values = {name: found.values(name) for name in found.results}
+            values = {name: found.values(name) for name in results}
             rows = [(each, {name: values[name][each.name] for name in values}) for each in SOUNDS.measures if each.key]
             yield PlayedItem(source.name, why, sounds, rows)
 
