@@ -115,7 +115,7 @@ def observe(vae: VAE, images: Tensor | None = None, side: int = SIDE) -> Observa
     generator = Generator().manual_seed(SEED)
     own = None if images is None else in_channels(images, geometry.channels)
     if exact.encoder is None:
-        return _decoder_alone(exact, engine, side, generator)
+        return _decoder_alone(exact, engine, _synthetic_maps(geometry, side, generator))
     if geometry.size is None:
         inputs = in_channels(dead_leaves(IMAGES, (side, side), Generator().manual_seed(SEED)), geometry.channels)
         source = f"{IMAGES} built-in images"
@@ -161,48 +161,45 @@ def _observe_sounds(vae: VAE, engine: Engine, own: Tensor | None) -> Observation
     """Observe a VAE of waveforms on built-in sounds, and on the user's (n, c, t) in the length `sound_length`."""
     geometry, generator = engine.geometry, Generator().manual_seed(SEED)
     samples = sound_length(geometry)
+    if vae.encoder is None:
+        shape = (DECODED, geometry.latent_channels, samples // geometry.factors[0])
+        return _decoder_alone(vae, engine, torch.randn(shape, generator=generator))
     inputs, source = built_in_sounds(IMAGES, geometry.channels, samples, generator), f"{IMAGES} built-in sounds"
     if own is not None:
         inputs, source = torch.cat([own, inputs]), f"{len(own)} of your sounds and {source}"
-    posterior, encoding, decoded, decoding = None, {}, None, {}
-    if vae.encoder is None:
-        shape = (DECODED, geometry.latent_channels, samples // geometry.factors[0])
-        latents, source = (
-            torch.randn(shape, generator=generator),
-            f"{DECODED} synthetic latents, as there is no encoder",
-        )
-        latents = latents if vae.normalization is None else vae.denormalize(latents)
-        latents = vae.to_posterior(latents).mode if isinstance(vae.to_posterior, VectorQuantizer) else latents
-        run = latents
-    else:
-        extremes = extreme_sounds(geometry.channels, samples, generator)
-        moments, encoding = run_watched(vae.encoder, "encoder", torch.cat([inputs, extremes]))
-        every = vae.to_posterior(moments)
-        posterior = map_tensors(lambda tensors: tensors[0][: len(inputs)], every)
-        latents, run = every.mode[: len(inputs)], torch.cat([every.mode[:DECODED], every.mode[len(inputs) :]])
+    extremes = extreme_sounds(geometry.channels, samples, generator)
+    moments, encoding = run_watched(vae.encoder, "encoder", torch.cat([inputs, extremes]))
+    every = vae.to_posterior(moments)
+    posterior, latents = map_tensors(lambda tensors: tensors[0][: len(inputs)], every), every.mode
+    decoded: Tensor | None = None
+    decoding: dict[Call, Activity] = {}
     if vae.decoder is not None:
+        run = torch.cat([latents[:DECODED], latents[len(inputs) :]])
         parameters, decoding = run_watched(vae.decoder, "decoder", run)
         decoded = vae.to_likelihood(parameters).mode[:DECODED]
-    heard = None if vae.encoder is None else inputs
-    return Observation(vae, engine, heard, source, posterior, latents, decoded, None, None, encoding, decoding)
+    heard = (inputs, source, posterior, latents[: len(inputs)], decoded)
+    return Observation(vae, engine, *heard, None, None, encoding, decoding)
 
 
-def _decoder_alone(vae: VAE, engine: Engine, side: int, generator: Generator) -> Observation:
-    """Observe a decoder alone on synthetic latents: denormalized 1/f noise, the spectrum that latents of images
-    have."""
-    assert vae.decoder is not None
-    geometry = engine.geometry
+def _synthetic_maps(geometry: Geometry, side: int, generator: Generator) -> Tensor:
+    """Latents (n, z, i, j) of 1/f noise, the spectrum that those of images have; of white noise for one position."""
     positions = side // geometry.factors[0]
-    latents = torch.randn(DECODED, geometry.latent_channels, positions, positions, generator=generator)
-    if positions > 1:
-        maps = [one_over_f((positions, positions), generator) for _ in range(DECODED * geometry.latent_channels)]
-        latents = torch.stack(maps).view_as(latents)
+    noise = torch.randn(DECODED, geometry.latent_channels, positions, positions, generator=generator)
+    if positions == 1:
+        return noise
+    maps = [one_over_f((positions, positions), generator) for _ in range(DECODED * geometry.latent_channels)]
+    return torch.stack(maps).view_as(noise)
+
+
+def _decoder_alone(vae: VAE, engine: Engine, latents: Tensor) -> Observation:
+    """Observe a decoder alone on synthetic latents, which are denormalized first."""
+    assert vae.decoder is not None
     if vae.normalization is not None and vae.normalization.patch == 1:
         latents = vae.denormalize(latents)
     if isinstance(vae.to_posterior, VectorQuantizer):
         latents = vae.to_posterior(latents).mode
     parameters, decoding = run_watched(vae.decoder, "decoder", latents)
-    decoded = at_item_size(vae.to_likelihood(parameters).mode, geometry)
+    decoded = at_item_size(vae.to_likelihood(parameters).mode, engine.geometry)
     source = f"{len(latents)} synthetic latents, as there is no encoder"
     return Observation(vae, engine, None, source, None, latents, decoded, None, None, {}, decoding)
 
