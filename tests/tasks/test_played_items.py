@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from small_audio import RATE, save_audio_vae, save_tone, tone
+from small_music import TUNES, music_schema, save_music_vae
 
 from vaekit.domains.audio import listening as audio_listening
 from vaekit.domains.audio.listening import HIGHEST_RATE, LOWEST_RATE
@@ -62,3 +63,14 @@ def test_the_size_of_a_page_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [len(players([item] * count)) for count in (1, 2)] == [1, 1]
     monkeypatch.setattr(report_players, "MOST_BYTES", 1)
     assert len(players([item])) == 1
+
+
+def test_music_is_played_too(tmp_path: Path) -> None:
+    save_music_vae(tmp_path / "vae.safetensors", music_schema())
+    (tmp_path / "tunes.abc").write_text(TUNES)
+    vae = ModelOptions(str(tmp_path / "vae.safetensors")).load()
+    options = EvaluateOptions(samples=0)
+    result = evaluate_data(vae, EngineOptions(device="cpu").plan(), tmp_path / "tunes.abc", options, tmp_path / "out")
+    assert result.page is not None
+    page = result.page.read_text("utf-8")
+    assert page.count("data:audio/wav") >= 2 and "Reconstruction" in page
