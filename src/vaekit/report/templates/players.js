@@ -35,7 +35,7 @@
     });
     const choices = element("fieldset", { className: "choices" }, element("legend", {}, "Hear"), ...labels);
     one(".controls", article).append(play, choices, seek, clock);
-    state.length = Number.parseFloat(one("header .number", article).textContent) || 1;
+    state.length = Number(article.dataset.seconds);
     for (const track of tracks) {
       const audio = one("audio", track);
       audio.hidden = true;
@@ -123,7 +123,6 @@
         const resumed = context.resume();
         state.buffers ??= await Promise.all(audios.map(decoded));
         await resumed;
-        state.length = Math.max(...state.buffers.map((buffer) => buffer.duration));
         if (state.started === null) start();
       } catch {
         one(".controls", article).replaceChildren(element("p", { className: "failed", textContent: "This browser cannot decode the sounds together: use the players." }));
