@@ -28,7 +28,7 @@ def report(values: dict[str, float]) -> EvaluationReport:
         {"novel": "No data \x1b[31m."},
         (Histogram("QED", 0.0, 1.0, shares, [0.0] * 3),),
     )
-    return EvaluationReport("molecules", evaluation, 3, quality, torch.zeros(3, 20, 30))
+    return EvaluationReport("molecule", "molecules", evaluation, 3, quality, torch.zeros(3, 20, 30))
 
 
 def test_the_page_holds_all_results_and_nothing_foreign(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ def compare(
     images: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[IMAGE]...", help="Image files, or folders of images. Without any: the built-in test cards."
+            metavar="[IMAGE]...",
+            help="Files or folders of images, or of sounds for VAEs of sounds. Without any: the built-in test cards.",
         ),
     ] = None,
     vae: Annotated[
@@ -82,11 +83,12 @@ def compare(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Compare VAEs on the same images.
+    """Compare VAEs on the same images or sounds.
 
     Writes a self-contained HTML page (--out) and the same numbers as JSON. Compares VAEs (several --vae), decoders on
     one encoder's latents (one --vae, several --decode-with), or other tools' reconstructions (--originals and
-    --reconstructions).
+    --reconstructions). VAEs of sounds are compared at the sample rate of each file, and the page plays original and
+    reconstructions in sync.
     """
     from vaekit.tasks.compare import CompareOptions
     from vaekit.tasks.compare import compare as run

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vaekit.cli.output import log, print_table
+from vaekit.errors import counted
 
 if TYPE_CHECKING:
     from vaekit.comparison.records import MeasuredCandidate, Report
@@ -14,17 +15,16 @@ KEY_MEASURES = 5
 
 def print_report(report: "Report") -> None:
     """The ranked table on stdout, and verdicts and notes on stderr."""
-    from vaekit.comparison.verdicts import count_of
-
     keys = [measure for measure in report.measures if measure.key][:KEY_MEASURES]
     rows = []
     for candidate in report.candidates:
         estimates = [candidate.measures.get(key.name) for key in keys]
         values = ["" if estimate is None else f"{estimate.value:.4g}" for estimate in estimates]
-        defects = ", ".join(defect.name for defect in candidate.defects) or "none"
-        rows.append([str(candidate.rank), candidate.name, *values, defects])
-    title = count_of(len(report.candidates[0].images))
-    print_table(title, ("rank", "VAE", *(key.title for key in keys), "defects"), rows, left=2)
+        defects = [", ".join(defect.name for defect in candidate.defects) or "none"] if report.defects_sought else []
+        rows.append([str(candidate.rank), candidate.name, *values, *defects])
+    title = counted(len(report.candidates[0].images), report.item, report.items)
+    last = ["defects"] if report.defects_sought else []
+    print_table(title, ("rank", "VAE", *(key.title for key in keys), *last), rows, left=2)
     for candidate in report.candidates:
         log(f"{candidate.name}, rank {candidate.rank}. {candidate.reason}")
         for sentence in candidate.verdict:

@@ -35,7 +35,8 @@ def doctor(
     Looks for non-finite weights, layers that leave the range of fp16 and rounding errors; compares the latents with the
     latent normalization and the catalog; finds dead channels, an encoder and a decoder that do not match, grids and
     borders on flat colors; and measures how smoothly images follow the latents. It runs on the CPU, on built-in images
-    and on yours, resized to the same size. Exit status 1 if something is wrong; warnings alone give 0.
+    and on yours, resized to the same size. VAEs of sounds are examined on sounds, without the checks of pixels. Exit
+    status 1 if something is wrong; warnings alone give 0.
     """
     from vaekit.tasks.doctor import doctor as run
 

@@ -128,6 +128,8 @@ def evaluate(
 
     Molecules: Tanimoto similarity and exact matches of reconstructions, too; and samples are drawn from the prior and
     compared with the data. --out then gets a page with histograms and drawings. See docs/molecules.md.
+
+    Sounds and music: --out gets a page that plays some originals and reconstructions in sync.
     """
     from vaekit.domains.measuring import MeasureOptions
     from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data

@@ -89,7 +89,7 @@ def rows_of(facts: Any) -> dict[str, Lines]:
         "also used by": ", ".join(facts.used_by),
         "layout": f"{facts.layout}, {facts.format}" + (f", prefix {facts.prefix!r}" if facts.prefix else ""),
         "parts": " and ".join(facts.halves),
-        "domain": facts.domain or "not stated",
+        "domain": facts.domain or unstated_domain(facts),
         "schema": tuple(facts.schema_records) or facts.schema,
         "latents": latents(facts),
         "codes": codes(facts),
@@ -103,6 +103,13 @@ def rows_of(facts: Any) -> dict[str, Lines]:
     }
     rows |= {"problems": tuple(facts.problems)}
     return {name: value for name, value in rows.items() if value}
+
+
+def unstated_domain(facts: Any) -> str:
+    """The domain of a file that names none, as other programs write them."""
+    geometry = Geometry.from_json(facts.geometry)
+    assert geometry is not None
+    return "audio, from its family" if geometry.axes == 1 else "not stated"
 
 
 def taken(selection: Any) -> str:

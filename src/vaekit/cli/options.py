@@ -137,7 +137,7 @@ Lpips = Annotated[
 ]
 Folder = Annotated[
     list[Path] | None,
-    typer.Option("--images", metavar="DIR", help="Image file or folder of images; may be repeated."),
+    typer.Option("--images", metavar="DIR", help="Image file or folder of images, or of sounds; may be repeated."),
 ]
 Correct = Annotated[
     bool,

@@ -34,12 +34,23 @@ class Reconstruction:
 
 
 @runtime_checkable
-class Candidate(Protocol):
-    """A source of reconstructions."""
+class Described(Protocol):
+    """A source of reconstructions as a report describes it."""
 
     @property
     def name(self) -> str:
         """Its name in the report."""
+
+    def about(self) -> Mapping[str, Any]:
+        """Facts for the report."""
+
+    def overall(self) -> Mapping[str, float]:
+        """Measures over all items so far, by name."""
+
+
+@runtime_checkable
+class Candidate(Described, Protocol):
+    """A source of reconstructions of images."""
 
     @property
     def on_cpu(self) -> bool:
@@ -51,12 +62,6 @@ class Candidate(Protocol):
         Raises:
             BadItem: there is no reconstruction, or it has another size.
         """
-
-    def about(self) -> Mapping[str, Any]:
-        """Facts for the report."""
-
-    def overall(self) -> Mapping[str, float]:
-        """Measures over all images so far, by name."""
 
 
 class VAECandidate:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from vaekit.comparison.candidates import Candidate, Reconstruction, VAECandidate
+from vaekit.comparison.candidates import Candidate, Described, Reconstruction, VAECandidate
 from vaekit.comparison.defects import find_defects
 from vaekit.comparison.image_sources import ImageSource
 from vaekit.comparison.measure import SMALLEST, ImageMeasurements, Original, measure_image
-from vaekit.comparison.measure_table import HEADLINES, measures_in
+from vaekit.comparison.measure_table import IMAGES
 from vaekit.comparison.records import (
     Comparison,
     Estimate,
@@ -24,6 +24,7 @@ from vaekit.comparison.records import (
     Report,
     ShownImage,
     SkippedImage,
+    Subject,
 )
 from vaekit.comparison.signals import Signals
 from vaekit.comparison.testcard_measures import card_measures
@@ -55,7 +56,7 @@ class ComparedImage:
 class Tally:
     """The measurements of one candidate, image by image."""
 
-    candidate: Candidate
+    candidate: Described
     images: list[MeasuredImage] = field(default_factory=list)
     signals: list[Signals] = field(default_factory=list)
 
@@ -110,7 +111,7 @@ def compare(
             "",
         )
     report = build_report(tallies, skipped, protocol, cards)
-    return ComparedImage(report, shown_images(choose_images(done, report, show), candidates))
+    return ComparedImage(report, shown_images(choose_items(done, report, show), candidates))
 
 
 def measured_images(
@@ -170,11 +171,16 @@ def measure_all(image: LoadedImage, results: Sequence[Reconstruction], perceptua
 
 
 def build_report(
-    tallies: Sequence[Tally], skipped: Sequence[SkippedImage], protocol: Mapping[str, Any], cards: bool = True
+    tallies: Sequence[Tally],
+    skipped: Sequence[SkippedImage],
+    protocol: Mapping[str, Any],
+    cards: bool = True,
+    subject: Subject = IMAGES,
 ) -> Report:
-    """Collect the measurements of all images in a report, the best candidate first."""
+    """Collect the measurements of all items in a report, the best candidate first."""
     comparisons = tuple(compared(tallies))
-    order = ranked({tally.candidate.name: {name: tally.values(name) for name in HEADLINES} for tally in tallies})
+    values = {tally.candidate.name: {name: tally.values(name) for name in subject.headlines} for tally in tallies}
+    order = ranked(values, subject)
     by_name = {tally.candidate.name: tally for tally in tallies}
     measures = {name: estimates(tally, cards) for name, tally in by_name.items()}
     measured = []
@@ -185,7 +191,7 @@ def build_report(
             MeasuredCandidate(
                 name,
                 rank,
-                reason_for(name, order, measures, comparisons),
+                reason_for(name, order, measures, comparisons, subject),
                 verdict(measures[name], defects),
                 defects,
                 measures[name],
@@ -194,8 +200,10 @@ def build_report(
             )
         )
     names = {name for each in measured for name in each.measures}
-    described = {**protocol, "images": len(tallies[0].images), "skipped": len(skipped)}
-    return Report(tuple(measured), comparisons, measures_in(names), tuple(skipped), described)
+    known = tuple(measure for measure in subject.measures if measure.name in names)
+    described = {**protocol, subject.items: len(tallies[0].images), "skipped": len(skipped)}
+    nouns = (subject.item, subject.items)
+    return Report(tuple(measured), comparisons, known, tuple(skipped), described, *nouns, subject is IMAGES)
 
 
 def estimates(tally: Tally, cards: bool) -> dict[str, Estimate]:
@@ -240,9 +248,15 @@ def compared(tallies: Sequence[Tally]) -> Iterator[Comparison]:
                     )
 
 
-def choose_images(done: Sequence[ImageSource], report: Report, show: int) -> list[tuple[ImageSource, str]]:
-    """The images for the page with reasons: the worst, those where candidates differ most, then typical ones."""
-    measure = next((name for name in ("lpips_alex", "delta_e") if name in report.candidates[0].measures), "delta_e")
+Source = TypeVar("Source")
+
+
+def choose_items(
+    done: Sequence[Source], report: Report, show: int, subject: Subject = IMAGES
+) -> list[tuple[Source, str]]:
+    """The items for the page with reasons: the worst, those where candidates differ most, then typical ones."""
+    known = (name for name in subject.chosen_by if name in report.candidates[0].measures)
+    measure = next(known, subject.chosen_by[-1])
     title = next((each.title for each in report.measures if each.name == measure), measure)
     columns = [[one.measures.get(measure, math.nan) for one in each.images] for each in report.candidates]
     rows = [[value for value in values if math.isfinite(value)] for values in zip(*columns, strict=True)]

@@ -1,5 +1,6 @@
 """The table of measures of a report. Equations and sources are in the docstrings of the functions that compute them."""
 
+from vaekit.comparison.records import Subject
 from vaekit.metrics.measure import Better, Measure
 
 OCTAVES = ("1/4 to 1/2", "1/8 to 1/4", "1/16 to 1/8", "1/32 to 1/16", "1/64 to 1/32")
@@ -182,3 +183,7 @@ MEASURES: tuple[Measure, ...] = (
 def measures_in(names: set[str]) -> tuple[Measure, ...]:
     """The measures with these names, in the order of the table."""
     return tuple(measure for measure in MEASURES if measure.name in names)
+
+
+IMAGES = Subject("image", "images", MEASURES, HEADLINES, ("lpips_alex", "delta_e"))
+"""Images, and their measures."""

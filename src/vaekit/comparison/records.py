@@ -18,6 +18,22 @@ FEWEST = 6
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What is compared: items of one kind, and how they are measured."""
+
+    item: str
+    items: str
+    """Nouns for one item and for several."""
+    measures: tuple[Measure, ...]
+    """In the order of the tables."""
+    headlines: tuple[str, ...]
+    """The names of the measures that decide the rank; the first one breaks ties."""
+    chosen_by: tuple[str, ...]
+    """The names of the measures that choose the items of the page: the first of them that was measured. Lower is
+    better."""
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A measure over several images."""
 
@@ -115,6 +131,11 @@ class Report:
     skipped: tuple[SkippedImage, ...]
     protocol: Mapping[str, Any]
     """The settings: version, command, dtype, seed, number of images, versions of libraries."""
+    item: str = "image"
+    items: str = "images"
+    """Nouns for one of the compared items and for several."""
+    defects_sought: bool = True
+    """Whether defects were looked for."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,35 +4,42 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
-from vaekit.comparison.measure_table import HEADLINES, MEASURES
-from vaekit.comparison.records import FEWEST, Comparison, Defect, Estimate
+from vaekit.comparison.measure_table import IMAGES
+from vaekit.comparison.records import FEWEST, Comparison, Defect, Estimate, Subject
 from vaekit.errors import counted
 from vaekit.metrics.measure import Measure
 
-TABLE = {measure.name: measure for measure in MEASURES}
+
+def headlines(subject: Subject) -> list[Measure]:
+    """The measures that decide the rank."""
+    table = {measure.name: measure for measure in subject.measures}
+    return [table[name] for name in subject.headlines]
 
 
-def ranked(values: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
+def ranked(values: Mapping[str, Mapping[str, Sequence[float]]], subject: Subject = IMAGES) -> list[str]:
     """Names of candidates, best first.
 
-    The candidates are ranked in each headline measure and each image, and then by the mean of these ranks (as in
-    Friedman 1937: ranks need no weights between decibels and color differences). Ties are broken by PSNR.
+    The candidates are ranked in each headline measure and each item, and then by the mean of these ranks (as in
+    Friedman 1937: ranks need no weights between decibels and color differences). Ties are broken by the first headline
+    measure: PSNR for images.
 
     Args:
-        values: of each candidate and headline measure, one value per image, NaN where there is none.
+        values: of each candidate and headline measure, one value per item, NaN where there is none.
+        subject: of the comparison.
     """
     names = list(values)
     ranks: dict[str, list[float]] = {name: [] for name in names}
-    for measure in HEADLINES:
-        for column in zip(*(values[name].get(measure, ()) for name in names), strict=True):
+    first, *_ = every = headlines(subject)
+    for measure in every:
+        for column in zip(*(values[name].get(measure.name, ()) for name in names), strict=True):
             if all(math.isfinite(value) for value in column):
-                bad = [TABLE[measure].badness(value) for value in column]
+                bad = [measure.badness(value) for value in column]
                 for name, own in zip(names, bad, strict=True):
                     below, equal = sum(other < own for other in bad), bad.count(own)
                     ranks[name].append(below + (equal + 1) / 2)
     mean = {name: statistics.fmean(each) if each else math.inf for name, each in ranks.items()}
-    psnr = {name: statistics.fmean(values[name].get("psnr", ()) or (0.0,)) for name in names}
-    return sorted(names, key=lambda name: (mean[name], -psnr[name]))
+    tie = {name: statistics.fmean(map(first.badness, values[name].get(first.name, ()) or (0.0,))) for name in names}
+    return sorted(names, key=lambda name: (mean[name], tie[name]))
 
 
 def reason_for(
@@ -40,6 +47,7 @@ def reason_for(
     order: Sequence[str],
     measures: Mapping[str, Mapping[str, Estimate]],
     comparisons: Sequence[Comparison],
+    subject: Subject = IMAGES,
 ) -> str:
     """Why a candidate has its rank: the first compared with the second, each other one with its predecessor.
 
@@ -48,6 +56,7 @@ def reason_for(
         order: the names of all candidates, best first.
         measures: of each candidate, its means.
         comparisons: of each pair of candidates.
+        subject: of the comparison.
     """
     if len(order) == 1:
         return "The only candidate."
@@ -58,7 +67,7 @@ def reason_for(
     apart: list[str] = []
     unclear: list[str] = []
     fewest = FEWEST
-    for measure in (TABLE[name] for name in HEADLINES):
+    for measure in headlines(subject):
         for difference in between(name, other, measure.name, comparisons):
             change = f"{measure.title} ({signed(difference.difference, measure.unit)})"
             if not significant(difference):
@@ -70,9 +79,13 @@ def reason_for(
     parts = [f"better in {listed(ahead)}"] if ahead else []
     parts += [f"worse in {listed(behind)}"] if behind else []
     parts += [f"different in {listed(apart)}"] if apart else []
-    too_few = f" ({count_of(fewest)}, and at least {FEWEST} are needed)" if fewest < FEWEST else ""
+    too_few = (
+        f" ({counted(fewest, subject.item, subject.items)}, and at least {FEWEST} are needed)"
+        if fewest < FEWEST
+        else ""
+    )
     parts += [f"no significant difference in {listed(unclear)}{too_few}"] if unclear else []
-    mean_rank = "Best mean rank over the images" if place == 0 else "Ranked by its mean rank over the images"
+    mean_rank = f"{'Best mean rank' if place == 0 else 'Ranked by its mean rank'} over the {subject.items}"
     return f"{mean_rank}. Compared with {other}: {'; '.join(parts)}." if parts else f"{mean_rank}."
 
 
@@ -186,11 +199,6 @@ def drift(value: Values) -> Iterator[str]:
 def signed(number: float, unit: str) -> str:
     """A difference with its sign, to three significant digits."""
     return f"{number:+.3g}{' ' + unit if unit else ''}"
-
-
-def count_of(images: int) -> str:
-    """A number of images: "3 images"."""
-    return counted(images, "image")
 
 
 def listed(parts: Sequence[str]) -> str:

@@ -114,7 +114,7 @@ def channel_kl(observation: Observation) -> list[float] | None:
         return None
     mean, log_variance = posterior.mean.double(), posterior.log_variance.double()
     kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
-    return kl.mean(dim=(0, 2, 3)).tolist()
+    return kl.transpose(0, 1).flatten(1).mean(dim=1).tolist()
 
 
 def channel_effects(observation: Observation, stds: Tensor) -> list[float]:
@@ -125,13 +125,14 @@ def channel_effects(observation: Observation, stds: Tensor) -> list[float]:
     """
     if observation.vae.decoder is None:
         return []
-    z = observation.latents[:1, :, :POSITIONS, :POSITIONS].clone()
+    window = (slice(1), slice(None), *[slice(POSITIONS)] * (observation.latents.dim() - 2))
+    z = observation.latents[window].clone()
     with torch.enable_grad():
         z.requires_grad_()
         parameters = observation.vae.decoder(z)
         projection = torch.randn(parameters.shape, generator=torch.Generator().manual_seed(0))
         (gradient,) = torch.autograd.grad((parameters * projection).sum(), z)
-    effects = gradient.square().mean(dim=(0, 2, 3)).sqrt() * stds
+    effects = gradient.square().transpose(0, 1).flatten(1).mean(dim=1).sqrt() * stds
     return (effects / effects.max().clamp_min(1e-30)).tolist()
 
 

@@ -48,7 +48,7 @@ def check_normalization(observation: Observation, entry: CatalogEntry | None = N
         "normalization": normalization.as_json(),
         "mean": mean,
         "std": std,
-        "channel_means": latents.mean(dim=(0, 2, 3)).tolist(),
+        "channel_means": latents.transpose(0, 1).flatten(1).mean(dim=1).tolist(),
         "channel_stds": latents.transpose(0, 1).flatten(1).std(dim=1).tolist(),
         "measured": suggested,
     }
@@ -82,7 +82,7 @@ def _other_space(observation: Observation) -> str:
     vae = observation.vae
     family = family_with(vae.config)
     spaces = matching_latent_spaces(family.name, vae.config) if family is not None else ()
-    if len(spaces) < 2 or vae.normalization is None:
+    if observation.of_sounds or len(spaces) < 2 or vae.normalization is None:
         return ""
     assert observation.images is not None and observation.posterior is not None
     verdict = nearest_latent_space(latents_probed(observation.posterior, observation.images), spaces)

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from vaekit.distributions import Posterior
 from vaekit.distributions.base import map_tensors
 from vaekit.doctor.activations import Activity, Call, run_watched
+from vaekit.doctor.sounds import built_in_sounds, extreme_sounds, sound_length
 from vaekit.geometry import Geometry
 from vaekit.identification.probe_latents import probe_inputs
 from vaekit.metrics.image.psnr import decibels
@@ -47,15 +48,15 @@ class Observation:
     """On the CPU, in fp32 and in evaluation mode."""
     engine: Engine
     images: Tensor | None
-    """(n, c, h, w) in [-1, 1]: the encoded images, or samples from this VAE's prior."""
+    """(n, c, h, w), of sounds (n, c, t), in [-1, 1]: the encoded items, or samples from this VAE's prior."""
     source: str
-    """The origin of the images; a phrase."""
+    """The origin of the items; a phrase."""
     posterior: Posterior | None
-    """The posterior of the images."""
+    """The posterior of the items."""
     latents: Tensor
-    """Raw, (n, z, i, j): the posterior's mode; synthetic if there is no encoder."""
+    """Raw, (n, z, i, j), of sounds (n, z, i): the posterior's mode; synthetic if there is no encoder."""
     decoded: Tensor | None
-    """(m, c, h, w): the decoded first m latents, not clamped."""
+    """(m, c, h, w), of sounds (m, c, t): the decoded first m latents, not clamped."""
     flats: Tensor | None
     """(k, c, h, w): images of one color each."""
     flats_decoded: Tensor | None
@@ -74,6 +75,11 @@ class Observation:
         return self.geometry.size is not None
 
     @property
+    def of_sounds(self) -> bool:
+        """Whether the items are waveforms."""
+        return self.geometry.axes == 1
+
+    @property
     def quantizes(self) -> bool:
         return isinstance(self.vae.to_posterior, VectorQuantizer)
 
@@ -89,24 +95,27 @@ class Observation:
 
 
 @torch.no_grad()
-def observe(vae: VAE, images: Images | None = None, side: int = SIDE) -> Observation:
-    """Run a VAE and record its behavior; the given VAE is not modified.
+def observe(vae: VAE, images: Tensor | None = None, side: int = SIDE) -> Observation:
+    """Run a VAE of images or of sounds and record its behavior; the given VAE is not modified.
 
     Args:
         vae: any image VAE, whole or half.
-        images: the user's, (n, 3, h, w) in [-1, 1], square, with the side that `image_side` returns; used in addition
-            to the built-in ones. A VAE with a vector latent is specialized to a narrow class of images and does not get
-            the built-in ones: without the user's images it is checked on samples from its own prior.
+        images: the user's, (n, 3, h, w) in [-1, 1], square, with the side that `image_side` returns, or sounds
+            (n, c, t) with the samples that `sound_length` returns; used in addition to the built-in ones. A VAE with a
+            vector latent is specialized to a narrow class of images and does not get the built-in ones: without the
+            user's images it is checked on samples from its own prior.
         side: of the built-in images, in pixels, rounded up to a valid size.
     """
     exact = probe_inputs(vae)
     engine = Engine(exact, Plan(device="cpu"))
     geometry = engine.geometry
+    if geometry.axes == 1:
+        return _observe_sounds(exact, engine, images)
     side = image_side(geometry, side)
     generator = Generator().manual_seed(SEED)
     own = None if images is None else in_channels(images, geometry.channels)
     if exact.encoder is None:
-        return _decoder_alone(exact, engine, side, generator)
+        return _decoder_alone(exact, engine, _synthetic_maps(geometry, side, generator))
     if geometry.size is None:
         inputs = in_channels(dead_leaves(IMAGES, (side, side), Generator().manual_seed(SEED)), geometry.channels)
         source = f"{IMAGES} built-in images"
@@ -148,22 +157,49 @@ def observe(vae: VAE, images: Images | None = None, side: int = SIDE) -> Observa
     )
 
 
-def _decoder_alone(vae: VAE, engine: Engine, side: int, generator: Generator) -> Observation:
-    """Observe a decoder alone on synthetic latents: denormalized 1/f noise, the spectrum that latents of images
-    have."""
-    assert vae.decoder is not None
-    geometry = engine.geometry
+def _observe_sounds(vae: VAE, engine: Engine, own: Tensor | None) -> Observation:
+    """Observe a VAE of waveforms on built-in sounds, and on the user's (n, c, t) in the length `sound_length`."""
+    geometry, generator = engine.geometry, Generator().manual_seed(SEED)
+    samples = sound_length(geometry)
+    if vae.encoder is None:
+        shape = (DECODED, geometry.latent_channels, samples // geometry.factors[0])
+        return _decoder_alone(vae, engine, torch.randn(shape, generator=generator))
+    inputs, source = built_in_sounds(IMAGES, geometry.channels, samples, generator), f"{IMAGES} built-in sounds"
+    if own is not None:
+        inputs, source = torch.cat([own, inputs]), f"{len(own)} of your sounds and {source}"
+    extremes = extreme_sounds(geometry.channels, samples, generator)
+    moments, encoding = run_watched(vae.encoder, "encoder", torch.cat([inputs, extremes]))
+    every = vae.to_posterior(moments)
+    posterior, latents = map_tensors(lambda tensors: tensors[0][: len(inputs)], every), every.mode
+    decoded: Tensor | None = None
+    decoding: dict[Call, Activity] = {}
+    if vae.decoder is not None:
+        run = torch.cat([latents[:DECODED], latents[len(inputs) :]])
+        parameters, decoding = run_watched(vae.decoder, "decoder", run)
+        decoded = vae.to_likelihood(parameters).mode[:DECODED]
+    heard = (inputs, source, posterior, latents[: len(inputs)], decoded)
+    return Observation(vae, engine, *heard, None, None, encoding, decoding)
+
+
+def _synthetic_maps(geometry: Geometry, side: int, generator: Generator) -> Tensor:
+    """Latents (n, z, i, j) of 1/f noise, the spectrum that those of images have; of white noise for one position."""
     positions = side // geometry.factors[0]
-    latents = torch.randn(DECODED, geometry.latent_channels, positions, positions, generator=generator)
-    if positions > 1:
-        maps = [one_over_f((positions, positions), generator) for _ in range(DECODED * geometry.latent_channels)]
-        latents = torch.stack(maps).view_as(latents)
+    noise = torch.randn(DECODED, geometry.latent_channels, positions, positions, generator=generator)
+    if positions == 1:
+        return noise
+    maps = [one_over_f((positions, positions), generator) for _ in range(DECODED * geometry.latent_channels)]
+    return torch.stack(maps).view_as(noise)
+
+
+def _decoder_alone(vae: VAE, engine: Engine, latents: Tensor) -> Observation:
+    """Observe a decoder alone on synthetic latents, which are denormalized first."""
+    assert vae.decoder is not None
     if vae.normalization is not None and vae.normalization.patch == 1:
         latents = vae.denormalize(latents)
     if isinstance(vae.to_posterior, VectorQuantizer):
         latents = vae.to_posterior(latents).mode
     parameters, decoding = run_watched(vae.decoder, "decoder", latents)
-    decoded = at_item_size(vae.to_likelihood(parameters).mode, geometry)
+    decoded = at_item_size(vae.to_likelihood(parameters).mode, engine.geometry)
     source = f"{len(latents)} synthetic latents, as there is no encoder"
     return Observation(vae, engine, None, source, None, latents, decoded, None, None, {}, decoding)
 

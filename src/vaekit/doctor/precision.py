@@ -95,16 +95,17 @@ def _value_range(network: nn.Module, half: str, activity: Mapping[Call, Activity
 
 
 def check_rounding(observation: Observation) -> Finding:
-    """The error of fp16 and bf16 against fp32: in the image, in levels of 255; for an encoder alone in its latents, in
-    percent of their standard deviation.
+    """The error of fp16 and bf16 against fp32: in images in levels of 255; in waveforms, and for an encoder alone in
+    its latents, in percent of their standard deviation.
 
     The outputs of all functions and the weights are rounded (`activations.Rounding`).
     """
     whole = observation.vae.decoder is not None
     exact = observation.decoded if whole else observation.latents
     assert exact is not None
-    scale = LEVELS_PER_UNIT if whole else 100 / max(observation.latents.std().item(), TINY)
-    unit = "levels of 255" if whole else "% of the latents' standard deviation"
+    pixels = whole and not observation.of_sounds
+    scale = LEVELS_PER_UNIT if pixels else 100 / max(exact.std().item(), TINY)
+    unit = "levels of 255" if pixels else f"% of the {'waveforms' if whole else 'latents'}' standard deviation"
     values: dict[str, object] = {"unit": unit}
     means: dict[str, float] = {}
     messages: list[str] = []
@@ -146,7 +147,7 @@ def _small_input(observation: Observation, half: str) -> Tensor:
     """The smallest valid input of a half."""
     geometry = observation.geometry
     positions = 1 if geometry.size is not None else max(2, geometry.least_positions)
-    latent_size = (positions, positions)
+    latent_size = (positions,) * geometry.axes
     if half == "decoder":
         return torch.zeros(1, geometry.latent_channels, *latent_size)
     return torch.zeros(1, geometry.channels, *geometry.size_of(latent_size))

@@ -15,6 +15,7 @@ from vaekit.domains.files import ItemFiles
 from vaekit.domains.fitting import FitOptions, Fitting
 from vaekit.domains.imputation import Imputer
 from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemSimilarity, ItemValues, MeasureItems
+from vaekit.domains.listening import Listening
 from vaekit.domains.lossless import LosslessItems
 from vaekit.domains.measuring import EvaluationItems, MeasureOptions
 from vaekit.domains.sample_quality import CompareSamples
@@ -140,6 +141,10 @@ class Schema(Protocol):
         """
 
 
+Listen = Callable[[Any, Schema], Listening]
+"""(an item, its schema) -> what people hear and see of it; MissingPackage if a package is not installed."""
+
+
 @runtime_checkable
 class DividesRecords(Protocol):
     """A schema whose items are parts of records, such as a few bars of a piece of music."""
@@ -197,6 +202,10 @@ class Domain(Protocol):
     @property
     def similarity(self) -> ItemSimilarity | None:
         """The measure of similarity of items that people of the domain use; None where there is none."""
+
+    @property
+    def listen(self) -> Listen | None:
+        """What makes items audible; None where they are no sounds and make none."""
 
     @property
     def properties(self) -> Mapping[str, MeasureItems]:

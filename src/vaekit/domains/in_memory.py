@@ -19,7 +19,7 @@ from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog, silent
 from vaekit.distributions import DiagonalGaussian
 from vaekit.domains.attribution import Attribution, Explanation, Reason
-from vaekit.domains.domain import ItemStream, LoadedItems, Schema, SequenceWriter, Show, TermSettings
+from vaekit.domains.domain import ItemStream, Listen, LoadedItems, Schema, SequenceWriter, Show, TermSettings
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.fitting import FitOptions, Fitting
 from vaekit.domains.imputation import Imputer
@@ -78,6 +78,7 @@ class InMemoryDomain(ABC):
     samples_vary: bool = False
     is_text: bool = False
     similarity: ItemSimilarity | None = None
+    listen: Listen | None = None
     properties: Mapping[str, MeasureItems] = field(default_factory=dict)
     placeholder: Callable[[Any], Any] | None = None
     """What `reconstruct` writes in place of an item that cannot be read, given as its file has it; None to leave such

@@ -1,4 +1,4 @@
-"""The evaluation of a VAE with samples for people: measures, histograms and examples, as one HTML page."""
+"""The evaluation of a VAE for people: measures, histograms, examples and players, as one HTML page."""
 
 import math
 from collections.abc import Sequence
@@ -10,28 +10,36 @@ from torch import Tensor
 from vaekit.domains.sample_quality import Histogram, SampleQuality
 from vaekit.evaluation.evaluate import Evaluation
 from vaekit.report.embedding import Embedded, levels_of, photograph
-from vaekit.report.page import write_static_page
+from vaekit.report.page import template_text, write_static_page
+from vaekit.report.players import PlayedItem, players
 
 WIDTH, HEIGHT = 400, 100
 """The box of a histogram, in SVG units."""
+NO_SAMPLES = SampleQuality({}, (), {}, "")
+"""Where samples were not evaluated."""
 LONGEST = 1100
 """The longer side of examples on the page, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationReport:
-    """The results of an evaluation with samples."""
+    """The results of an evaluation."""
 
+    item: str
+    """Noun for an item."""
     items: str
-    """Plural noun for the items."""
+    """Its plural."""
     evaluation: Evaluation
-    count: int
+    count: int = 0
     """The number of samples."""
-    quality: SampleQuality
+    quality: SampleQuality | None = None
+    """The measures of samples; None where samples were not evaluated."""
     samples: Tensor | None = None
     """Some samples as an image (3, h, w) in [-1, 1]."""
     pairs: Tensor | None = None
     """Some items above their reconstructions."""
+    played: Sequence[PlayedItem] = ()
+    """Items to listen to, with their reconstructions."""
 
 
 @dataclass(frozen=True)
@@ -82,23 +90,27 @@ def value_text(value: float) -> str:
 
 
 def write_evaluation_page(report: EvaluationReport, path: Path) -> None:
-    """Write a self-contained HTML page, which opens from disk, runs no script and makes no request.
+    """Write a self-contained HTML page, which opens from disk, makes no request, and runs at most the players' script.
 
     Raises:
         CannotWrite: for example, the disk is full.
     """
-    quality = report.quality
+    quality, played = report.quality, players(report.played)
+    found = NO_SAMPLES if quality is None else quality
     write_static_page(
         "evaluation",
         path,
+        ("players",) if played else (),
+        template_text("players.js") if played else "",
         report=report,
         protocol=report.evaluation.protocol,
         results=report.evaluation.results,
-        missing={**report.evaluation.not_measured, **quality.not_measured},
-        measured=[(each, each.text(quality.values[each.name])) for each in quality.measures],
-        histograms=[histogram_paths(each, quality.parts.get(each.name, math.nan)) for each in quality.histograms],
+        missing={**report.evaluation.not_measured, **found.not_measured},
+        measured=[(each, each.text(found.values[each.name])) for each in found.measures],
+        histograms=[histogram_paths(each, found.parts.get(each.name, math.nan)) for each in found.histograms],
         samples=embedded(report.samples),
         pairs=embedded(report.pairs),
+        played=played,
         value=value_text,
         width=WIDTH,
         height=HEIGHT,

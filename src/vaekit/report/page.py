@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +14,7 @@ from vaekit.comparison.records import Report, ShownImage
 from vaekit.errors import CONTROL, CannotWrite, printable
 from vaekit.json import dumps, dumps_plain, plain
 from vaekit.report.embedding import QUALITY, SMALL
+from vaekit.report.players import PlayedItem, players
 from vaekit.report.plots import spectrum_plot
 from vaekit.report.ranking import candidates, comparisons, ranking
 from vaekit.report.shown_image import SCALES, examine, image_view, values_of
@@ -31,14 +32,15 @@ NOT_IN_HTML = re.compile(f"(?![\t\n\r]){CONTROL.pattern}")
 and lone surrogates, which UTF-8 cannot encode."""
 
 
-def write_report(report: Report, shown: Iterable[ShownImage], path: Path) -> Path:
+def write_report(report: Report, shown: Iterable[ShownImage], path: Path, played: Iterable[PlayedItem] = ()) -> Path:
     """Write the page to `path`, and beside it, under the same stem, a JSON file with the same values.
 
     Both are written or neither. The page opens from disk and makes no network requests. Its content security policy
-    contains the hash of its only script, so that no other can run.
+    contains the hashes of its scripts, so that no other can run.
 
     Args:
         shown: the images on the page, consumed one at a time.
+        played: items to listen to on the page.
         path: ends in `.html` or `.htm`.
 
     Returns:
@@ -51,7 +53,7 @@ def write_report(report: Report, shown: Iterable[ShownImage], path: Path) -> Pat
     path = path.absolute()
     beside = json_beside(path)
     with atomic_group(path.parent) as folder:
-        page, values = compose(report, shown)
+        page, values = compose(report, shown, played)
         (folder / path.name).write_text(page, encoding="utf-8", newline="\n")
         (folder / beside.name).write_text(dumps(values) + "\n", encoding="utf-8", newline="\n")
     return beside
@@ -72,7 +74,9 @@ def json_beside(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str, Any]]:
+def compose(
+    report: Report, shown: Iterable[ShownImage], played: Iterable[PlayedItem] = ()
+) -> tuple[str, dict[str, Any]]:
     """The page, and its values in JSON types.
 
     Raises:
@@ -86,7 +90,8 @@ def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str,
         images.append(image_view(report, examined))
     values = {"version": VERSION, **plain(report), "shown": plain(shown_values)}
     near, far = comparisons(report)
-    script = template_text("page.js")
+    script, embedded = template_text("page.js"), players(played)
+    listening = template_text("players.js") if embedded else ""
     page = (
         environment()
         .get_template("page.html.j2")
@@ -104,9 +109,12 @@ def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str,
             lossy_beyond=SMALL,
             quality=QUALITY,
             version=__version__,
-            style=template_text("page.css"),
+            style=template_text("page.css") + (template_text("players.css") if embedded else ""),
             script=script,
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            script_hash=hash_of(script),
+            played=embedded,
+            listening=listening,
+            listening_hash=hash_of(listening),
             numbers=values,
         )
     )
@@ -142,19 +150,27 @@ def environment() -> "jinja2.Environment":
     return environment
 
 
-def write_static_page(name: str, path: Path, **values: Any) -> None:
-    """Write a self-contained HTML page, which opens from disk, runs no script and makes no request.
+def hash_of(script: str) -> str:
+    """The hash of a script, as a content security policy names it; empty for no script."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() if script else ""
+
+
+def write_static_page(name: str, path: Path, styles: Sequence[str] = (), script: str = "", **values: Any) -> None:
+    """Write a self-contained HTML page, which opens from disk, makes no request, and runs at most the given script.
 
     Args:
         name: of the template and its style: `search` for `search.html.j2` and `search.css`.
         path: the page.
+        styles: the names of further styles.
+        script: the text of its only script; empty for none.
         values: of the template.
 
     Raises:
         CannotWrite: for example, the disk is full.
     """
-    style = template_text("page.css") + template_text(f"{name}.css")
-    page = environment().get_template(f"{name}.html.j2").render(version=__version__, style=style, **values)
+    style = "".join(template_text(f"{each}.css") for each in ("page", name, *styles))
+    template = environment().get_template(f"{name}.html.j2")
+    page = template.render(version=__version__, style=style, script=script, script_hash=hash_of(script), **values)
     with atomic_file(path) as part:
         part.write_text(page, encoding="utf-8", newline="\n")
 

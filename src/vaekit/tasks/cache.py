@@ -15,7 +15,7 @@ import torch
 from vaekit.distributions import DiagonalGaussian, Point, Quantized
 from vaekit.domains.finite_results import check_weights
 from vaekit.domains.fitting import FitOptions, Fitting, Size
-from vaekit.errors import BadItem, BadPlan, printable
+from vaekit.errors import BadItem, BadPlan, counted, printable
 from vaekit.geometry import size_text
 from vaekit.latent_cache.description import DTYPES, GAUSSIAN, CacheDescription
 from vaekit.latent_cache.item_list import ListedItem, write_items, write_quarantine
@@ -297,7 +297,8 @@ def plan_items(
     """
     if not scanned.items:
         reason = scanned.rejected[0].reason if scanned.rejected else ""
-        raise BadItem(f"None of {len(scanned.rejected):,} {model.domain.items} can be read.", reason, "Check the data.")
+        tried = counted(len(scanned.rejected), model.domain.item, model.domain.items)
+        raise BadItem(f"None of {tried} can be read.", reason, "Check the data.")
     items = [(item.key, fitting.bucket(item.size)) for item in scanned.items]
     batch_of = partial(batch_size, model, options)
     most = options.shard_items or shard_items(model, options, {bucket for _, bucket in items})
@@ -393,8 +394,9 @@ def result_of(
     stored = state.stored
     cached = [item for item in scanned.items if item.key in stored]
     if not cached and not state.unfinished and rejected:
+        total = len(scanned.items) + len(scanned.rejected)
         raise BadItem(
-            f"None of {len(scanned.items) + len(scanned.rejected):,} {model.domain.items} has latents.",
+            f"None of {counted(total, model.domain.item, model.domain.items)} has latents.",
             rejected[0].reason,
             "Check the data and the VAE; all reasons are in quarantine.jsonl.",
         )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaekit.datasets.read_errors import with_retries
 from vaekit.domains.fitting import Fitting, Size
-from vaekit.errors import BadItem, NotFound
+from vaekit.errors import BadItem, NotFound, counted
 from vaekit.latent_cache.description import DESCRIPTION, CacheDescription, check_same, read_description
 from vaekit.latent_cache.shard_files import tensors_of
 from vaekit.pipeline import available_cores
@@ -122,7 +122,8 @@ def estimate_cache(
     encoder = Encoder(model, data, fitting, out, description)
     timed, unreadable = timed_sample(data, fitting, left, callbacks)
     if not timed and left:
-        raise BadItem(f"None of {unreadable:,} {model.domain.items} of a sample can be read.", "", "Check the data.")
+        tried = counted(unreadable, model.domain.item, model.domain.items)
+        raise BadItem(f"None of {tried} of a sample can be read.", "", "Check the data.")
     encoding, nbytes, finished = timed_encoding(encoder, options, timed)
     cores, device = available_cores(), model.engine.plan.torch_device
     count = round(len(left) * len(timed) / max(1, len(timed) + unreadable))

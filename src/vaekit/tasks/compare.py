@@ -1,7 +1,7 @@
-"""Compare VAEs, decoders or other tools' images on the same images, and write a report."""
+"""Compare VAEs, decoders or other tools' images on the same images, or VAEs on the same sounds, and write a report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,9 @@ from vaekit.reading import exists
 from vaekit.report.page import json_beside, write_report
 from vaekit.runtime.engine import Engine
 from vaekit.tasks.batch import Progress, no_progress
+from vaekit.tasks.compare_sounds import SoundComparisonOptions, check_only_for_images, compare_sound_files
 from vaekit.tasks.options import EngineOptions, ModelOptions, SelectionOptions
+from vaekit.vae import VAE
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,18 @@ def compare(
         CannotWrite: the page cannot be written.
     """
     json_beside(out)
+    models = models_of(options.vaes, options.decoders, model, options.weights)
+    vaes = [] if options.originals is not None else [each.load() for each in models]
+    if any(vae.geometry.axes == 1 for vae in vaes):
+        check_only_for_images(asdict(options))
+        titles = distinct_names(list(map(title_of, models)))
+        opened = dict(zip(titles, vaes, strict=True))
+        about = SoundComparisonOptions(options.images, options.shown, options.command)
+        report = compare_sound_files(opened, about, out, engine, selection, progress)
+        return ComparisonResult(report, out, json_beside(out))
     plan = engine.plan()
     perceptual, not_measured = lpips_models(options.lpips, options.lpips_vgg)
-    candidates, sources = candidates_and_images(options, model, engine, selection)
+    candidates, sources = candidates_and_images(options, model, engine, selection, vaes)
     fits = fits_for(candidates, options.vaes, len(sources), selection.seed) if options.fit_correction else []
     if options.correct:
         candidates = with_corrected(candidates, options.vaes, model.models)
@@ -150,14 +161,23 @@ def notes_on(candidates: Sequence[Candidate]) -> dict[str, str]:
 
 
 def candidates_and_images(
-    options: CompareOptions, model: ModelOptions, engine: EngineOptions, selection: SelectionOptions
+    options: CompareOptions,
+    model: ModelOptions,
+    engine: EngineOptions,
+    selection: SelectionOptions,
+    vaes: Sequence[VAE] = (),
 ) -> tuple[list[Candidate], list[ImageSource]]:
-    """The candidates and images, opened."""
+    """The candidates and images, opened.
+
+    Args:
+        options, model, engine, selection: see `compare`.
+        vaes: those of `models_of`, if they are loaded.
+    """
     if options.originals is not None:
         return folder_candidates(options.reconstructions), images_in(
             [options.originals], selection.limit, selection.seed
         )
-    candidates = vae_candidates(options.vaes, options.decoders, model, engine, options.weights)
+    candidates = vae_candidates(options.vaes, options.decoders, model, engine, options.weights, vaes)
     if options.images:
         engines = [engine for each in candidates if isinstance(each, VAECandidate) for engine in each.engines]
         return candidates, images_in(options.images, selection.limit, selection.seed, size_check(*engines))
@@ -171,6 +191,7 @@ def vae_candidates(
     model: ModelOptions,
     engine: EngineOptions,
     weights: Sequence[str | None] = (),
+    vaes: Sequence[VAE] = (),
 ) -> list[Candidate]:
     """An engine for each VAE; or one that encodes, and others that decode.
 
@@ -178,24 +199,32 @@ def vae_candidates(
         names, decoders, weights: see `CompareOptions`.
         model: models folders, padding and weights of all.
         engine: how they are run.
+        vaes: those of `models_of`, if they are loaded.
 
     Raises:
         LatentMismatch: a decoder does not take the encoder's latents.
     """
-    every = [*names, *decoders]
-    kinds = weights or [model.weights] * len(every)
-    models = [replace(model, vae=name, weights=kind) for name, kind in zip(every, kinds, strict=True)]
+    models = models_of(names, decoders, model, weights)
+    loaded = vaes or [each.load() for each in models]
     compared = models[len(names) :] or models
     plan, titles = engine.plan(), distinct_names(list(map(title_of, compared)))
     if not decoders:
-        return [VAECandidate(title, Engine(each.load(), plan)) for title, each in zip(titles, models, strict=True)]
-    encoder = Engine(models[0].load(), plan)
+        return [VAECandidate(title, Engine(vae, plan)) for title, vae in zip(titles, loaded, strict=True)]
+    encoder = Engine(loaded[0], plan)
     candidates: list[Candidate] = []
-    for title, each in zip(titles, compared, strict=True):
-        decoder = each.load()
+    for title, each, decoder in zip(titles, compared, loaded[len(names) :], strict=True):
         check_shared(encoder.vae, decoder, each.vae)
         candidates.append(VAECandidate(title, encoder, Engine(decoder, plan)))
     return candidates
+
+
+def models_of(
+    names: Sequence[str], decoders: Sequence[str], model: ModelOptions, weights: Sequence[str | None] = ()
+) -> list[ModelOptions]:
+    """Where each VAE is loaded from, those that decode last; see `vae_candidates` for the arguments."""
+    every = [*names, *decoders]
+    kinds = weights or [model.weights] * len(every)
+    return [replace(model, vae=name, weights=kind) for name, kind in zip(every, kinds, strict=True)]
 
 
 def title_of(model: ModelOptions) -> str:

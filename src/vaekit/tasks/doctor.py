@@ -1,20 +1,25 @@
 """Examine the health of a VAE."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from vaekit.catalog.entries import CatalogEntry
+from vaekit.datasets.dataset import FileRecord
 from vaekit.doctor.examine import CHECKS, examine
 from vaekit.doctor.findings import Finding, worst
 from vaekit.doctor.observe import image_side
+from vaekit.doctor.sounds import sound_length
+from vaekit.domains.audio.schema import in_length
+from vaekit.domains.files import files_among
+from vaekit.domains.find import domain_of
 from vaekit.domains.images.preparation import square
 from vaekit.domains.images.read import find_images, read_image
 from vaekit.errors import VaekitError
-from vaekit.geometry import Geometry
 from vaekit.identification.build import Network
 from vaekit.identification.identify import identify
 from vaekit.identification.resolve import match_file, resolve
@@ -35,9 +40,9 @@ class Diagnosis:
     entry: CatalogEntry | None
     """The catalog entry of these very weights."""
     images: int
-    """The user's images that were used."""
+    """The user's images, or sounds, that were used."""
     failures: tuple[Failure, ...]
-    """Images that could not be read."""
+    """Those that could not be read."""
     note: str = ""
     """Which of several sets of weights was examined; empty if the file holds one."""
 
@@ -45,7 +50,7 @@ class Diagnosis:
 def doctor(
     model: ModelOptions, images: Sequence[Path] = (), limit: int = 16, progress: Progress = no_progress
 ) -> Diagnosis:
-    """Run all checks on the CPU, on built-in images and on the user's.
+    """Run all checks on the CPU, on built-in images or sounds and on the user's.
 
     Args:
         model: the VAE.
@@ -58,7 +63,8 @@ def doctor(
         NotFound: a path does not exist, or a folder holds no images.
     """
     vae, entry = load_with_entry(model)
-    pixels, failures = read_images(images, vae.geometry, limit) if images else (None, [])
+    read = read_sounds if vae.geometry.axes == 1 else read_images
+    pixels, failures = read(images, vae, limit) if images else (None, [])
     findings: list[Finding] = []
     progress(0, len(CHECKS))
     for finding in examine(vae, pixels, entry):
@@ -77,14 +83,28 @@ def load_with_entry(model: ModelOptions) -> tuple[VAE, CatalogEntry | None]:
         return network.of(identified), match_file(identified).entry
 
 
-def read_images(paths: Sequence[Path], geometry: Geometry, limit: int) -> tuple[Tensor | None, list[Failure]]:
+def read_images(paths: Sequence[Path], vae: VAE, limit: int) -> tuple[Tensor | None, list[Failure]]:
     """Some of the images as squares of the side that the checks use, and those that cannot be read."""
-    files = list(find_images(paths))
-    count = min(limit, len(files))
-    images, failures = [], []
-    for path in (files[i * len(files) // count] for i in range(count)):
+    side = image_side(vae.geometry)
+    return read_some(find_images(paths), limit, lambda path: square(read_image(path).pixels, side))
+
+
+def read_sounds(paths: Sequence[Path], vae: VAE, limit: int) -> tuple[Tensor | None, list[Failure]]:
+    """Parts of some of the sounds in the length that the checks use, and sounds that cannot be read."""
+    domain, schema = domain_of(vae)
+    cut = partial(in_length, samples=sound_length(vae.geometry))
+    files = files_among(paths, domain.suffixes, domain.items)
+    return read_some(files, limit, lambda path: cut(schema.to_tensor([FileRecord(path)])[0])[None])
+
+
+def read_some(files: Iterable[Path], limit: int, read: Callable[[Path], Tensor]) -> tuple[Tensor | None, list[Failure]]:
+    """Some of the files as a batch, spread evenly, and those that cannot be read."""
+    every = list(files)
+    count = min(limit, len(every))
+    items, failures = [], []
+    for path in (every[i * len(every) // count] for i in range(count)):
         try:
-            images.append(square(read_image(path).pixels, image_side(geometry)))
+            items.append(read(path))
         except VaekitError as error:
             failures.append(Failure(str(path), str(error)))
-    return torch.cat(images) if images else None, failures
+    return torch.cat(items) if items else None, failures

@@ -22,6 +22,7 @@ from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.shards import IN_PROCESS, InProcess, Runner, Work
 from vaekit.tasks.options import ModelOptions
+from vaekit.tasks.played_items import played_items
 from vaekit.tasks.record import write_record
 from vaekit.tasks.same_vae import SameVAE
 from vaekit.tasks.sample_evaluation import (
@@ -80,7 +81,7 @@ class EvaluateResult:
     samples: EvaluatedSamples | None = None
     """Samples and their measures, in domains that have them."""
     page: Path | None = None
-    """An HTML page with these, if there is a folder."""
+    """An HTML page with these, if there is a folder, and the domain has samples or sounds to show."""
 
 
 def evaluate_data(
@@ -157,15 +158,23 @@ def evaluate_data(
     latent = None
     if options.latent:
         latent = latent_space(vae, plan, domain, schema, data_items, options, protocol, out, progress)
-    samples, page, remarks = None, None, (*notes(), *note_on_tokens(evaluation, domain))
+    samples, report, remarks = None, None, (*notes(), *note_on_tokens(evaluation, domain))
     if compare is not None:
         engine = Engine(vae, replace(plan, batch_size=max(plan.batch_size, domain.batch_size)))
         samples = evaluate_samples(engine, domain, schema, compare, wanted, progress)
         remarks = remarks if samples else (*remarks, f"Samples are not evaluated. {NO_PRIOR}")
         if samples is not None and out is not None:
-            page = out / PAGE
-            write_page(evaluation, samples, engine, domain, schema, data_items, page)
             write_record(out / SAMPLES, samples.as_json())
+            report = report_with_samples(evaluation, samples, engine, domain, schema, data_items)
+    if out is not None and domain.listen is not None:
+        played = played_items(
+            evaluation, out, items.read, vae_runner, schema, domain.listen, measures.items[0].quantities
+        )
+        report = replace(report or EvaluationReport(domain.item, domain.items, evaluation), played=played)
+    page = None
+    if out is not None and report is not None:
+        page = out / PAGE
+        write_evaluation_page(report, page)
     return EvaluateResult(evaluation, domain.item, domain.items, remarks, latent, samples, page)
 
 
@@ -189,23 +198,19 @@ def absolute(options: MeasureOptions) -> MeasureOptions:
     return replace(options, **paths)
 
 
-def write_page(
+def report_with_samples(
     evaluation: Evaluation,
     samples: EvaluatedSamples,
     engine: Engine,
     domain: Domain,
     schema: Schema,
     data: EvaluationData,
-    path: Path,
-) -> None:
-    """Write an HTML page with the results, some samples, and some items with their reconstructions.
-
-    Raises:
-        CannotWrite: for example, the disk is full.
-    """
+) -> EvaluationReport:
+    """The results, some samples, and some items with their reconstructions."""
     skipped = {item.name for item in evaluation.skipped}
     names = [name for name in data.names if name not in skipped][:SHOWN_PAIRS]
-    report = EvaluationReport(
+    return EvaluationReport(
+        domain.item,
         domain.items,
         evaluation,
         len(samples.x),
@@ -213,7 +218,6 @@ def write_page(
         domain.preview(schema.to_items(samples.x[:SHOWN_SAMPLES])),
         shown_pairs(engine, domain, schema, [data.read(name) for name in names]),
     )
-    write_evaluation_page(report, path)
 
 
 def latent_space(

@@ -216,3 +216,10 @@ def test_latents_are_cached_and_generated(vae: Path, data: Path, tmp_path: Path)
     call("train", "diffusion-molecules", "--data", tmp_path / "cache", "--out", tmp_path / "run", *small, *changes)
     call("generate", "--model", tmp_path / "run", "-n", 2, "--steps", 2, "--out", tmp_path / "made")
     assert len(list((tmp_path / "made").glob("generated*.wav"))) == 2
+
+
+def test_samples_far_beyond_full_scale_are_drawn(vae: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in" / "a.wav", torch.full((900,), 1e30).numpy(), RATE, subtype=FLOAT)
+    call("reconstruct", tmp_path / "in", "--vae", vae, "--out", tmp_path / "out", "--side-by-side")
+    assert (tmp_path / "out" / "a.side-by-side.png").is_file()

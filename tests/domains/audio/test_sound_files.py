@@ -66,6 +66,22 @@ def test_headers_that_make_no_sense(tmp_path: Path, place: int, kind: str, value
         open_sound(damaged(tmp_path / "a.wav", place, kind, value))
 
 
+def test_a_recording_that_was_not_finished(tmp_path: Path) -> None:
+    with refuses(BadItem, "sox --ignore-length"):
+        open_sound(damaged(tmp_path / "a.wav", 40, "<I", 0))
+
+
+def test_reasons_are_about_the_file(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.mp3", tone(9000)[0].numpy(), RATE)
+    (tmp_path / "a.mp3").write_bytes((tmp_path / "a.mp3").read_bytes()[:40])
+    (tmp_path / "b.wav").write_bytes(b"")
+    for name, fact in (("a.mp3", "header"), ("b.wav", "0 bytes")):
+        with refuses(BadItem, name, fact):
+            open_sound(tmp_path / name)
+    with refuses(BadItem, "sample rate"):
+        open_sound(damaged(tmp_path / "c.wav", 24, "<I", 0))
+
+
 def test_a_header_that_announces_too_much(tmp_path: Path) -> None:
     with open_sound(damaged(tmp_path / "a.wav", 40, "<I", 2**32 - 1)) as sound:
         assert sound.facts.samples == 1000 and sound.notes

@@ -12,6 +12,7 @@ from torch import Tensor
 from vaekit.datasets.dataset import BytesRecord, FileRecord, Record, RecordFormat, Splits
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.audio.files import SOUNDS, AudioFiles
+from vaekit.domains.audio.listening import listening
 from vaekit.domains.audio.measures import waveform_measures
 from vaekit.domains.audio.reading import reader_of
 from vaekit.domains.audio.schema import AudioSchema, in_length, schema_from
@@ -23,6 +24,7 @@ from vaekit.domains.domain import LoadedItems, Schema, SequenceWriter, TermSetti
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.in_memory import InMemoryDomain, digest_of_records, schema_digest
 from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemValues
+from vaekit.domains.listening import Listening
 from vaekit.domains.measuring import EvaluationItems, MeasureOptions
 from vaekit.errors import BadCheckpoint, BadItem, BadRecipe, CannotWrite, printable
 from vaekit.evaluation.evaluate import Measures
@@ -242,6 +244,11 @@ def audio_schema(schema: Schema) -> AudioSchema:
     return schema
 
 
+def listen(item: Tensor, schema: Schema) -> Listening:
+    """A waveform (c, t) as people listen to it."""
+    return listening(item, audio_schema(schema).sample_rate)
+
+
 def one_after_the_other(items: Sequence[Tensor], sample_rate: int) -> Tensor:
     """Waveforms (c, t) as one, with silence between them."""
     silence = items[0].new_zeros(items[0].shape[0], round(SILENCE * sample_rate))
@@ -253,4 +260,5 @@ AUDIO = Audio(
     *("audio", "sound", SOUNDS, AUDIO_RECORDS, ENDING, AudioSettings),
     computing=("torch", "numpy", "soundfile"),
     batch_size=16,
+    listen=listen,
 )

@@ -1,5 +1,6 @@
 """Sound files and latent files through an engine: the stages of `reconstruct`, `encode` and `decode` for audio."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -70,13 +71,14 @@ class ReconstructedSound:
 
     def cells(self) -> dict[str, str]:
         """One row of a table."""
-        measured = {each.title: each.text(self.measures[each.name]) for each in QUANTITIES}
+        known = {each: self.measures[each.name] for each in QUANTITIES}
+        measured = {each.title: "-" if math.isnan(value) else each.text(value) for each, value in known.items()}
         return {
             "file": self.file.name,
             "sound": f"{self.seconds_of_sound:.2f} s",
             "rate": f"{self.sample_rate:,} Hz",
             "latent": "x".join(map(str, self.latent_shape)),
-            "fewer": f"{self.compression:.0f}x",
+            "fewer": f"{self.compression:.3g}x",
             **measured,
             "time": f"{self.seconds:.2f} s",
         }

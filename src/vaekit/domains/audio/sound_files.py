@@ -34,6 +34,12 @@ SMALL_BLOCK = 1000
 KEPT = 2**16
 """Samples that are kept of formats without exact seeks."""
 MOST_CHANNELS = 256
+PLAIN_REASONS = {
+    "File does not exist or is not a regular file": "it ends within its header",
+    "Internal error": "the sample rate or another value of its header makes no sense",
+    "SF_INFO struct incomplete": "the sample rate or another value of its header makes no sense",
+}
+"""By the beginning of a message of libsndfile."""
 EXPECTED = "Expected a sound file in WAV, FLAC, OGG or MP3."
 
 
@@ -175,6 +181,8 @@ def from_path(path: Path) -> Any:
     """Open a regular file with soundfile."""
     try:
         with open_file(path) as file:
+            if not os.fstat(file.fileno()).st_size:
+                raise BadItem(f"{path} is empty: it has 0 bytes.", EXPECTED, "Copy or export it again.")
             return decoder(str(path), os.dup(file.fileno()))
     except FileNotFoundError as error:
         raise NotFound(f"There is no file {path}.", "", "Check the name.") from error
@@ -197,12 +205,13 @@ def decoder(name: str, source: Any) -> Any:
 
 
 def plain_reason(error: Exception) -> str:
-    """The reason in an error of libsndfile.
+    """The reason in an error of libsndfile, some of whose messages are about other things than the file.
 
     >>> plain_reason(RuntimeError("Error opening 3: Format not recognised."))
     'Format not recognised'
     """
-    return str(getattr(error, "error_string", "") or str(error).rpartition(": ")[2]).strip().rstrip(".")
+    reason = str(getattr(error, "error_string", "") or str(error).rpartition(": ")[2]).strip().rstrip(".")
+    return next((better for start, better in PLAIN_REASONS.items() if reason.startswith(start)), reason)
 
 
 def opened(name: str, reopen: Callable[[], Any]) -> Sound:
@@ -217,17 +226,33 @@ def opened(name: str, reopen: Callable[[], Any]) -> Sound:
             f"Expected at most {MOST_CHANNELS} channels and {MAX_SAMPLE_RATE:,} Hz.",
             "Its header is probably damaged.",
         )
-    announced, container = max(0, file.frames), str(file.format)
+    announced, container, header = max(0, file.frames), str(file.format), str(file.extra_info)
     samples = announced if ends_at(file, announced) else readable_samples(reopen())
     if samples < announced:
         notes = (f"the file ends after {samples:,} of {announced:,} samples: the rest is missing",)
-    elif "should be" in str(file.extra_info):
+    elif "should be" in header:
         notes = ("the header announces another number of samples than the file has",)
     facts = SoundFacts(AudioFormat(file.samplerate, file.channels), samples, container, str(file.subtype))
     file.close()
     if not samples:
-        raise BadItem(f"{shown} contains no samples.", EXPECTED, "It is empty, or was cut off.")
+        raise no_samples(shown, header)
     return Sound(shown, reopen, facts, notes)
+
+
+def no_samples(shown: str, header: str) -> BadItem:
+    """The error for a file without samples.
+
+    Args:
+        shown: its name.
+        header: the log of libsndfile about it.
+    """
+    if "data : 0\n" in header and "Unknown chunk marker" in header:
+        return BadItem(
+            f"{shown} announces no samples, and something follows its header.",
+            "Expected the number of bytes there: the program that recorded it did not finish it.",
+            "Repair it, for example with `sox --ignore-length IN.wav OUT.wav`.",
+        )
+    return BadItem(f"{shown} contains no samples.", EXPECTED, "It is empty, or was cut off.")
 
 
 def ends_at(file: Any, samples: int) -> bool:

@@ -22,13 +22,15 @@ RANGE = 8.0
 """From the darkest to the brightest color, in nats of magnitude: 70 dB."""
 MAGMA = ("000004", "180f3d", "440f76", "721f81", "9e2f7f", "cd4071", "f1605d", "fd9668", "feca8d", "fcfdbf")
 """Ten equidistant colors of Magma (van der Walt & Smith 2015), whose lightness increases evenly."""
+LOUDEST = 1e4
+"""Larger samples are drawn like this one: their energy could not be represented."""
 INK = (0.25, 0.35, 0.6)
 COLUMNS = 2
 
 
 def waveform_image(x: Float[Tensor, "c t"], sample_rate: int = RATE) -> Float[Tensor, "3 h w"]:
     """An image (3, 180, 480) in [-1, 1]: log-mel spectrogram of the mean of the channels, and waveform."""
-    mono = x.float().mean(dim=0, keepdim=True)
+    mono = x.float().clamp(-LOUDEST, LOUDEST).mean(dim=0, keepdim=True)
     image = torch.cat([spectrogram(mono, sample_rate), torch.ones(3, GAP, WIDE), curve(mono[0])], dim=1)
     return image * 2 - 1
 

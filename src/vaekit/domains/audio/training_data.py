@@ -17,7 +17,7 @@ from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.audio.reading import reader_of
 from vaekit.domains.audio.schema import AudioSchema, put_middle
 from vaekit.domains.record_tensors import tensor_of
-from vaekit.errors import BadItem, NotFound, NoTrainingData
+from vaekit.errors import BadItem, NotFound, NoTrainingData, counted
 from vaekit.pipeline import available_cores
 from vaekit.training.data import TrainingData, describe_data, item_by_item
 from vaekit.training.seeds import derive_seed
@@ -125,7 +125,9 @@ def audio_training_data(splits: Splits, schema: AudioSchema, held_out: float | N
     lengths = {number: length for number, length in lengths_of(splits.train, kept.tolist(), schema, log) if length}
     if not lengths:
         raise NoTrainingData(
-            f"None of {len(kept):,} sounds can be read.", next(iter(log.reasons.values()), ""), "Check the first one."
+            f"None of {counted(len(kept), 'sound')} can be read.",
+            next(iter(log.reasons.values()), ""),
+            "Check the first one.",
         )
     source: Sounds | SoundsOnDisk
     in_memory = sum(lengths.values()) * schema.channels <= IN_MEMORY

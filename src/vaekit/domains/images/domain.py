@@ -113,6 +113,7 @@ class Images:
     samples_vary: bool = False
     is_text: bool = False
     similarity: None = None
+    listen: None = None
     properties: Mapping[str, MeasureItems] = field(default_factory=dict)
 
     def text(self, item: Any) -> None:

@@ -14,8 +14,9 @@ from vaekit.domains.domain import LoadedItems, Schema
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.in_memory import InMemoryDomain
 from vaekit.domains.item_functions import NO_CAPTIONS, Captions, ItemValues
+from vaekit.domains.listening import Listening
 from vaekit.domains.measuring import MeasureOptions
-from vaekit.domains.music.drawings import sheet
+from vaekit.domains.music.drawings import roll, sheet
 from vaekit.domains.music.excerpts import Excerpt
 from vaekit.domains.music.fit import fit, schema_of, training_data
 from vaekit.domains.music.measures import excerpt_errors, teacher_forced
@@ -23,6 +24,7 @@ from vaekit.domains.music.properties import EQUAL_STEPS, PROPERTIES
 from vaekit.domains.music.sample_quality import MusicComparison
 from vaekit.domains.music.schema import MusicSchema, excerpt_of, schema_from
 from vaekit.domains.music.settings import MusicSettings
+from vaekit.domains.music.sound import render, wav
 from vaekit.domains.music.sources import FORMAT, open_music
 from vaekit.domains.music.windows import windows
 from vaekit.domains.music.write import numbered, write_rows
@@ -163,6 +165,13 @@ def value_texts(values: Sequence[ItemValues]) -> list[str]:
     return [", ".join(each) for each in zip(*texts, strict=True)]
 
 
+def listen(item: Excerpt, schema: Schema) -> Listening:
+    """What an excerpt sounds like, and its piano roll."""
+    del schema
+    image = torch.from_numpy(roll(item)).permute(2, 0, 1).float() / 127.5 - 1
+    return Listening(wav(render([item])), "audio/wav", item.seconds, image)
+
+
 def same(excerpt: Excerpt) -> Excerpt:
     """What `reconstruct` writes in place of an excerpt that does not fit: the rests that it was read as."""
     return excerpt
@@ -172,6 +181,7 @@ MUSIC = Music(
     *("music", "excerpt", "excerpts", FORMAT, ".mid", MusicSettings),
     computing=("torch", "numpy"),
     similarity=EQUAL_STEPS,
+    listen=listen,
     properties=PROPERTIES,
     placeholder=same,
     samples_vary=True,
