@@ -6,7 +6,7 @@ DATA has images in folders, and captions.json. Categories are folders of two lev
 --least images; every fifth image of each is held out, and seen by neither the diffusion model (recipe
 diffusion-captions, trained by `vaekit train`) nor the judge, a convolutional classifier of categories. All other images
 are trained on. The same call goes on where it was interrupted. Then EACH images are generated for each caption of
---captions trained images, and for each held-out caption. The table has
+--captions trained images, and for each held-out caption of which the model knows a word. The table has
 
     images     what the judge looks at
     agrees     the share in which it sees the category of the caption, with its 95 % interval over captions
@@ -32,6 +32,7 @@ from torch.nn import functional as F
 
 from vaekit.domains.images.preparation import shades
 from vaekit.domains.images.write import write_image
+from vaekit.errors import NotFound
 from vaekit.tasks.generate import OpenGenerator, latents_of, open_generator
 from vaekit.tasks.generation import GenerateOptions
 from vaekit.tasks.options import ModelOptions
@@ -115,6 +116,8 @@ def main() -> None:
     order = torch.randperm(int((~held_out).sum()), generator=torch.Generator().manual_seed(0))[: options.captions]
     page = []
     for name, indices in (("trained", (~held_out).nonzero().squeeze(1)[order]), ("held-out", apart)):
+        known = torch.tensor([known_words(generator, judged[i].caption) for i in indices.tolist()])
+        indices = indices[known]
         captions = [judged[i].caption for i in indices.tolist()]
         made = generated(generator, captions, options.each)
         print(row(f"generated from {len(captions)} {name} captions", judge, made, labels[indices], trained), flush=True)
@@ -187,6 +190,15 @@ def varied(images: Tensor) -> Tensor:
     where = F.affine_grid(torch.cat([turn * scale[:, None, None], shift], dim=2), list(images.shape), False)
     moved = F.grid_sample(images, where, padding_mode="border", align_corners=False)
     return moved * (1 + torch.randn(count, 3, 1, 1) * 0.15) + torch.randn(count, 3, 1, 1) * 0.1
+
+
+def known_words(generator: OpenGenerator, caption: str) -> bool:
+    """Whether the model knows a word of a caption."""
+    try:
+        prompt_of(generator.file, caption, None)
+    except NotFound:
+        return False
+    return True
 
 
 def generated(generator: OpenGenerator, captions: Sequence[str], each: int) -> Tensor:
