@@ -63,19 +63,8 @@ class SubscaleHead(nn.Module):
         super().__init__()
         self.config, self.channels = config, channels
         squares = SIDE**2
-        self.networks = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(channels * (squares * config.features + known), config.width, 3, padding=1),
-                *(Block(config.width) for _ in range(config.blocks)),
-                nn.SiLU(),
-                nn.Conv2d(config.width, 3 * config.components * channels, 1),
-            )
-            for known in range(squares)
-        )
-        for network in self.networks:
-            assert isinstance(network, nn.Sequential)
-            nn.init.zeros_(network[-1].weight)
-            nn.init.zeros_(network[-1].bias)
+        inputs = [channels * (squares * config.features + known) for known in range(squares)]
+        self.networks = nn.ModuleList(part_network(config, each, channels) for each in inputs)
 
     def forward(self, features: Tensor) -> Subscale:
         return Subscale(self, F.pixel_unshuffle(features, SIDE), SIDE**2)
@@ -95,3 +84,13 @@ class SubscaleHead(nn.Module):
         inputs = torch.cat([context, *(each.to(context.dtype) for each in known)], dim=1)
         parameters = self.networks[len(known)](inputs)
         return DiscretizedLogisticMixture.from_parameters(parameters, self.config.components, self.config.scale)
+
+
+def part_network(config: SubscalePart, inputs: int, channels: int) -> nn.Sequential:
+    """The network of a part: features of squares and known pixels (b, inputs, h / 2, w / 2) -> parameters. Its last
+    layer is initialized to zero, so that all components start with their initial scale."""
+    last = nn.Conv2d(config.width, 3 * config.components * channels, 1)
+    for weight in last.parameters():
+        nn.init.zeros_(weight)
+    blocks = (Block(config.width) for _ in range(config.blocks))
+    return nn.Sequential(nn.Conv2d(inputs, config.width, 3, padding=1), *blocks, nn.SiLU(), last)
