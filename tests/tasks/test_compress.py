@@ -12,7 +12,8 @@ from small_text import save_text_vae
 
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.errors import ArchiveMismatch, BadArchive, BadPlan, NoTrainingData
-from vaekit.tasks.compress import compress, decompress
+from vaekit.tasks.compress import compress
+from vaekit.tasks.decompress import decompress
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import ModelOptions
 

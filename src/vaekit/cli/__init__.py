@@ -13,9 +13,10 @@ import typer
 from vaekit.cli.bake import bake
 from vaekit.cli.cache import cache
 from vaekit.cli.compare import compare
-from vaekit.cli.compress import compress, decompress
+from vaekit.cli.compress import compress
 from vaekit.cli.convert import convert
 from vaekit.cli.decode import decode
+from vaekit.cli.decompress import decompress
 from vaekit.cli.diff import diff
 from vaekit.cli.direction import direction
 from vaekit.cli.doctor import doctor

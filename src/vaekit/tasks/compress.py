@@ -1,7 +1,7 @@
 """Compress items without loss by a VAE, and restore them."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -10,18 +10,16 @@ import torch
 from torch import Tensor
 
 from vaekit.atomic import atomic_file
-from vaekit.codec.archive import ArchiveHead, Entry, Group, Sizes, read_archive, write_end, write_group, write_head
-from vaekit.codec.bits_back import Coding
-from vaekit.codec.chain import chain_bytes, chain_items
+from vaekit.codec.archive import ArchiveHead, Entry, Group, Sizes, write_end, write_group, write_head
+from vaekit.codec.chain import chain_bytes
 from vaekit.codec.latent_cells import LatentGrid
-from vaekit.codec.sections import damaged
 from vaekit.codec.vae_coding import gaussian
 from vaekit.datasets.dataset import Dataset, Record
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.whole import whole
 from vaekit.domains.item_batches import open_items, tensors_at
-from vaekit.domains.lossless import LosslessItems, Restored
-from vaekit.errors import ArchiveMismatch, BadPlan, NoTrainingData, VaekitError
+from vaekit.domains.lossless import LosslessItems
+from vaekit.errors import BadPlan, NoTrainingData, VaekitError
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
 from vaekit.vae import VAE
@@ -139,42 +137,6 @@ def compress(model: OpenModel, data: Path, out: Path, log: SkipLog, progress: Pr
     return count.result(out)
 
 
-def decompress(model: OpenModel, path: Path, out: Path, progress: Progress = no_progress) -> Sequence[Path]:
-    """Restore the items of a file; returns the files that were written.
-
-    Args:
-        model: the VAE that it was compressed with.
-        path: the file.
-        out: the folder, or the file for domains that have all items in one.
-        progress: called with the number of restored items and of all.
-
-    Raises:
-        NotFound, CannotRead, BadArchive: the file is missing, cannot be read, or is damaged.
-        ArchiveMismatch: it was compressed with another VAE.
-        CannotWrite: the disk is full, or the like.
-    """
-    head, groups = read_archive(path)
-    if head.fingerprint != model.origin.fingerprint:
-        raise ArchiveMismatch(
-            f"{path.name} was compressed with another VAE, {head.fingerprint[:12]} ({head.family}).",
-            f"This one is {model.origin.fingerprint[:12]} ({model.origin.family}).",
-            "Name the one that compressed it: --vae.",
-        )
-    lossless = lossless_items(model)
-    coding = lossless.coding(doubled(model), head.grid)
-
-    def restored() -> Iterator[Restored]:
-        done = 0
-        for group in groups:
-            yield from _restore(model, coding, group, path)
-            progress(done := done + len(group.entries), head.records)
-
-    try:
-        return lossless.write(restored(), out)
-    except ValueError as error:
-        raise damaged(path, str(error)) from error
-
-
 def lossless_items(model: OpenModel) -> LosslessItems:
     """What is coded of the items of a VAE.
 
@@ -237,19 +199,3 @@ def _take(model: OpenModel, lossless: LosslessItems, dataset: Dataset, numbers: 
         kept += [place] if coded else []
         entries.append(Entry(name, coded, remainder))
     return Taken(entries, x[kept], stored, missing)
-
-
-def _restore(model: OpenModel, coding: Coding, group: Group, path: Path) -> Iterator[Restored]:
-    """The items of a group."""
-    coded = sum(each.coded for each in group.entries)
-    items: Iterator[object] = iter(())
-    if coded:
-        try:
-            x = chain_items(coding, group.chain)
-        except ValueError as error:
-            raise damaged(path, str(error)) from error
-        if len(x) != coded:
-            raise damaged(path, "a group has other items than its names")
-        items = iter(model.schema.to_items(x))
-    for entry in group.entries:
-        yield Restored(entry.name, next(items) if entry.coded else None, entry.remainder)

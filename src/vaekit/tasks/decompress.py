@@ -1,0 +1,66 @@
+"""Restore the items of a compressed file."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from vaekit.codec.archive import Group, read_archive
+from vaekit.codec.bits_back import Coding
+from vaekit.codec.chain import chain_items
+from vaekit.codec.sections import damaged
+from vaekit.domains.lossless import Restored
+from vaekit.errors import ArchiveMismatch
+from vaekit.tasks.batch import Progress, no_progress
+from vaekit.tasks.compress import doubled, lossless_items
+from vaekit.tasks.model import OpenModel
+
+
+def decompress(model: OpenModel, path: Path, out: Path, progress: Progress = no_progress) -> Sequence[Path]:
+    """Restore the items of a file; returns the files that were written.
+
+    Args:
+        model: the VAE that it was compressed with.
+        path: the file.
+        out: the folder, or the file for domains that have all items in one.
+        progress: called with the number of restored items and of all.
+
+    Raises:
+        NotFound, CannotRead, BadArchive: the file is missing, cannot be read, or is damaged.
+        ArchiveMismatch: it was compressed with another VAE.
+        CannotWrite: the disk is full, or the like.
+    """
+    head, groups = read_archive(path)
+    if head.fingerprint != model.origin.fingerprint:
+        raise ArchiveMismatch(
+            f"{path.name} was compressed with another VAE, {head.fingerprint[:12]} ({head.family}).",
+            f"This one is {model.origin.fingerprint[:12]} ({model.origin.family}).",
+            "Name the one that compressed it: --vae.",
+        )
+    lossless = lossless_items(model)
+    coding = lossless.coding(doubled(model), head.grid)
+
+    def restored() -> Iterator[Restored]:
+        done = 0
+        for group in groups:
+            yield from _restore(model, coding, group, path)
+            progress(done := done + len(group.entries), head.records)
+
+    try:
+        return lossless.write(restored(), out)
+    except ValueError as error:
+        raise damaged(path, str(error)) from error
+
+
+def _restore(model: OpenModel, coding: Coding, group: Group, path: Path) -> Iterator[Restored]:
+    """The items of a group."""
+    coded = sum(each.coded for each in group.entries)
+    items: Iterator[object] = iter(())
+    if coded:
+        try:
+            x = chain_items(coding, group.chain)
+        except ValueError as error:
+            raise damaged(path, str(error)) from error
+        if len(x) != coded:
+            raise damaged(path, "a group has other items than its names")
+        items = iter(model.schema.to_items(x))
+    for entry in group.entries:
+        yield Restored(entry.name, next(items) if entry.coded else None, entry.remainder)
