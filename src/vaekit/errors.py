@@ -37,6 +37,8 @@
     ├── IndexMismatch             an index of another VAE, embedding or data
     ├── BadCache                  a cache of latents that is damaged, hostile, or not a cache
     ├── CacheMismatch             a cache of another VAE, other settings or other data
+    ├── BadArchive                a compressed file that is damaged, of another version, or not one
+    ├── ArchiveMismatch           a compressed file that needs another VAE
     ├── MissingPackage            a required optional package is not installed
     ├── ClusterFailed             a cluster that cannot be reached, or that was lost
     ├── ShardFailed               a part of the work whose workers died again and again
