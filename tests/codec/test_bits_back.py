@@ -23,7 +23,7 @@ def coding_of(likelihood: str, x: torch.Tensor) -> LevelCoding:
     vae = image_vae(likelihood).double()
     with torch.no_grad():
         grid = LatentGrid.of(gaussian(vae, x.double()))
-    return LevelCoding(vae, grid, GRAY, (3, 1, 1), (1, SIDE, SIDE))
+    return LevelCoding(vae, grid, (3, 1, 1), GRAY, (1, SIDE, SIDE))
 
 
 @pytest.mark.parametrize("likelihood", ["normal", "laplace", "logistic", "logistic-mixture", "subscale"])

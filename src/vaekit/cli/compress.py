@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import format_bytes, log, log_note, print_facts, print_json, progress_bar, spinner
+from vaekit.cli.output import log, log_note, print_facts, print_json, progress_bar, spinner
 from vaekit.tasks.options import ModelOptions
 
 SHOWN = 5
@@ -46,7 +46,7 @@ def compress(
         return
     facts = {
         model.domain.items: f"{result.items:,}, {result.coded:,} of them coded by the VAE",
-        "size": f"{format_bytes(result.size)} ({result.size:,} bytes)",
+        "size": f"{result.size:,} bytes",
         "coded by the VAE": f"{result.parts.chain:,} bytes, {result.bits_per_value:.3f} bits per value",
         "without the VAE": f"{result.parts.remainders:,} bytes",
         "names": f"{result.parts.names:,} bytes",

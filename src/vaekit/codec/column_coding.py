@@ -12,9 +12,8 @@ from torch import Tensor
 
 from vaekit.codec.bits_back import Steps
 from vaekit.codec.cells import Cells
-from vaekit.codec.latent_cells import LatentGrid, posterior_cells, standard_cells
 from vaekit.codec.types import Integers
-from vaekit.codec.vae_coding import gaussian
+from vaekit.codec.vae_coding import GaussianCoding
 from vaekit.distributions import (
     Columns,
     Likelihood,
@@ -27,7 +26,6 @@ from vaekit.distributions import (
 )
 from vaekit.errors import BadPlan
 from vaekit.optional import require
-from vaekit.vae import VAE
 
 PRESENT = 63 / 64
 """The probability that a cell is not missing, of all columns: likelihoods say nothing about it."""
@@ -144,13 +142,9 @@ class RowSteps:
 
 
 @dataclass(frozen=True)
-class ColumnCoding:
-    """A VAE of rows, with Gaussian posteriors. Columns that are not coded are missing for it."""
+class ColumnCoding(GaussianCoding):
+    """A VAE of rows. Columns that are not coded are missing for it."""
 
-    vae: VAE
-    """In double precision."""
-    grid: LatentGrid
-    """The values of latents."""
     columns: Sequence[CodedColumn]
     width: int
     """Of rows."""
@@ -172,19 +166,8 @@ class ColumnCoding:
         return rows_of(rows, self.columns, self.width)
 
     @torch.no_grad()
-    def posterior(self, x: Tensor) -> Cells:
-        return posterior_cells(gaussian(self.vae, x), self.grid)
-
-    @torch.no_grad()
-    def mode(self, x: Tensor) -> Integers:
-        return self.grid.nearest(gaussian(self.vae, x).mean)
-
-    def prior(self, batch: int) -> Cells:
-        return standard_cells(self.grid, batch * self.vae.geometry.latent_channels)
-
-    @torch.no_grad()
     def likelihood(self, latent: Integers, batch: int) -> Steps:
-        found = self.vae.likelihood(self.grid.values(latent).view(batch, -1))
+        found = self.conditional(latent, batch)
         if not isinstance(found, Columns):
             raise BadPlan(f"A likelihood of the kind {type(found).__name__} has no columns.", "", "")
         return RowSteps(found, self.columns, self.width, batch)

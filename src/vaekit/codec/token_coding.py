@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 import torch
@@ -10,13 +9,11 @@ from torch import Tensor
 
 from vaekit.codec.bits_back import Steps
 from vaekit.codec.cells import Cells
-from vaekit.codec.latent_cells import LatentGrid, posterior_cells, standard_cells
 from vaekit.codec.types import Integers
-from vaekit.codec.vae_coding import gaussian
+from vaekit.codec.vae_coding import GaussianCoding
 from vaekit.distributions import AutoregressiveCategorical
 from vaekit.distributions.sequences import END, before_padding
 from vaekit.errors import BadPlan
-from vaekit.vae import VAE
 
 TOKEN, MOST_TOKENS = "<u2", 2**16
 """The dtype of a token in bytes, and the size of a vocabulary."""
@@ -82,15 +79,9 @@ class TokenSteps:
 
 
 @dataclass(frozen=True)
-class TokenCoding:
-    """A VAE of sequences, with Gaussian posteriors."""
+class TokenCoding(GaussianCoding):
+    """A VAE of sequences."""
 
-    vae: VAE
-    """In double precision."""
-    grid: LatentGrid
-    """The values of latents."""
-    latent_shape: tuple[int, ...]
-    """Of an item."""
     length: int
     vocabulary: int
 
@@ -115,19 +106,8 @@ class TokenCoding:
         return torch.from_numpy(tokens).view(items, self.length)
 
     @torch.no_grad()
-    def posterior(self, x: Tensor) -> Cells:
-        return posterior_cells(gaussian(self.vae, x), self.grid)
-
-    @torch.no_grad()
-    def mode(self, x: Tensor) -> Integers:
-        return self.grid.nearest(gaussian(self.vae, x).mean)
-
-    def prior(self, batch: int) -> Cells:
-        return standard_cells(self.grid, batch * prod(self.latent_shape))
-
-    @torch.no_grad()
     def likelihood(self, latent: Integers, batch: int) -> Steps:
-        found = self.vae.likelihood(self.grid.values(latent).view(batch, *self.latent_shape))
+        found = self.conditional(latent, batch)
         if not isinstance(found, AutoregressiveCategorical):
             raise BadPlan(f"A likelihood of the kind {type(found).__name__} gives tokens no probabilities.", "", "")
         return TokenSteps(found)

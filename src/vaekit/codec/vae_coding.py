@@ -61,17 +61,37 @@ class PartByPart:
 
 
 @dataclass(frozen=True)
-class LevelCoding:
-    """A VAE of data on levels, with Gaussian posteriors."""
+class GaussianCoding:
+    """The distributions of latents of a VAE with Gaussian posteriors and the prior N(0, 1); see `Coding`."""
 
     vae: VAE
     """In double precision."""
     grid: LatentGrid
     """The values of latents."""
-    levels: Levels
-    """Those of data."""
     latent_shape: tuple[int, ...]
     """Of an item."""
+
+    @torch.no_grad()
+    def posterior(self, x: Tensor) -> Cells:
+        return posterior_cells(gaussian(self.vae, x), self.grid)
+
+    @torch.no_grad()
+    def mode(self, x: Tensor) -> Integers:
+        return self.grid.nearest(gaussian(self.vae, x).mean)
+
+    def prior(self, batch: int) -> Cells:
+        return standard_cells(self.grid, batch * prod(self.latent_shape))
+
+    def conditional(self, latent: Integers, batch: int) -> Likelihood:
+        """p(x|z) for the cells of latents."""
+        return self.vae.likelihood(self.grid.values(latent).view(batch, *self.latent_shape))
+
+
+@dataclass(frozen=True)
+class LevelCoding(GaussianCoding):
+    """A VAE of data on levels."""
+
+    levels: Levels
     item_shape: tuple[int, ...]
 
     def canonical(self, x: Tensor) -> Tensor:
@@ -87,29 +107,18 @@ class LevelCoding:
         return self.levels.values(cells).view(items, *self.item_shape)
 
     @torch.no_grad()
-    def posterior(self, x: Tensor) -> Cells:
-        return posterior_cells(gaussian(self.vae, x.double()), self.grid)
-
-    @torch.no_grad()
-    def mode(self, x: Tensor) -> Integers:
-        return self.grid.nearest(gaussian(self.vae, x.double()).mean)
-
-    def prior(self, batch: int) -> Cells:
-        return standard_cells(self.grid, batch * prod(self.latent_shape))
-
-    @torch.no_grad()
     def likelihood(self, latent: Integers, batch: int) -> Steps:
-        found = self.vae.likelihood(self.grid.values(latent).view(batch, *self.latent_shape))
+        found = self.conditional(latent, batch)
         return PartByPart(found, self.levels) if isinstance(found, Subscale) else AtOnce(found, self.levels)
 
 
 def gaussian(vae: VAE, x: Tensor) -> DiagonalGaussian:
-    """The posterior of items.
+    """The posterior of items in double precision, or of tokens.
 
     Raises:
         BadPlan: it is not Gaussian, or the prior is not N(0, 1).
     """
-    posterior = vae.encode(x)
+    posterior = vae.encode(x.double() if x.is_floating_point() else x)
     if not isinstance(posterior, DiagonalGaussian) or not isinstance(vae.prior, StandardNormal):
         raise BadPlan(
             "This VAE has another posterior or prior than lossless compression supports.",

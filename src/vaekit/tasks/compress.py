@@ -163,7 +163,7 @@ def grid_of(vae: VAE, x: Tensor) -> LatentGrid:
     Raises:
         BadPlan: see `gaussian`.
     """
-    return LatentGrid.of(gaussian(vae, x.double() if x.is_floating_point() else x))
+    return LatentGrid.of(gaussian(vae, x))
 
 
 def together(items: int) -> int:

@@ -42,7 +42,7 @@ class LosslessImages:
     def coding(self, vae: VAE, grid: LatentGrid) -> Coding:
         geometry, size = vae.geometry, (self.size, self.size)
         latent_shape = (geometry.latent_channels, *geometry.latent_size(size))
-        return LevelCoding(vae, grid, self.levels, latent_shape, (self.channels, *size))
+        return LevelCoding(vae, grid, latent_shape, self.levels, (self.channels, *size))
 
     def codable(self, x: Tensor) -> Tensor:
         return self.levels.holds(x)

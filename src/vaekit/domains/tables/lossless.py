@@ -36,7 +36,7 @@ class LosslessRows:
     """Those that are coded."""
 
     def coding(self, vae: VAE, grid: LatentGrid) -> Coding:
-        return ColumnCoding(vae, grid, self.columns, self.schema.width)
+        return ColumnCoding(vae, grid, (vae.geometry.latent_channels,), self.columns, self.schema.width)
 
     def codable(self, x: Tensor) -> Tensor:
         return torch.full((len(x),), bool(self.columns))
