@@ -8,19 +8,25 @@ from torch import Tensor
 from torch.nn.functional import unfold
 
 from vaekit.errors import BadRecipe, printable
+from vaekit.families.hyperprior.net import Decoder as CodecDecoder
+from vaekit.families.hyperprior.net import Encoder as CodecEncoder
 from vaekit.families.kl.net import Decoder, Encoder
+from vaekit.nets.hyperprior import Hyperprior
 from vaekit.training.data import Stream
 from vaekit.training.init_linear import init_linear
 from vaekit.training.init_mean import init_to_mean
+from vaekit.training.init_transform import init_transform
 from vaekit.training.recipe import Recipe
 from vaekit.vae import VAE
 
 FIRST, BLOCKS = 64, 20_000
 """A quarter of the number of items that weights are initialized from, and the maximum number of blocks of them."""
+STARTS = 'Expected "linear" for a VAE of the family "kl" or "hyperprior", "mean" for nets mlp or residual, or no start.'
 
 
 def initializer_for(recipe: Recipe, stream: Stream[Tensor]) -> Callable[[VAE], None] | None:
-    """The function that initializes weights: `init_linear` for "linear", `init_to_mean` for "mean"; None for no start.
+    """The function that initializes weights: `init_linear` or `init_transform` for "linear", `init_to_mean` for "mean";
+    None for no start.
 
     It raises BadRecipe if the start is unknown, or incompatible with the VAE.
     """
@@ -42,20 +48,22 @@ def initialize(recipe: str, start: object, stream: Stream[Tensor], vae: VAE) -> 
     """
     if start == "mean" and init_to_mean(vae, first_items(stream)):
         return
-    if start != "linear" or not isinstance(vae.encoder, Encoder) or not isinstance(vae.decoder, Decoder):
-        raise BadRecipe(
-            f"The recipe {recipe} has start = {printable(repr(start))}.",
-            'Expected "linear" for a VAE of the family "kl", "mean" for nets mlp or residual, or no start.',
-            "",
-        )
+    encoder, decoder, prior = vae.encoder, vae.decoder, vae.to_prior
     try:
-        init_linear(vae.encoder, vae.decoder, blocks_of(first_items(stream), vae.config.geometry.factors[0]))
+        if start == "linear" and isinstance(encoder, Encoder) and isinstance(decoder, Decoder):
+            init_linear(encoder, decoder, blocks_of(first_items(stream), vae.config.geometry.factors[0]))
+            return
+        if start == "linear" and isinstance(encoder, CodecEncoder) and isinstance(decoder, CodecDecoder):
+            assert isinstance(prior, Hyperprior)
+            init_transform(encoder, decoder, prior, first_items(stream))
+            return
     except ValueError as error:
         raise BadRecipe(
             f'The recipe {recipe} has start = "linear", but {error}.',
             "Expected nets with enough channels for a linear autoencoder.",
             "Increase the widths in [vae], or omit start.",
         ) from error
+    raise BadRecipe(f"The recipe {recipe} has start = {printable(repr(start))}.", STARTS, "")
 
 
 def first_items(stream: Stream[Tensor]) -> Tensor:

@@ -28,7 +28,7 @@ from vaekit.domains.images.evaluate import (
     measures_for,
 )
 from vaekit.domains.images.explanation import explain_image
-from vaekit.domains.images.files import ImageFiles
+from vaekit.domains.images.files import NO_ALPHA, ImageFiles
 from vaekit.domains.images.grids import COLUMNS, row_of, show_in
 from vaekit.domains.images.ground_truth import without_masks
 from vaekit.domains.images.lossless import lossless_images
@@ -36,7 +36,7 @@ from vaekit.domains.images.perception import image_perception
 from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.preparation import Preparation, check_fit, cut, preparation_from, put, whole
 from vaekit.domains.images.properties import image_property
-from vaekit.domains.images.read import IMAGE_ENDINGS, check_takes_images, for_vae, read_image, with_channels
+from vaekit.domains.images.read import IMAGE_ENDINGS, RGBA, check_takes_images, for_vae, read_image, with_channels
 from vaekit.domains.images.records import IMAGE_RECORDS
 from vaekit.domains.images.sequences import DEFAULT_ANIMATION, resized, sequence_writer, write_grid, write_many
 from vaekit.domains.images.training_data import image_training_data
@@ -204,7 +204,10 @@ class Images:
         size = geometry.size or (images[0].height, images[0].width)
         given = [for_vae(resized(image, (size[0], size[1])), geometry) for image in images]
         names = [path.name for path in paths]
-        notes = {name: made for name, (_, made) in zip(names, given, strict=True)}
+        notes = {
+            name: made if image.alpha is None or geometry.channels == RGBA else (*made, NO_ALPHA)
+            for name, image, (_, made) in zip(names, images, given, strict=True)
+        }
         x = preparation_of(schema).exposing.apply(torch.cat([pixels for pixels, _ in given]))
         return LoadedItems(names, x, notes=notes)
 
