@@ -19,6 +19,8 @@ HEADER = struct.Struct("<4sB8sHHhII")
 decoded integers, and the CRC-32 of everything else in the file."""
 FINGERPRINT_BYTES = 8
 LARGEST_SIDE = 2**16 - 1
+LARGEST_IMAGE = 2**28
+"""The maximum number of pixels of an image."""
 LARGEST = 2**30
 """The maximum number of bytes of a file."""
 
@@ -52,28 +54,7 @@ def read_image_file(path: Path) -> ImageFile:
         NotFound, CannotRead: it is missing, or cannot be read.
         BadArchive: it is damaged, or no such file.
     """
-    try:
-        with open_file(path) as file:
-            content = file.read(LARGEST + 1)
-    except FileNotFoundError as error:
-        raise NotFound(f"There is no file {path}.", "Expected a compressed file.", "") from error
-    except OSError as error:
-        raise CannotRead(f"{path.name} cannot be read: {reason_of(error)}.", "", "") from error
-    if len(content) < HEADER.size or len(content) > LARGEST or (len(content) - HEADER.size) % 4:
-        raise damaged(path, "it is truncated, or too large")
-    magic, version, fingerprint, width, height, step_code, integers, checksum = HEADER.unpack_from(content)
-    if magic != MAGIC or version != VERSION:
-        raise BadArchive(
-            f"{path.name} is not an image that this version of vaekit can decompress.",
-            f"Expected a file of version {VERSION}.",
-            "A newer version of vaekit may read it." if magic == MAGIC else "",
-        )
-    words = content[HEADER.size :]
-    facts = (magic, version, fingerprint, width, height, step_code, integers, 0)
-    if zlib.crc32(words, zlib.crc32(HEADER.pack(*facts))) != checksum or not width or not height:
-        raise damaged(path, "a checksum is wrong")
-    coded = CodedLatents(np.frombuffer(words, "<u4").astype(np.uint32), integers)
-    return ImageFile(fingerprint.hex(), (height, width), step_code, coded)
+    return image_file_from(_bytes_of(path, LARGEST + 1), path.name)
 
 
 def is_image_file(path: Path) -> bool:
@@ -82,9 +63,46 @@ def is_image_file(path: Path) -> bool:
     Raises:
         NotFound, CannotRead: it is missing, or cannot be read.
     """
+    return _bytes_of(path, len(MAGIC)) == MAGIC
+
+
+def image_file_from(content: bytes, name: str) -> ImageFile:
+    """What the bytes of a file hold.
+
+    Args:
+        content: all bytes.
+        name: of the file, for messages.
+
+    Raises:
+        BadArchive: it is damaged, or no such file.
+    """
+    if content[: len(MAGIC)] != MAGIC:
+        raise BadArchive(
+            f"{name} is not an image that vaekit has compressed.", "Expected a file of `vaekit compress`.", ""
+        )
+    if len(content) < HEADER.size or len(content) > LARGEST or (len(content) - HEADER.size) % 4:
+        raise damaged(Path(name), "it is truncated, or too large")
+    magic, version, fingerprint, width, height, step_code, integers, checksum = HEADER.unpack_from(content)
+    if version != VERSION:
+        raise BadArchive(
+            f"{name} has version {version}.",
+            f"This version of vaekit reads version {VERSION}.",
+            "Install a newer version of vaekit.",
+        )
+    words = content[HEADER.size :]
+    facts = (magic, version, fingerprint, width, height, step_code, integers, 0)
+    if zlib.crc32(words, zlib.crc32(HEADER.pack(*facts))) != checksum:
+        raise damaged(Path(name), "a checksum is wrong")
+    if not width or not height or width * height > LARGEST_IMAGE:
+        raise damaged(Path(name), f"it claims {width}x{height} pixels")
+    coded = CodedLatents(np.frombuffer(words, "<u4").astype(np.uint32), integers)
+    return ImageFile(fingerprint.hex(), (height, width), step_code, coded)
+
+
+def _bytes_of(path: Path, most: int) -> bytes:
     try:
         with open_file(path) as file:
-            return file.read(len(MAGIC)) == MAGIC
+            return file.read(most)
     except FileNotFoundError as error:
         raise NotFound(f"There is no file {path}.", "Expected a compressed file.", "") from error
     except OSError as error:

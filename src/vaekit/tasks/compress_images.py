@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 
 from vaekit.atomic import atomic_file
-from vaekit.codec.hyper_coding import decode_values, encode_values
-from vaekit.codec.image_file import FINGERPRINT_BYTES, LARGEST_SIDE, ImageFile, is_image_file, read_image_file
+from vaekit.codec.hyper_coding import constriction, decode_values, encode_values
+from vaekit.codec.image_file import FINGERPRINT_BYTES, LARGEST_SIDE, ImageFile, image_file_from, read_image_file
 from vaekit.codec.scale_tables import STEPS_PER_OCTAVE
 from vaekit.distributions.stepped import split_step
-from vaekit.errors import ArchiveMismatch, BadItem, BadPlan, CannotWrite
+from vaekit.domains.domain import LoadedItems
+from vaekit.domains.files import files_among
+from vaekit.errors import ArchiveMismatch, BadArchive, BadItem, BadPlan, CannotWrite
 from vaekit.families.hyperprior.net import Encoder, log_step_of
 from vaekit.metrics.image.psnr import psnr
 from vaekit.nets.hyperprior import Hyperprior
-from vaekit.tasks.batch import Progress, no_progress, output_paths
+from vaekit.pipeline import Stages
+from vaekit.tasks.batch import Batch, Progress, no_progress, output_paths, run_files
 from vaekit.tasks.model import OpenModel
 
 ENDING = ".vk"
@@ -52,6 +55,42 @@ class CompressedImage:
     """dB, between 8-bit images."""
     notes: tuple[str, ...]
     """How the image was changed on reading."""
+
+    def cells(self) -> dict[str, str]:
+        """One row of a table."""
+        return {
+            "image": self.source.name,
+            "size": f"{self.width}x{self.height}",
+            "quality": f"{self.quality:g}",
+            "bytes": f"{self.size:,}",
+            "bits per pixel": f"{self.bits_per_pixel:.3f}",
+            "PSNR": f"{self.psnr:.2f} dB",
+        }
+
+
+@dataclass(frozen=True)
+class RestoredImage:
+    """An image that was restored from a file."""
+
+    source: Path
+    output: Path
+    width: int
+    height: int
+    notes: tuple[str, ...] = ()
+
+    def cells(self) -> dict[str, str]:
+        """One row of a table."""
+        return {"image": self.output.name, "size": f"{self.width}x{self.height}"}
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """An image before it is written."""
+
+    file: ImageFile
+    quality: float
+    psnr: float
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +133,11 @@ class Codec:
 
 def compress_images(
     codec: Codec, data: Path, out: Path, rate: Rate, verify: bool = False, progress: Progress = no_progress
-) -> list[CompressedImage]:
+) -> Batch[CompressedImage]:
     """Compress an image into a file, or all images of a folder into a folder of files.
+
+    An image fails with BadItem, NotFound or TooLittleMemory if it cannot be read or is too large, with BadPlan if no
+    quality gives as few bytes, and with BadArchive if its file does not give the same image again.
 
     Args:
         codec: the VAE.
@@ -106,46 +148,41 @@ def compress_images(
         progress: called with the number of finished images and of all.
 
     Raises:
-        NotFound, BadItem: an image cannot be read, or is too large for the format.
-        BadPlan: no quality gives as few bytes, or the quality is not within 0 to 100.
-        BadArchive: a file does not give the same image again.
-        CannotWrite: the disk is full, or the like.
+        NotFound: there is no image.
+        BadPlan: the quality is not within 0 to 100.
+        CannotWrite: results would overwrite an input, or a folder be written to a file.
         MissingPackage: constriction is not installed.
     """
     if rate.quality is not None and not QUALITIES[0] <= rate.quality <= QUALITIES[1]:
         raise BadPlan(f"The quality is {rate.quality:g}.", "Expected 0 to 100.", "")
+    constriction()
     paths = codec.model.items.find([data])
-    outputs = output_paths(paths, out, ENDING) if data.is_dir() else {data: out}
-    if data.is_dir() and out.is_file():
-        raise CannotWrite(f"{out} is a file.", f"Expected a folder for the images of {data}.", "")
-    results = []
-    for number, path in enumerate(paths, start=1):
-        results.append(_compress(codec, path, outputs[path], rate, verify))
-        progress(number, len(paths))
-    return results
+    outputs = _outputs(paths, data, out, ENDING)
 
+    def read(path: Path) -> LoadedItems:
+        loaded = codec.model.domain.read_all([path], codec.model.schema, codec.model.engine.geometry)
+        if max(loaded.x.shape[2:]) > LARGEST_SIDE:
+            raise BadItem(f"{path.name} has more than {LARGEST_SIDE:,} pixels along a side.", "", "Cut it into parts.")
+        return loaded
 
-def _compress(codec: Codec, path: Path, out: Path, rate: Rate, verify: bool) -> CompressedImage:
-    loaded = codec.model.domain.read_all([path], codec.model.schema, codec.model.engine.geometry)
-    if max(loaded.x.shape[2:]) > LARGEST_SIDE:
-        raise BadItem(f"{path.name} is larger than {LARGEST_SIDE:,} pixels along a side.", "", "Cut it into parts.")
-    quality, file = _at_rate(codec, path, loaded.x, rate)
-    content = file.to_bytes()
-    with atomic_file(out) as temporary:
-        temporary.write_bytes(content)
-        again = codec.decoded(read_image_file(temporary) if verify else file)
-    height, width = file.size
-    return CompressedImage(
-        path,
-        out,
-        width,
-        height,
-        len(content),
-        round(quality, 2),
-        8 * len(content) / (width * height),
-        psnr(in_levels(loaded.x), in_levels(again)).item(),
-        tuple(note for notes in loaded.notes.values() for note in notes),
-    )
+    def run(path: Path, loaded: LoadedItems) -> Coded:
+        quality, file = _at_rate(codec, path, loaded.x, rate)
+        again = codec.decoded(image_file_from(file.to_bytes(), outputs[path].name) if verify else file)
+        if verify and not torch.equal(again, codec.decoded(file)):
+            raise BadArchive(f"{path.name} does not come back the same.", "", "Report this with the image.")
+        notes = tuple(note for notes in loaded.notes.values() for note in notes)
+        return Coded(file, quality, psnr(in_levels(loaded.x), in_levels(again)).item(), notes)
+
+    def write(path: Path, coded: Coded) -> CompressedImage:
+        content = coded.file.to_bytes()
+        with atomic_file(outputs[path]) as temporary:
+            temporary.write_bytes(content)
+        height, width = coded.file.size
+        size, rate = len(content), 8 * len(content) / (width * height)
+        facts = (round(coded.quality, 2), rate, coded.psnr, coded.notes)
+        return CompressedImage(path, outputs[path], width, height, size, *facts)
+
+    return run_files(paths, Stages(read, run, write, lambda loaded: float(loaded.x.numel())), progress)
 
 
 def _at_rate(codec: Codec, path: Path, x: Tensor, rate: Rate) -> tuple[float, ImageFile]:
@@ -171,8 +208,11 @@ def _at_rate(codec: Codec, path: Path, x: Tensor, rate: Rate) -> tuple[float, Im
     return found
 
 
-def decompress_images(codec: Codec, path: Path, out: Path, progress: Progress = no_progress) -> Sequence[Path]:
+def decompress_images(codec: Codec, path: Path, out: Path, progress: Progress = no_progress) -> Batch[RestoredImage]:
     """Restore the image of a file, or the images of all files in a folder.
+
+    A file fails with NotFound, CannotRead or BadArchive if it is missing, cannot be read, or is damaged, and with
+    ArchiveMismatch if it was compressed with another VAE.
 
     Args:
         codec: the VAE.
@@ -181,27 +221,46 @@ def decompress_images(codec: Codec, path: Path, out: Path, progress: Progress = 
         progress: called with the number of finished images and of all.
 
     Raises:
-        NotFound, CannotRead, BadArchive: a file is missing, cannot be read, or is damaged.
-        ArchiveMismatch: it was compressed with another VAE.
-        CannotWrite: the disk is full, or the like.
+        NotFound: the folder has no such files.
+        CannotWrite: results would overwrite an input.
+        MissingPackage: constriction is not installed.
     """
-    paths = sorted(each for each in path.rglob(f"*{ENDING}") if is_image_file(each)) if path.is_dir() else [path]
-    ending = codec.model.domain.ending
-    outputs = {path: out} if out.suffix and not path.is_dir() else output_paths(paths, out, ending)
-    for number, each in enumerate(paths, start=1):
-        file = read_image_file(each)
-        mine = codec.model.origin.fingerprint[: 2 * FINGERPRINT_BYTES]
+    constriction()
+    paths = files_among([path], [ENDING], "compressed images")
+    outputs = _outputs(paths, path, out, codec.model.domain.ending)
+    mine = codec.model.origin.fingerprint[: 2 * FINGERPRINT_BYTES]
+
+    def read(path: Path) -> ImageFile:
+        file = read_image_file(path)
         if file.fingerprint != mine:
             raise ArchiveMismatch(
-                f"{each.name} was compressed with another VAE, {file.fingerprint[:12]}.",
+                f"{path.name} was compressed with another VAE, {file.fingerprint[:12]}.",
                 f"This one is {mine[:12]}.",
                 "Name the one that compressed it: --vae.",
             )
-        image = codec.decoded(file)
-        outputs[each].parent.mkdir(parents=True, exist_ok=True)
-        codec.model.domain.write(codec.model.schema.to_items(image), outputs[each], codec.model.schema)
-        progress(number, len(paths))
-    return [outputs[each] for each in paths]
+        return file
+
+    def write(path: Path, image: Tensor) -> RestoredImage:
+        outputs[path].parent.mkdir(parents=True, exist_ok=True)
+        codec.model.domain.write(codec.model.schema.to_items(image), outputs[path], codec.model.schema)
+        return RestoredImage(path, outputs[path], image.shape[3], image.shape[2])
+
+    return run_files(paths, Stages(read, lambda _, file: codec.decoded(file), write), progress)
+
+
+def _outputs(paths: Sequence[Path], data: Path, out: Path, ending: str) -> dict[Path, Path]:
+    """The file for each path: `out` itself for a single one, unless it is a folder.
+
+    Raises:
+        CannotWrite: a result would overwrite an input, or a folder be written to a file.
+    """
+    if data.is_dir() and out.is_file():
+        raise CannotWrite(f"{out} is a file.", f"Expected a folder for the results of {data}.", "")
+    if data.is_dir() or out.is_dir() or not out.suffix:
+        return output_paths(paths, out, ending)
+    if out.resolve() == data.resolve():
+        raise CannotWrite(f"{out} would overwrite the input.", "", "Choose another name.")
+    return {data: out}
 
 
 def in_levels(x: Tensor) -> Tensor:
