@@ -4,6 +4,7 @@ import json
 import lzma
 import struct
 import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,17 @@ BITS_BACK, PLAIN = "bits-back", "lzma"
 """How a chain is coded. Few items may be smaller without the VAE."""
 
 
-def chain_bytes(coding: Coding, x: Tensor, batch: int) -> bytes:
-    """Items (b, ...) as bytes, by bits-back coding or by LZMA, whichever is smaller.
+@dataclass(frozen=True)
+class Chain:
+    """Items as bytes."""
+
+    content: bytes
+    initial_bits: float
+    """Of the first latents on the stack, see `push_items`; 0 without bits-back coding."""
+
+
+def chain_of(coding: Coding, x: Tensor, batch: int) -> Chain:
+    """Items (b, ...) by bits-back coding or by LZMA, whichever is smaller.
 
     Args:
         coding: the distributions.
@@ -33,13 +43,14 @@ def chain_bytes(coding: Coding, x: Tensor, batch: int) -> bytes:
     """
     canonical, cells = coding.canonical(x), coding.plain(x)
     rounding, stack = Recording(), BitStack(np.zeros(0, dtype=np.uint32))
-    push_items(stack, coding, canonical.split(batch), rounding)
+    initial = push_items(stack, coding, canonical.split(batch), rounding)
     content, corrections = stack.words.astype("<u4").tobytes(), correction_bytes(rounding.corrections)
     plain = lzma.compress(cells, preset=9)
     facts: dict[str, Any] = {"items": len(x), "crc": zlib.crc32(cells)}
     if len(plain) < len(content) + len(corrections):
-        return _packed({**facts, "kind": PLAIN}, plain)
-    return _packed({**facts, "kind": BITS_BACK, "batch": batch, "corrections": len(corrections)}, corrections + content)
+        return Chain(_packed({**facts, "kind": PLAIN}, plain), 0.0)
+    facts |= {"kind": BITS_BACK, "batch": batch, "initial": round(initial), "corrections": len(corrections)}
+    return Chain(_packed(facts, corrections + content), initial)
 
 
 def chain_items(coding: Coding, content: bytes) -> Tensor:
@@ -55,6 +66,8 @@ def chain_items(coding: Coding, content: bytes) -> Tensor:
             raise ValueError("a chain has no items, or too many")
         if kind == PLAIN:
             x = coding.from_plain(unpacked(rest, MOST), items)
+        elif kind != BITS_BACK:
+            raise ValueError("a chain is coded in an unknown way")
         else:
             batch, corrections = int(facts["batch"]), int(facts["corrections"])
             x = _popped(coding, items, batch, rest[:corrections], rest[corrections:])
@@ -70,7 +83,10 @@ def _popped(coding: Coding, items: int, batch: int, corrections: bytes, words: b
         raise ValueError("a chain is not as expected")
     sizes = [min(batch, items - start) for start in range(0, items, batch)]
     stack = BitStack(np.frombuffer(words, dtype="<u4").astype(np.uint32))
-    return torch.cat(list(pop_items(stack, coding, sizes, Replaying(corrections_from(corrections)))))
+    x = torch.cat(list(pop_items(stack, coding, sizes, Replaying(corrections_from(corrections)))))
+    if stack.bits:
+        raise ValueError("there is more in a chain than its items")
+    return x
 
 
 def _packed(facts: dict[str, Any], content: bytes) -> bytes:
