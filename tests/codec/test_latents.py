@@ -17,6 +17,7 @@ from vaekit.codec.latents import CodeLatents, encoded, latent_grid, latents_of
 from vaekit.codec.level_cells import Levels
 from vaekit.codec.rounding import Recording, Replaying
 from vaekit.codec.vae_coding import LevelCoding
+from vaekit.distributions import DiagonalGaussian
 from vaekit.errors import BadPlan
 from vaekit.families import assemble, family_of
 from vaekit.families.joint.net import JointConfig
@@ -69,10 +70,17 @@ def negative_elbo(vae: VAE, x: Tensor) -> float:
     return -torch.stack(draws).mean(dim=0).sum().item() / math.log(2)
 
 
+def narrow(moments: Tensor) -> DiagonalGaussian:
+    """Posteriors whose samples are all about equally good: the ELBO is then known from a few of them."""
+    wide = DiagonalGaussian.from_moments(moments)
+    return DiagonalGaussian(wide.mean, wide.log_variance - 4)
+
+
 @pytest.mark.parametrize("prior", PRIORS, ids=lambda part: part[KIND])
 def test_learned_priors(prior: Mapping[str, Any]) -> None:
-    x = as_items(gray_images(240))
+    x = as_items(gray_images(200))
     vae = image_vae(prior=prior).double()
+    vae.to_posterior = narrow
     assert round_trip(coding_of(vae, x), x, 4) == pytest.approx(negative_elbo(vae, x), rel=0.01)
 
 

@@ -82,9 +82,9 @@ def write_head(file: BinaryIO, head: ArchiveHead) -> None:
 
 def write_group(file: BinaryIO, group: Group) -> Sizes:
     """Append a group."""
-    names = lzma.compress(json.dumps(_short([each.name for each in group.entries])).encode(), preset=9)
+    names = packed(json.dumps(_short([each.name for each in group.entries])).encode())
     lengths = b"".join(LENGTH.pack(2 * len(each.remainder) + each.coded) for each in group.entries)
-    rest = lzma.compress(lengths + b"".join(each.remainder for each in group.entries), preset=9)
+    rest = packed(lengths + b"".join(each.remainder for each in group.entries))
     for name, content in ((NAMES, names), (REST, rest), (CHAIN, group.chain)):
         write_section(file, name, content)
     return Sizes(len(group.chain), len(names), len(rest))
@@ -161,13 +161,18 @@ def _entries(names: bytes, rest: bytes) -> list[Entry]:
     return entries
 
 
+def packed(content: bytes) -> bytes:
+    """Compress by LZMA, with a small header: sections have checksums, and groups may be small."""
+    return lzma.compress(content, lzma.FORMAT_ALONE, preset=9)
+
+
 def unpacked(content: bytes, most: int) -> bytes:
-    """Decompress LZMA, up to a number of bytes.
+    """The inverse, up to a number of bytes.
 
     Raises:
         ValueError: it is damaged, or there is more.
     """
-    decompressor = lzma.LZMADecompressor(memlimit=2**30)
+    decompressor = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=2**30)
     try:
         found = decompressor.decompress(content, max_length=most)
     except lzma.LZMAError as error:

@@ -1,7 +1,6 @@
 """Chains: consecutive items that are coded together, as bytes."""
 
 import json
-import lzma
 import struct
 import zlib
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.codec.archive import MOST, unpacked
+from vaekit.codec.archive import MOST, packed, unpacked
 from vaekit.codec.bit_stack import BitStack
 from vaekit.codec.bits_back import Coding, pop_items, push_items
 from vaekit.codec.corrections import correction_bytes, corrections_from
@@ -45,7 +44,7 @@ def chain_of(coding: Coding, x: Tensor, batch: int) -> Chain:
     rounding, stack = Recording(), BitStack(np.zeros(0, dtype=np.uint32))
     initial = push_items(stack, coding, canonical.split(batch), rounding)
     content, corrections = stack.words.astype("<u4").tobytes(), correction_bytes(rounding.corrections)
-    plain = lzma.compress(cells, preset=9)
+    plain = packed(cells)
     facts: dict[str, Any] = {"items": len(x), "crc": zlib.crc32(cells)}
     if len(plain) < len(content) + len(corrections):
         return Chain(_packed({**facts, "kind": PLAIN}, plain), 0.0)

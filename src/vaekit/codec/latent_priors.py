@@ -50,8 +50,10 @@ class Mixture:
     @classmethod
     def of(cls, grid: LatentGrid, prior: GaussianMixture) -> "Mixture":
         """The mixture on a grid."""
-        std = torch.exp(0.5 * prior.log_variance.double())
-        return cls(grid, prior.mean.double().flatten(1), std.flatten(1), prior.log_weights.double())
+        mean, log_variance, log_weights = (
+            each.detach().double() for each in (prior.mean, prior.log_variance, prior.log_weights)
+        )
+        return cls(grid, mean.flatten(1), torch.exp(0.5 * log_variance).flatten(1), log_weights)
 
     def push(self, coder: Coder, latent: Integers, batch: int) -> None:
         component = coder.pop(self._given(latent, batch), part(PRIOR, 2), wide=True)
@@ -82,9 +84,9 @@ class Mixture:
 @dataclass(frozen=True, eq=False)
 class FlowPrior:
     """N(0, 1) transformed by affine couplings. Latents become noise layer by layer, with local bits-back coding (Ho et
-    al. 2019, arXiv 1905.08500): the image y = (z - shift) / scale of a value z is not on the grid. So a value y' near to
-    it is taken from the stack, by N(y, std^2 / scale), and z is pushed by N(scale y' + shift, std^2 scale). These are
-    log2(scale) bits, the Jacobian's, up to the width of a cell.
+    al. 2019, arXiv 1905.08500): the image y = (z - shift) / scale of a value z is not on the grid. So a value y' near
+    to it is taken from the stack, by N(y, std^2 / scale), and z is pushed by N(scale y' + shift, std^2 scale). These
+    are log2(scale) bits, the Jacobian's, up to the width of a cell.
     """
 
     grid: LatentGrid
