@@ -22,6 +22,8 @@ MOST = 2**31
 """Bytes of names and remainders, unpacked."""
 MOST_DIGITS, MOST_ITEMS = 64, 2**24
 """Of the names of a group."""
+FEW = 5
+"""Names that are written as they are."""
 NUMBERED = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
 
 
@@ -82,7 +84,8 @@ def write_head(file: BinaryIO, head: ArchiveHead) -> None:
 
 def write_group(file: BinaryIO, group: Group) -> Sizes:
     """Append a group."""
-    names = packed(json.dumps(_short([each.name for each in group.entries])).encode())
+    short = _short([each.name for each in group.entries])
+    names = packed(json.dumps(short, ensure_ascii=False, separators=(",", ":")).encode())
     lengths = b"".join(LENGTH.pack(2 * len(each.remainder) + each.coded) for each in group.entries)
     rest = packed(lengths + b"".join(each.remainder for each in group.entries))
     for name, content in ((NAMES, names), (REST, rest), (CHAIN, group.chain)):
@@ -185,7 +188,7 @@ def unpacked(content: bytes, most: int) -> bytes:
 def _short(names: Sequence[str]) -> object:
     """Names as plain values: a pattern if they count up, otherwise all of them."""
     match = NUMBERED.fullmatch(names[0])
-    if match:
+    if match and len(names) >= FEW:
         prefix, digits, suffix = match.groups()
         pattern = {"prefix": prefix, "first": int(digits), "width": len(digits), "suffix": suffix, "count": len(names)}
         if _long(pattern) == list(names):
