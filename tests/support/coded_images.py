@@ -24,7 +24,7 @@ LATENT_CHANNELS = 3
 
 
 def image_vae(
-    likelihood: str = "logistic",
+    likelihood: str | Mapping[str, Any] = "logistic",
     channels: int = 1,
     posterior: Mapping[str, Any] = GAUSSIAN,
     prior: Mapping[str, Any] = CUSTOMARY,
@@ -36,7 +36,7 @@ def image_vae(
         {
             "net": {**net, "widths": [6], "blocks": 1},
             "posterior": posterior,
-            "likelihood": {"kind": likelihood},
+            "likelihood": {"kind": likelihood} if isinstance(likelihood, str) else likelihood,
             "prior": prior,
         }
     )
@@ -62,7 +62,7 @@ def as_items(images: NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(images.astype(np.float32)).unsqueeze(1) / 127.5 - 1
 
 
-def write_image_vae(path: Path, likelihood: str = "logistic", **parts: Any) -> Path:
+def write_image_vae(path: Path, likelihood: str | Mapping[str, Any] = "logistic", **parts: Any) -> Path:
     """The VAE as a file; for its parts see `image_vae`."""
     save(image_vae(likelihood, **parts), path, notes=domain_notes("images", {"size": SIDE, "channels": 1}))
     return path

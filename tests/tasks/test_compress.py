@@ -55,7 +55,7 @@ def test_one_image(model: OpenModel, tmp_path: Path) -> None:
     probable = model.engine.vae.likelihood(torch.zeros(1, 3, 1, 1)).sample(torch.Generator().manual_seed(0))
     write_images(other, ((probable[0].numpy() + 1) * 127.5).round().astype(np.uint8))
     results = [compress(model, each, each.with_suffix(".vk"), SkipLog(), verify=True) for each in (plain, other)]
-    assert results[0].initial_bits == 0 and results[0].parts.chain < SIDE**2 / 2
+    assert results[0].initial_bits == 0 and results[0].parts.chain < SIDE**2
     assert 0 < results[1].initial_bits < 8 * results[1].parts.chain
     for each in (plain, other):
         (path,) = decompress(model, each.with_suffix(".vk"), tmp_path / f"{each.name}-out")

@@ -41,17 +41,20 @@ def chain_of(coding: Coding, x: Tensor, batch: int) -> Chain:
         x: the items.
         batch: items that the VAE decodes at once. The bits of the latents of one batch are lost.
     """
-    canonical, cells = coding.canonical(x), coding.plain(x)
-    rounding, stack = Recording(), BitStack(np.zeros(0, dtype=np.uint32))
-    initial = push_items(stack, coding, canonical.split(batch), rounding)
-    content, corrections = stack.words.astype("<u4").tobytes(), correction_bytes(rounding.corrections)
-    header = HEADER.pack(BITS_BACK, len(x), zlib.crc32(cells)) + BITS_BACK_HEADER.pack(
-        batch, round(initial), len(corrections)
-    )
+    coded, cells = bits_back_chain(coding, x, batch), coding.plain(x)
     plain = HEADER.pack(PLAIN, len(x), zlib.crc32(cells)) + packed(cells)
-    if len(plain) < len(header) + len(corrections) + len(content):
-        return Chain(plain, 0.0)
-    return Chain(header + corrections + content, initial)
+    return Chain(plain, 0.0) if len(plain) < len(coded.content) else coded
+
+
+def bits_back_chain(coding: Coding, x: Tensor, batch: int) -> Chain:
+    """The same by bits-back coding."""
+    rounding, stack = Recording(), BitStack(np.zeros(0, dtype=np.uint32))
+    batch = min(batch, len(x))
+    initial = push_items(stack, coding, coding.canonical(x).split(batch), rounding)
+    corrections = correction_bytes(rounding.corrections)
+    header = HEADER.pack(BITS_BACK, len(x), zlib.crc32(coding.plain(x)))
+    header += BITS_BACK_HEADER.pack(batch, round(initial), len(corrections))
+    return Chain(header + corrections + stack.words.astype("<u4").tobytes(), initial)
 
 
 def chain_items(coding: Coding, content: bytes) -> Tensor:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from itertools import zip_longest
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from vaekit.codec.archive import Group, read_archive
@@ -51,7 +50,7 @@ def verify_file(model: OpenModel, path: Path, groups: Iterable[Taken]) -> None:
         if expected is None or group is None or list(expected.entries) != list(group.entries):
             raise _other(f"the names of group {number + 1}")
         x = coded_items(coding, group, path)
-        if x is not None and not torch.equal(coding.canonical(x), coding.canonical(expected.x)):
+        if x is not None and coding.plain(x) != coding.plain(expected.x):
             raise _other(f"items of group {number + 1}")
 
 
