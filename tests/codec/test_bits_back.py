@@ -10,9 +10,10 @@ from coded_images import SIDE, as_items, gray_images, image_vae
 from vaekit.codec.bit_stack import BitStack
 from vaekit.codec.bits_back import pop_items, push_items
 from vaekit.codec.latent_cells import LatentGrid
+from vaekit.codec.latents import gaussian
 from vaekit.codec.level_cells import Levels
 from vaekit.codec.rounding import Recording, Replaying
-from vaekit.codec.vae_coding import LevelCoding, gaussian
+from vaekit.codec.vae_coding import LevelCoding
 from vaekit.distributions import StandardNormal
 
 EMPTY = np.zeros(0, dtype=np.uint32)

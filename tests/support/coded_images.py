@@ -1,6 +1,8 @@
 """A small VAE of gray images with 8 bits, for codecs."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,14 +18,26 @@ from vaekit.vae import VAE
 SIDE = 8
 
 
-def image_vae(likelihood: str = "logistic", channels: int = 1) -> VAE:
+GAUSSIAN = {"kind": "gaussian"}
+CUSTOMARY = {"kind": "customary"}
+LATENT_CHANNELS = 3
+
+
+def image_vae(
+    likelihood: str | Mapping[str, Any] = "logistic",
+    channels: int = 1,
+    posterior: Mapping[str, Any] = GAUSSIAN,
+    prior: Mapping[str, Any] = CUSTOMARY,
+    latent_channels: int = LATENT_CHANNELS,
+) -> VAE:
     """With random weights, large enough that the latent matters."""
-    net = {"kind": "residual", "image_channels": channels, "image_size": SIDE, "latent_channels": 3}
+    net = {"kind": "residual", "image_channels": channels, "image_size": SIDE, "latent_channels": latent_channels}
     config = config_from_fields(
         {
             "net": {**net, "widths": [6], "blocks": 1},
-            "posterior": {"kind": "gaussian"},
-            "likelihood": {"kind": likelihood},
+            "posterior": posterior,
+            "likelihood": {"kind": likelihood} if isinstance(likelihood, str) else likelihood,
+            "prior": prior,
         }
     )
     torch.manual_seed(0)
@@ -48,9 +62,9 @@ def as_items(images: NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(images.astype(np.float32)).unsqueeze(1) / 127.5 - 1
 
 
-def write_image_vae(path: Path, likelihood: str = "logistic") -> Path:
-    """The VAE as a file."""
-    save(image_vae(likelihood), path, notes=domain_notes("images", {"size": SIDE, "channels": 1}))
+def write_image_vae(path: Path, likelihood: str | Mapping[str, Any] = "logistic", **parts: Any) -> Path:
+    """The VAE as a file; for its parts see `image_vae`."""
+    save(image_vae(likelihood, **parts), path, notes=domain_notes("images", {"size": SIDE, "channels": 1}))
     return path
 
 

@@ -2,14 +2,17 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from coded_images import SIDE, gray_images, write_image_vae, write_images
 from PIL import Image
 from small_tables import columns, rows, save_table_vae, write_table
 from small_text import save_text_vae
 
+from vaekit.codec.chain import chain_of
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.errors import ArchiveMismatch, BadArchive, BadPlan, NoTrainingData
 from vaekit.tasks.compress import compress
@@ -23,6 +26,59 @@ RNG = np.random.default_rng(0)
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> OpenModel:
     return open_model(ModelOptions(str(write_image_vae(tmp_path_factory.mktemp("vae") / "vae.safetensors"))))
+
+
+PARTS = {
+    "mixture": {"prior": {"kind": "mixture", "components": 3}},
+    "vamp": {"prior": {"kind": "vamp", "components": 3}},
+    "flow": {"prior": {"kind": "flow", "layers": 2, "hidden": 4}},
+    "vq": {"posterior": {"kind": "vq", "codes": 5}},
+    "gumbel": {"posterior": {"kind": "gumbel", "codes": 3}},
+}
+
+
+@pytest.mark.parametrize("parts", PARTS.values(), ids=PARTS)
+def test_other_latents(parts: dict[str, Any], tmp_path: Path) -> None:
+    model = open_model(ModelOptions(str(write_image_vae(tmp_path / "vae.safetensors", **parts))))
+    data = write_images(tmp_path / "data", gray_images(6))
+    result = compress(model, data, tmp_path / "images.vk", SkipLog(), verify=True)
+    assert result.verified and result.coded == 6
+    decompress(model, tmp_path / "images.vk", tmp_path / "out")
+    for path in data.iterdir():
+        assert pixels(tmp_path / "out" / path.name) == pixels(path)
+
+
+def test_one_image(model: OpenModel, tmp_path: Path) -> None:
+    """A plain image is smaller without the VAE; another one states what its latents cost."""
+    plain, other = tmp_path / "plain", tmp_path / "other"
+    write_images(plain, np.full((1, SIDE, SIDE), 7, dtype=np.uint8))
+    probable = model.engine.vae.likelihood(torch.zeros(1, 3, 1, 1)).sample(torch.Generator().manual_seed(0))
+    write_images(other, ((probable[0].numpy() + 1) * 127.5).round().astype(np.uint8))
+    results = [compress(model, each, each.with_suffix(".vk"), SkipLog(), verify=True) for each in (plain, other)]
+    assert results[0].initial_bits == 0 and results[0].parts.chain < SIDE**2
+    assert 0 < results[1].initial_bits < 8 * results[1].parts.chain
+    for each in (plain, other):
+        (path,) = decompress(model, each.with_suffix(".vk"), tmp_path / f"{each.name}-out")
+        assert pixels(path) == pixels(each / "000.png")
+
+
+def test_one_sentence(tmp_path: Path) -> None:
+    save_text_vae(tmp_path / "vae.safetensors")
+    model = open_model(ModelOptions(str(tmp_path / "vae.safetensors")))
+    (tmp_path / "line.txt").write_text("A dog runs.\n")
+    result = compress(model, tmp_path / "line.txt", tmp_path / "line.vk", SkipLog(), verify=True)
+    assert result.items == 1 and result.size < 600
+    decompress(model, tmp_path / "line.vk", tmp_path / "out.txt")
+    assert (tmp_path / "out.txt").read_text() == "A dog runs.\n"
+
+
+def test_verification_finds_other_items(model: OpenModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chain has an error that its own checksum does not show: the pixels were changed before."""
+    data = write_images(tmp_path / "data", gray_images(3))
+    monkeypatch.setattr("vaekit.tasks.compress.chain_of", lambda coding, x, batch: chain_of(coding, x.flip(0), batch))
+    with pytest.raises(BadArchive, match="does not give"):
+        compress(model, data, tmp_path / "images.vk", SkipLog(), verify=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def pixels(path: Path) -> list[list[int]]:

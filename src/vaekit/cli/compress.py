@@ -19,6 +19,9 @@ def compress(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The compressed file; its usual ending is .vk.")],
     *,
     source: ModelOptions,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Decode the file before it gets its name, and compare all items.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Compress items without loss, by the probabilities that a VAE gives them.
@@ -34,7 +37,7 @@ def compress(
     with spinner("loading the VAE"):
         model = open_model(source)
     with progress_bar(model.domain.items) as progress:
-        result = run(model, data, out, SkipLog(say=log), progress)
+        result = run(model, data, out, SkipLog(say=log), progress, verify)
     log_note(source.vae, "; ".join(model.notes))
     for problems, what in ((result.whole, "stored without the VAE"), (result.missing, "not in the file")):
         for name, why in list(problems.items())[:SHOWN]:
@@ -50,6 +53,8 @@ def compress(
         "coded by the VAE": f"{result.parts.chain:,} bytes, {result.bits_per_value:.3f} bits per value",
         "without the VAE": f"{result.parts.remainders:,} bytes",
         "names": f"{result.parts.names:,} bytes",
+        "initial bits": f"{result.initial_bits:,}, with which bits-back coding starts",
+        **({"verified": "decoded, and the same as the items"} if result.verified else {}),
     }
     print_facts(f"{source.vae}: compressed {model.domain.items}", facts)
     log(f"Written to {out}")

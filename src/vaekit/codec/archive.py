@@ -22,6 +22,8 @@ MOST = 2**31
 """Bytes of names and remainders, unpacked."""
 MOST_DIGITS, MOST_ITEMS = 64, 2**24
 """Of the names of a group."""
+FEW = 5
+"""Names that are written as they are."""
 NUMBERED = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
 
 
@@ -82,9 +84,10 @@ def write_head(file: BinaryIO, head: ArchiveHead) -> None:
 
 def write_group(file: BinaryIO, group: Group) -> Sizes:
     """Append a group."""
-    names = lzma.compress(json.dumps(_short([each.name for each in group.entries])).encode(), preset=9)
+    short = _short([each.name for each in group.entries])
+    names = packed(json.dumps(short, ensure_ascii=False, separators=(",", ":")).encode())
     lengths = b"".join(LENGTH.pack(2 * len(each.remainder) + each.coded) for each in group.entries)
-    rest = lzma.compress(lengths + b"".join(each.remainder for each in group.entries), preset=9)
+    rest = packed(lengths + b"".join(each.remainder for each in group.entries))
     for name, content in ((NAMES, names), (REST, rest), (CHAIN, group.chain)):
         write_section(file, name, content)
     return Sizes(len(group.chain), len(names), len(rest))
@@ -161,13 +164,18 @@ def _entries(names: bytes, rest: bytes) -> list[Entry]:
     return entries
 
 
+def packed(content: bytes) -> bytes:
+    """Compress by LZMA, with a small header: sections have checksums, and groups may be small."""
+    return lzma.compress(content, lzma.FORMAT_ALONE, preset=9)
+
+
 def unpacked(content: bytes, most: int) -> bytes:
-    """Decompress LZMA, up to a number of bytes.
+    """The inverse, up to a number of bytes.
 
     Raises:
         ValueError: it is damaged, or there is more.
     """
-    decompressor = lzma.LZMADecompressor(memlimit=2**30)
+    decompressor = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=2**30)
     try:
         found = decompressor.decompress(content, max_length=most)
     except lzma.LZMAError as error:
@@ -180,7 +188,7 @@ def unpacked(content: bytes, most: int) -> bytes:
 def _short(names: Sequence[str]) -> object:
     """Names as plain values: a pattern if they count up, otherwise all of them."""
     match = NUMBERED.fullmatch(names[0])
-    if match:
+    if match and len(names) >= FEW:
         prefix, digits, suffix = match.groups()
         pattern = {"prefix": prefix, "first": int(digits), "width": len(digits), "suffix": suffix, "count": len(names)}
         if _long(pattern) == list(names):

@@ -6,12 +6,10 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from vaekit.codec.bit_stack import BitStack
-from vaekit.codec.cells import Cells, Decision, decisions, pop_cells, push_decisions
-from vaekit.codec.rounding import Place, Rounding
+from vaekit.codec.cells import Cells, Decision, push_decisions
+from vaekit.codec.coder import DATA, POSTERIOR, Coder, bits_of, part
+from vaekit.codec.rounding import Recording, Rounding
 from vaekit.codec.types import Integers
-
-PRIOR, POSTERIOR, DATA = range(3)
-"""The parts of the coding of a batch; of its data, each step is a part, from the last number on."""
 
 
 @runtime_checkable
@@ -29,8 +27,19 @@ class Steps(Protocol):
 
 
 @runtime_checkable
+class LatentPrior(Protocol):
+    """p(z) of the cells of latents. It may code them by way of other variables, which cost nothing (bits back)."""
+
+    def push(self, coder: Coder, latent: Integers, batch: int) -> None:
+        """Push the cells of the latents of a batch of items, (n,)."""
+
+    def pop(self, coder: Coder, batch: int) -> Integers:
+        """The inverse."""
+
+
+@runtime_checkable
 class Coding(Protocol):
-    """The three distributions that items are coded by, for batches. All are in double precision."""
+    """The three distributions that items are coded by, in batches. All are in double precision."""
 
     def canonical(self, x: Tensor) -> Tensor:
         """Items (b, ...) as `Steps.join` returns them, to the last digit."""
@@ -45,49 +54,65 @@ class Coding(Protocol):
             ValueError: the bytes are not of as many items.
         """
 
-    def posterior(self, x: Tensor) -> Cells:
-        """q(z|x) of items (b, ...)."""
+    def posterior(self, x: Tensor) -> Cells | None:
+        """q(z|x) of items (b, ...); None if items determine their latents."""
 
     def mode(self, x: Tensor) -> Integers:
         """The cells with the most probable latents."""
 
-    def prior(self, batch: int) -> Cells:
+    @property
+    def prior(self) -> LatentPrior:
         """p(z)."""
 
     def likelihood(self, latent: Integers, batch: int) -> Steps:
         """p(x|z) for the cells of latents."""
 
 
-def push_items(stack: BitStack, coding: Coding, batches: Sequence[Tensor], rounding: Rounding) -> None:
+def push_items(stack: BitStack, coding: Coding, batches: Sequence[Tensor], rounding: Rounding) -> float:
     """Push batches of items (b, ...) onto an empty stack, so that `pop_items` returns them in their order.
 
     Each batch takes the bits of a sample of q(z|x) from the stack, then adds x by p(x|z), and z by p(z): all in all its
     negative ELBO (Townsend et al. 2019, arXiv 1901.04866). The last batch, which is the first one on the stack, finds
     no bits there and has the mode of q(z|x) as its latent.
+
+    Returns:
+        The initial bits: those of the latents of the last batch by q(z|x), which it could not take from the stack.
     """
+    initial = 0.0
     for number in reversed(range(len(batches))):
-        x = coding.canonical(batches[number])
-        if number == len(batches) - 1:
+        coder, x = Coder(stack, rounding, number), coding.canonical(batches[number])
+        posterior = coding.posterior(x)
+        if posterior is None:
             latent = coding.mode(x)
+        elif number == len(batches) - 1:
+            latent = coding.mode(x)
+            initial = bits_of(Coder(stack, Recording(), number).decisions(posterior, latent, part(POSTERIOR)))
         else:
-            latent = pop_cells(stack, coding.posterior(x), rounding, Place(number, POSTERIOR, 0))
-        steps, data = coding.likelihood(latent, len(x)), list[Decision]()
-        for step, values in enumerate(parts := steps.divide(x)):
-            cells = steps.cells(parts[:step])
-            assert cells is not None, "there are as many steps as parts"
-            data += decisions(cells, values, rounding, Place(number, DATA + step, 0))
-        push_decisions(stack, data)
-        push_decisions(stack, decisions(coding.prior(len(x)), latent, rounding, Place(number, PRIOR, 0)))
+            latent = coder.pop(posterior, part(POSTERIOR))
+        _push_data(coder, coding.likelihood(latent, len(x)), x)
+        coding.prior.push(coder, latent, len(x))
+    return initial
+
+
+def _push_data(coder: Coder, steps: Steps, x: Tensor) -> None:
+    """Push items by p(x|z). Distributions are computed in the order of the reader, which may depend on it."""
+    made = list[Decision]()
+    for step, values in enumerate(parts := steps.divide(x)):
+        cells = steps.cells(parts[:step])
+        assert cells is not None, "there are as many steps as parts"
+        made += coder.decisions(cells, values, part(DATA, step))
+    push_decisions(coder.stack, made)
 
 
 def pop_items(stack: BitStack, coding: Coding, sizes: Sequence[int], rounding: Rounding) -> Iterator[Tensor]:
     """Pop batches of items of these sizes; the stack is empty afterwards."""
     for number, size in enumerate(sizes):
-        latent = pop_cells(stack, coding.prior(size), rounding, Place(number, PRIOR, 0))
+        coder = Coder(stack, rounding, number)
+        latent = coding.prior.pop(coder, size)
         steps, parts = coding.likelihood(latent, size), list[Integers]()
         while (cells := steps.cells(parts)) is not None:
-            parts.append(pop_cells(stack, cells, rounding, Place(number, DATA + len(parts), 0)))
+            parts.append(coder.pop(cells, part(DATA, len(parts))))
         x = steps.join(parts)
-        if number < len(sizes) - 1:
-            push_decisions(stack, decisions(coding.posterior(x), latent, rounding, Place(number, POSTERIOR, 0)))
+        if number < len(sizes) - 1 and (posterior := coding.posterior(x)) is not None:
+            coder.push(posterior, latent, part(POSTERIOR))
         yield x

@@ -1,45 +1,60 @@
 """Chains: consecutive items that are coded together, as bytes."""
 
-import json
-import lzma
 import struct
 import zlib
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.codec.archive import MOST, unpacked
+from vaekit.codec.archive import MOST, packed, unpacked
 from vaekit.codec.bit_stack import BitStack
 from vaekit.codec.bits_back import Coding, pop_items, push_items
 from vaekit.codec.corrections import correction_bytes, corrections_from
 from vaekit.codec.rounding import Recording, Replaying
 
-LENGTH = struct.Struct("<I")
+HEADER = struct.Struct("<BII")
+"""The way of coding, the number of items, and the CRC-32 of their cells."""
+BITS_BACK_HEADER = struct.Struct("<III")
+"""Items of a batch, initial bits, and bytes of corrections."""
 MOST_ITEMS = 2**20
 """Of a chain."""
-BITS_BACK, PLAIN = "bits-back", "lzma"
-"""How a chain is coded. Few items may be smaller without the VAE."""
+PLAIN, BITS_BACK = range(2)
+"""Ways of coding. Few items may be smaller without the VAE."""
 
 
-def chain_bytes(coding: Coding, x: Tensor, batch: int) -> bytes:
-    """Items (b, ...) as bytes, by bits-back coding or by LZMA, whichever is smaller.
+@dataclass(frozen=True)
+class Chain:
+    """Items as bytes."""
+
+    content: bytes
+    initial_bits: float
+    """Of the first latents on the stack, see `push_items`; 0 without bits-back coding."""
+
+
+def chain_of(coding: Coding, x: Tensor, batch: int) -> Chain:
+    """Items (b, ...) by bits-back coding or by LZMA, whichever is smaller.
 
     Args:
         coding: the distributions.
         x: the items.
         batch: items that the VAE decodes at once. The bits of the latents of one batch are lost.
     """
-    canonical, cells = coding.canonical(x), coding.plain(x)
+    coded, cells = bits_back_chain(coding, x, batch), coding.plain(x)
+    plain = HEADER.pack(PLAIN, len(x), zlib.crc32(cells)) + packed(cells)
+    return Chain(plain, 0.0) if len(plain) < len(coded.content) else coded
+
+
+def bits_back_chain(coding: Coding, x: Tensor, batch: int) -> Chain:
+    """The same by bits-back coding."""
     rounding, stack = Recording(), BitStack(np.zeros(0, dtype=np.uint32))
-    push_items(stack, coding, canonical.split(batch), rounding)
-    content, corrections = stack.words.astype("<u4").tobytes(), correction_bytes(rounding.corrections)
-    plain = lzma.compress(cells, preset=9)
-    facts: dict[str, Any] = {"items": len(x), "crc": zlib.crc32(cells)}
-    if len(plain) < len(content) + len(corrections):
-        return _packed({**facts, "kind": PLAIN}, plain)
-    return _packed({**facts, "kind": BITS_BACK, "batch": batch, "corrections": len(corrections)}, corrections + content)
+    batch = min(batch, len(x))
+    initial = push_items(stack, coding, coding.canonical(x).split(batch), rounding)
+    corrections = correction_bytes(rounding.corrections)
+    header = HEADER.pack(BITS_BACK, len(x), zlib.crc32(coding.plain(x)))
+    header += BITS_BACK_HEADER.pack(batch, round(initial), len(corrections))
+    return Chain(header + corrections + stack.words.astype("<u4").tobytes(), initial)
 
 
 def chain_items(coding: Coding, content: bytes) -> Tensor:
@@ -48,42 +63,32 @@ def chain_items(coding: Coding, content: bytes) -> Tensor:
     Raises:
         ValueError: the bytes are no such chain, or make other items than they were made from.
     """
-    facts, rest = _unpacked(content)
     try:
-        items, kind, checksum = int(facts["items"]), facts["kind"], int(facts["crc"])
+        way, items, checksum = HEADER.unpack_from(content)
         if not 0 < items <= MOST_ITEMS:
             raise ValueError("a chain has no items, or too many")
-        if kind == PLAIN:
-            x = coding.from_plain(unpacked(rest, MOST), items)
+        if way == PLAIN:
+            x = coding.from_plain(unpacked(content[HEADER.size :], MOST), items)
+        elif way == BITS_BACK:
+            x = _popped(coding, items, content[HEADER.size :])
         else:
-            batch, corrections = int(facts["batch"]), int(facts["corrections"])
-            x = _popped(coding, items, batch, rest[:corrections], rest[corrections:])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"a chain is not as expected ({type(error).__name__})") from error
+            raise ValueError("a chain is coded in an unknown way")
+    except struct.error as error:
+        raise ValueError("a chain is truncated") from error
     if len(x) != items or zlib.crc32(coding.plain(x)) != checksum:
         raise ValueError("the items are not those that were compressed")
     return x
 
 
-def _popped(coding: Coding, items: int, batch: int, corrections: bytes, words: bytes) -> Tensor:
-    if not 0 < batch <= items or len(words) % 4:
+def _popped(coding: Coding, items: int, content: bytes) -> Tensor:
+    batch, _, corrections = BITS_BACK_HEADER.unpack_from(content)
+    start = BITS_BACK_HEADER.size + corrections
+    if not 0 < batch <= items or start > len(content) or (len(content) - start) % 4:
         raise ValueError("a chain is not as expected")
-    sizes = [min(batch, items - start) for start in range(0, items, batch)]
-    stack = BitStack(np.frombuffer(words, dtype="<u4").astype(np.uint32))
-    return torch.cat(list(pop_items(stack, coding, sizes, Replaying(corrections_from(corrections)))))
-
-
-def _packed(facts: dict[str, Any], content: bytes) -> bytes:
-    head = json.dumps(facts, separators=(",", ":")).encode()
-    return LENGTH.pack(len(head)) + head + content
-
-
-def _unpacked(content: bytes) -> tuple[dict[str, Any], bytes]:
-    if len(content) < LENGTH.size:
-        raise ValueError("a chain is truncated")
-    (length,) = LENGTH.unpack_from(content)
-    start = LENGTH.size + length
-    facts = json.loads(content[LENGTH.size : start])
-    if not isinstance(facts, dict):
-        raise ValueError("a chain is not as expected")
-    return facts, content[start:]
+    sizes = [min(batch, items - done) for done in range(0, items, batch)]
+    stack = BitStack(np.frombuffer(content[start:], dtype="<u4").astype(np.uint32))
+    rounding = Replaying(corrections_from(content[BITS_BACK_HEADER.size : start]))
+    x = torch.cat(list(pop_items(stack, coding, sizes, rounding)))
+    if stack.bits:
+        raise ValueError("there is more in a chain than its items")
+    return x

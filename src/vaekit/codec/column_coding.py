@@ -13,7 +13,7 @@ from torch import Tensor
 from vaekit.codec.bits_back import Steps
 from vaekit.codec.cells import Cells
 from vaekit.codec.types import Integers
-from vaekit.codec.vae_coding import GaussianCoding
+from vaekit.codec.vae_coding import LatentCoding
 from vaekit.distributions import (
     Columns,
     Likelihood,
@@ -142,7 +142,7 @@ class RowSteps:
 
 
 @dataclass(frozen=True)
-class ColumnCoding(GaussianCoding):
+class ColumnCoding(LatentCoding):
     """A VAE of rows. Columns that are not coded are missing for it."""
 
     columns: Sequence[CodedColumn]

@@ -1,5 +1,6 @@
 """Cells of latents: a grid of values, and the probabilities of posteriors and priors on it."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 from vaekit.codec.cells import Cells
 from vaekit.codec.types import Integers
 from vaekit.distributions import DiagonalGaussian
+from vaekit.errors import BadPlan
 
 PER_STD = 4
 """Cells per standard deviation of the narrowest posteriors. The cost of cells as wide as w standard deviations is about
@@ -32,12 +34,23 @@ class LatentGrid:
     """Their number."""
 
     @classmethod
-    def of(cls, posterior: DiagonalGaussian) -> "LatentGrid":
-        """A grid that is fine and wide enough for posteriors, as far as `MOST_CELLS` go, and for N(0, 1)."""
+    def of(cls, posterior: DiagonalGaussian, reach: float = REACH, step: float = 1.0) -> "LatentGrid":
+        """A grid that is fine and wide enough for posteriors, as far as `MOST_CELLS` go.
+
+        Args:
+            posterior: of typical items.
+            reach: the least value that is on the grid; the default is for N(0, 1).
+            step: the largest width of a cell.
+
+        Raises:
+            BadPlan: the posterior is not finite.
+        """
         std = posterior.std.double()
         narrow = float(std.flatten().kthvalue(1 + std.numel() // 100).values)
-        reach = max(REACH, float((posterior.mean.double().abs() + REACH * std).max()))
-        step = 2.0 ** np.floor(np.log2(narrow / PER_STD))
+        reach = max(reach, float((posterior.mean.double().abs() + REACH * std).max()))
+        if not (math.isfinite(reach) and narrow > 0):
+            raise BadPlan("The latents of this VAE are not finite.", "", "Its weights are damaged, or it diverged.")
+        step = min(step, 2.0 ** np.floor(np.log2(narrow / PER_STD)))
         step = max(step, 2.0 ** np.ceil(np.log2(2 * reach / (MOST_CELLS - 2))))
         edge = int(np.ceil(reach / step))
         return cls(float(step), -edge, 2 * edge)

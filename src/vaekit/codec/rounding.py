@@ -12,6 +12,9 @@ from vaekit.codec.types import Integers
 MARGIN = 2.0**-44
 """How near to a boundary between two integers a probability is recorded: 5.7e-14. Networks in double precision differ
 by some 1e-15 from machine to machine."""
+WIDE_MARGIN = 2.0**-34
+"""The same for functions that amplify such differences, such as the softmax of sums of many squares. It is for
+distributions of few variables, since values nearer than this are not rare."""
 
 
 class Place(NamedTuple):
@@ -40,6 +43,9 @@ class Rounding(Protocol):
         """Probabilities (n,) in double precision and integers that they are multiplied by (n,) -> the nearest integers
         (n,)."""
 
+    def wide(self) -> "Rounding":
+        """The same with `WIDE_MARGIN`."""
+
 
 @dataclass
 class Recording:
@@ -57,6 +63,10 @@ class Recording:
         for variable in np.flatnonzero(uncertain).tolist():
             self.corrections.append(Correction(place, variable, bool(integers[variable] % 2)))
         return integers
+
+    def wide(self) -> "Recording":
+        """The same with `WIDE_MARGIN`; it shares the list of corrections."""
+        return Recording(WIDE_MARGIN, self.corrections)
 
 
 class Replaying:
@@ -78,3 +88,7 @@ class Replaying:
             if variable < len(integers) and integers[variable] % 2 != odd:
                 integers[variable] += 1 if values[variable] > integers[variable] else -1
         return integers
+
+    def wide(self) -> "Replaying":
+        """The same: the margin is a matter of the writer."""
+        return self

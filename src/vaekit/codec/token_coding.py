@@ -10,7 +10,7 @@ from torch import Tensor
 from vaekit.codec.bits_back import Steps
 from vaekit.codec.cells import Cells
 from vaekit.codec.types import Integers
-from vaekit.codec.vae_coding import GaussianCoding
+from vaekit.codec.vae_coding import LatentCoding
 from vaekit.distributions import AutoregressiveCategorical
 from vaekit.distributions.sequences import END, before_padding
 from vaekit.errors import BadPlan
@@ -79,7 +79,7 @@ class TokenSteps:
 
 
 @dataclass(frozen=True)
-class TokenCoding(GaussianCoding):
+class TokenCoding(LatentCoding):
     """A VAE of sequences."""
 
     length: int

@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.codec.bits_back import Steps
+from vaekit.codec.bits_back import LatentPrior, Steps
 from vaekit.codec.cells import Cells
-from vaekit.codec.latent_cells import LatentGrid, posterior_cells, standard_cells
+from vaekit.codec.latent_cells import LatentGrid
+from vaekit.codec.latents import Latents, latents_of
 from vaekit.codec.level_cells import Levels, level_cells
 from vaekit.codec.types import Integers
-from vaekit.distributions import DiagonalGaussian, Likelihood, StandardNormal, Subscale
+from vaekit.distributions import Likelihood, Subscale
 from vaekit.errors import BadPlan
 from vaekit.vae import VAE
 
@@ -61,34 +63,38 @@ class PartByPart:
 
 
 @dataclass(frozen=True)
-class GaussianCoding:
-    """The distributions of latents of a VAE with Gaussian posteriors and the prior N(0, 1); see `Coding`."""
+class LatentCoding:
+    """The distributions of latents of a VAE, which are the same for all kinds of items; see `Coding`."""
 
     vae: VAE
     """In double precision."""
     grid: LatentGrid
-    """The values of latents."""
+    """The values of continuous latents."""
     latent_shape: tuple[int, ...]
     """Of an item."""
 
-    @torch.no_grad()
-    def posterior(self, x: Tensor) -> Cells:
-        return posterior_cells(gaussian(self.vae, x), self.grid)
+    @cached_property
+    def latents(self) -> Latents:
+        """How latents are coded."""
+        return latents_of(self.vae, self.grid, self.latent_shape)
 
-    @torch.no_grad()
+    @property
+    def prior(self) -> LatentPrior:
+        return self.latents.prior
+
+    def posterior(self, x: Tensor) -> Cells | None:
+        return self.latents.posterior(x)
+
     def mode(self, x: Tensor) -> Integers:
-        return self.grid.nearest(gaussian(self.vae, x).mean)
-
-    def prior(self, batch: int) -> Cells:
-        return standard_cells(self.grid, batch * prod(self.latent_shape))
+        return self.latents.mode(x)
 
     def conditional(self, latent: Integers, batch: int) -> Likelihood:
         """p(x|z) for the cells of latents."""
-        return self.vae.likelihood(self.grid.values(latent).view(batch, *self.latent_shape))
+        return self.vae.likelihood(self.latents.values(latent, batch))
 
 
 @dataclass(frozen=True)
-class LevelCoding(GaussianCoding):
+class LevelCoding(LatentCoding):
     """A VAE of data on levels."""
 
     levels: Levels
@@ -109,20 +115,12 @@ class LevelCoding(GaussianCoding):
     @torch.no_grad()
     def likelihood(self, latent: Integers, batch: int) -> Steps:
         found = self.conditional(latent, batch)
-        return PartByPart(found, self.levels) if isinstance(found, Subscale) else AtOnce(found, self.levels)
-
-
-def gaussian(vae: VAE, x: Tensor) -> DiagonalGaussian:
-    """The posterior of items in double precision, or of tokens.
-
-    Raises:
-        BadPlan: it is not Gaussian, or the prior is not N(0, 1).
-    """
-    posterior = vae.encode(x.double() if x.is_floating_point() else x)
-    if not isinstance(posterior, DiagonalGaussian) or not isinstance(vae.prior, StandardNormal):
-        raise BadPlan(
-            "This VAE has another posterior or prior than lossless compression supports.",
-            "Expected a Gaussian posterior and a standard normal prior.",
-            "Train a VAE with `posterior.kind = gaussian` and no learned prior: the recipe codec-mnist does.",
-        )
-    return posterior
+        if isinstance(found, Subscale):
+            return PartByPart(found, self.levels)
+        if found.mode.shape[1:] != self.item_shape:
+            raise BadPlan(
+                f"This VAE decodes items of {list(found.mode.shape[1:])} from those of {list(self.item_shape)}.",
+                "Lossless compression needs the same size.",
+                "Train a VAE whose sizes are multiples of what it downsamples by.",
+            )
+        return AtOnce(found, self.levels)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -144,13 +144,18 @@ class Flow(nn.Module):
         first, second = dimensions // 2, dimensions - dimensions // 2
         self.couplings = nn.ModuleList(Coupling(first, second, config.hidden) for _ in range(config.layers))
 
+    @property
+    def layers(self) -> list["Coupling"]:
+        """The couplings in order. After each, the order of values is reversed."""
+        return [cast(Coupling, coupling) for coupling in self.couplings]
+
     def forward(self, _: Callable[[Tensor], Posterior]) -> Transformed:
         return Transformed(self.to_noise, self.from_noise)
 
     def to_noise(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (b, ...) -> noise (b, ...), and the log-determinant of the Jacobian (b,)."""
         h, total = z.flatten(1), z.new_zeros(len(z))
-        for coupling in self.couplings:
+        for coupling in self.layers:
             h, log_scale = coupling(h)
             h, total = h.flip(1), total - log_scale.sum(dim=1)
         return h.view_as(z), total
@@ -158,8 +163,7 @@ class Flow(nn.Module):
     def from_noise(self, noise: Tensor) -> Tensor:
         """The inverse: noise (b, ...) -> latents (b, ...)."""
         h = noise.flatten(1)
-        backwards: Any = reversed(self.couplings)
-        for coupling in backwards:
+        for coupling in reversed(self.layers):
             h = coupling.inverse(h.flip(1))
         return h.view_as(noise)
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from vaekit.codec.archive import Group, read_archive
 from vaekit.codec.bits_back import Coding
-from vaekit.codec.chain import chain_items
 from vaekit.codec.sections import damaged
 from vaekit.domains.lossless import Restored
 from vaekit.errors import ArchiveMismatch
 from vaekit.tasks.batch import Progress, no_progress
-from vaekit.tasks.compress import doubled, lossless_items
+from vaekit.tasks.lossless_groups import doubled, lossless_items
 from vaekit.tasks.model import OpenModel
+from vaekit.tasks.verify_compressed import coded_items
 
 
 def decompress(model: OpenModel, path: Path, out: Path, progress: Progress = no_progress) -> Sequence[Path]:
@@ -52,15 +52,7 @@ def decompress(model: OpenModel, path: Path, out: Path, progress: Progress = no_
 
 def _restore(model: OpenModel, coding: Coding, group: Group, path: Path) -> Iterator[Restored]:
     """The items of a group."""
-    coded = sum(each.coded for each in group.entries)
-    items: Iterator[object] = iter(())
-    if coded:
-        try:
-            x = chain_items(coding, group.chain)
-        except ValueError as error:
-            raise damaged(path, str(error)) from error
-        if len(x) != coded:
-            raise damaged(path, "a group has other items than its names")
-        items = iter(model.schema.to_items(x))
+    x = coded_items(coding, group, path)
+    items = iter(() if x is None else model.schema.to_items(x))
     for entry in group.entries:
         yield Restored(entry.name, next(items) if entry.coded else None, entry.remainder)
