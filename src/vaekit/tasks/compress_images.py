@@ -101,6 +101,8 @@ class Codec:
     encoder: Encoder
     prior: Hyperprior
     """On the CPU."""
+    fingerprint: str
+    """The first digits of that of the VAE, whose encoder's step changes with the quality."""
 
     @classmethod
     def of(cls, model: OpenModel) -> "Codec | None":
@@ -108,16 +110,16 @@ class Codec:
         encoder, prior = model.engine.vae.encoder, model.engine.vae.to_prior
         if not isinstance(encoder, Encoder) or not isinstance(prior, Hyperprior):
             return None
-        return cls(model, encoder, copy.deepcopy(prior).cpu().eval())
+        fingerprint = model.origin.fingerprint[: 2 * FINGERPRINT_BYTES]
+        return cls(model, encoder, copy.deepcopy(prior).cpu().eval(), fingerprint)
 
     def encoded(self, x: Tensor, quality: float) -> ImageFile:
         """An image (1, c, h, w) in [-1, 1] as the content of a file."""
         step_code = round(log_step_of(quality) * STEPS_PER_OCTAVE)
         self.encoder.log_step.fill_(step_code / STEPS_PER_OCTAVE)
         values, _ = split_step(self.model.engine.encode(x).mode.cpu().float())
-        fingerprint = self.model.origin.fingerprint[: 2 * FINGERPRINT_BYTES]
         size = (x.shape[2], x.shape[3])
-        return ImageFile(fingerprint, size, step_code, encode_values(self.prior, values, step_code))
+        return ImageFile(self.fingerprint, size, step_code, encode_values(self.prior, values, step_code))
 
     def decoded(self, file: ImageFile) -> Tensor:
         """The image (1, c, h, w) in [-1, 1] of the content of a file.
@@ -228,14 +230,13 @@ def decompress_images(codec: Codec, path: Path, out: Path, progress: Progress = 
     constriction()
     paths = files_among([path], [ENDING], "compressed images")
     outputs = _outputs(paths, path, out, codec.model.domain.ending)
-    mine = codec.model.origin.fingerprint[: 2 * FINGERPRINT_BYTES]
 
     def read(path: Path) -> ImageFile:
         file = read_image_file(path)
-        if file.fingerprint != mine:
+        if file.fingerprint != codec.fingerprint:
             raise ArchiveMismatch(
                 f"{path.name} was compressed with another VAE, {file.fingerprint[:12]}.",
-                f"This one is {mine[:12]}.",
+                f"This one is {codec.fingerprint[:12]}.",
                 "Name the one that compressed it: --vae.",
             )
         return file

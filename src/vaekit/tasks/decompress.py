@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vaekit.codec.archive import Group, read_archive
 from vaekit.codec.bits_back import Coding
+from vaekit.codec.image_file import is_image_file
 from vaekit.codec.sections import damaged
 from vaekit.domains.lossless import Restored
 from vaekit.errors import ArchiveMismatch
@@ -28,6 +29,12 @@ def decompress(model: OpenModel, path: Path, out: Path, progress: Progress = no_
         ArchiveMismatch: it was compressed with another VAE.
         CannotWrite: the disk is full, or the like.
     """
+    if path.is_file() and is_image_file(path):
+        raise ArchiveMismatch(
+            f"{path.name} is an image that was compressed by a codec.",
+            f"This VAE compresses {model.domain.items} without loss.",
+            "Name the codec that compressed it: --vae.",
+        )
     head, groups = read_archive(path)
     if head.fingerprint != model.origin.fingerprint:
         raise ArchiveMismatch(
