@@ -1,17 +1,22 @@
 """`vaekit compress` and `vaekit decompress` with a codec: images with a few losses, one file each."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vaekit.cli.output import progress_bar, show_results
-from vaekit.tasks.compress_images import Codec, Rate, bits_per_pixel, compress_images, decompress_images, mean_psnr
+
+if TYPE_CHECKING:
+    from vaekit.tasks.compress_images import Codec, Rate
 
 
-def compress_with(codec: Codec, vae: str, data: Path, out: Path, rate: Rate, verify: bool, as_json: bool) -> None:
+def compress_with(codec: "Codec", vae: str, data: Path, out: Path, rate: "Rate", verify: bool, as_json: bool) -> None:
     """Compress an image or a folder of images, and print a row for each.
 
     Raises:
         typer.Exit: 1, if an image could not be compressed.
     """
+    from vaekit.tasks.compress_images import bits_per_pixel, compress_images, mean_psnr
+
     with progress_bar("images") as progress:
         batch = compress_images(codec, data, out, rate, verify, progress)
     total = {"bits_per_pixel": bits_per_pixel(batch.results), "psnr": mean_psnr(batch.results)}
@@ -25,12 +30,14 @@ def compress_with(codec: Codec, vae: str, data: Path, out: Path, rate: Rate, ver
     show_results(batch, {"vae": vae, "verified": verify, **total}, "images", title, remarks, out, as_json)
 
 
-def decompress_with(codec: Codec, vae: str, path: Path, out: Path, as_json: bool) -> None:
+def decompress_with(codec: "Codec", vae: str, path: Path, out: Path, as_json: bool) -> None:
     """Restore images, and print a row for each.
 
     Raises:
         typer.Exit: 1, if an image could not be restored.
     """
+    from vaekit.tasks.compress_images import decompress_images
+
     with progress_bar("images") as progress:
         batch = decompress_images(codec, path, out, progress)
     show_results(batch, {"vae": vae}, "images", f"{path.name}: restored images", (), out, as_json)

@@ -17,9 +17,9 @@ from vaekit.distributions.stepped import split_step
 from vaekit.domains.domain import LoadedItems
 from vaekit.domains.files import files_among
 from vaekit.errors import ArchiveMismatch, BadArchive, BadItem, BadPlan, CannotWrite
-from vaekit.families.hyperprior.net import Encoder, log_step_of
 from vaekit.metrics.image.psnr import psnr
 from vaekit.nets.hyperprior import Hyperprior
+from vaekit.nets.transform_coding import Encoder, log_step_of
 from vaekit.pipeline import Stages
 from vaekit.tasks.batch import Batch, Progress, no_progress, output_paths, run_files
 from vaekit.tasks.model import OpenModel

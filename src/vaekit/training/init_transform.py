@@ -1,7 +1,7 @@
 """Initialize a codec as an orthonormal transform: the principal components of blocks of 16x16 pixels.
 
 From random weights a codec takes many thousands of steps to become as good as a linear transform. Here residual blocks
-are the identity at first (see `families.hyperprior.net`), the encoder's two convolutions together are the
+are the identity at first (see `nets.transform_coding`), the encoder's two convolutions together are the
 Karhunen-Loeve transform of the first images (with 8x8 blocks in between), and the decoder is its transpose. Scales of
 the prior are the standard deviations of the components.
 """
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaekit.families.hyperprior.net import BLOCK, FACTOR, Decoder, Encoder
 from vaekit.nets.hyperprior import Hyperprior
+from vaekit.nets.transform_coding import BLOCK, FACTOR, Decoder, Encoder
 
 LEAST_UNIT = 1e-3
 """The smallest unit of a channel of the prior."""
@@ -29,7 +29,7 @@ def init_transform(encoder: Encoder, decoder: Decoder, prior: Hyperprior, images
         ValueError: there are more channels of latents than values of a block.
     """
     config = encoder.config
-    values, most = sum(config.slices), 4 * config.block_width
+    values, most = config.values, 4 * config.block_width
     if values > most:
         raise ValueError(f"there are {values} channels for the {most} values of a block of {FACTOR}x{FACTOR} pixels")
     color = images.mean(dim=(0, 2, 3))

@@ -8,9 +8,8 @@ from torch import Tensor
 from torch.nn.functional import unfold
 
 from vaekit.errors import BadRecipe, printable
-from vaekit.families.hyperprior.net import Decoder as CodecDecoder
-from vaekit.families.hyperprior.net import Encoder as CodecEncoder
 from vaekit.families.kl.net import Decoder, Encoder
+from vaekit.nets import transform_coding
 from vaekit.nets.hyperprior import Hyperprior
 from vaekit.training.data import Stream
 from vaekit.training.init_linear import init_linear
@@ -53,8 +52,8 @@ def initialize(recipe: str, start: object, stream: Stream[Tensor], vae: VAE) -> 
         if start == "linear" and isinstance(encoder, Encoder) and isinstance(decoder, Decoder):
             init_linear(encoder, decoder, blocks_of(first_items(stream), vae.config.geometry.factors[0]))
             return
-        if start == "linear" and isinstance(encoder, CodecEncoder) and isinstance(decoder, CodecDecoder):
-            assert isinstance(prior, Hyperprior)
+        if start == "linear" and isinstance(encoder, transform_coding.Encoder) and isinstance(prior, Hyperprior):
+            assert isinstance(decoder, transform_coding.Decoder)
             init_transform(encoder, decoder, prior, first_items(stream))
             return
     except ValueError as error:

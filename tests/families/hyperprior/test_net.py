@@ -8,7 +8,7 @@ from family_examples import EXAMPLES
 
 from vaekit.distributions.stepped import SteppedUniform, split_step
 from vaekit.families import assemble, family_of
-from vaekit.families.hyperprior.net import COARSEST, FINEST, Encoder, log_step_of
+from vaekit.nets.transform_coding import COARSEST, FINEST, Encoder, log_step_of
 from vaekit.training.init_transform import init_transform
 from vaekit.vae import VAE
 

@@ -3,9 +3,10 @@
 from vaekit.distributions.stepped import SteppedUniform
 from vaekit.families.family import Family, Shapes, conv_shape, highest
 from vaekit.families.hyperprior import net as hyperprior
-from vaekit.families.hyperprior.net import BLOCK, HyperpriorVAEConfig
+from vaekit.families.hyperprior.net import HyperpriorVAEConfig
 from vaekit.families.layout import Layout, Rules, product
 from vaekit.nets.hyperprior import Hyperprior
+from vaekit.nets.transform_coding import BLOCK
 
 PRIOR = "to_prior.unit"
 """A native key that only this family has."""
