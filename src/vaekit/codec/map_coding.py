@@ -47,7 +47,7 @@ def decode_block(prior: MapPrior, block: CodedBlock, shape: tuple[int, int, int]
     """
     coder = constriction().stream.queue.RangeDecoder(block.words)
 
-    def read(each: Pass, prediction: Integers, levels: Integers) -> Integers:
+    def read(_: Pass, __: Integers, levels: Integers) -> Integers:
         integers = np.empty(levels.size, np.int64)
         for level, where in by_level(levels.ravel()):
             integers[where] = read_level(coder, level, len(where))
@@ -59,7 +59,7 @@ def decode_block(prior: MapPrior, block: CodedBlock, shape: tuple[int, int, int]
         values = None
     if values is None or checksum_of(values) != block.checksum:
         raise BadArchive(
-            "Coded latents are damaged.", "The decoded integers do not have their checksum.", "Use another copy of them."
+            "Coded latents are damaged.", "The decoded integers do not have their checksum.", "Use another copy."
         )
     return values
 
@@ -79,9 +79,8 @@ def halvings_of(prior: MapPrior, sides: tuple[int, ...]) -> int:
         fits = not halvings or (len(sides) and 2 ** (halvings - 1) < min(sides))
         if fits and prior.weights.shape[1] == pass_count(len(sides), halvings):
             return halvings
-    raise BadArchive(
-        "Parameters of coded latents are damaged.", f"They are for {prior.weights.shape[1]} passes.", "Use another copy."
-    )
+    passes = prior.weights.shape[1]
+    raise BadArchive("Parameters of coded latents are damaged.", f"They are for {passes} passes.", "Use another copy.")
 
 
 def check_prior(prior: MapPrior, channels: int, sides: tuple[int, ...]) -> None:

@@ -70,8 +70,8 @@ def weights_of(near: Integers, wanted: Integers) -> NDArray[np.int32]:
 
 
 def levels_of(sizes: Integers, classes: Integers) -> NDArray[np.uint8]:
-    """The level of each class with which magnitudes of residuals (n, p) take the fewest bits; a class without values has
-    that of all."""
+    """The level of each class with which magnitudes of residuals (n, p) take the fewest bits; a class without values
+    has that of all."""
     levels = np.full(CLASSES, level_of(sizes.ravel()), np.uint8)
     for number in range(CLASSES):
         inside = sizes[classes == number]

@@ -90,9 +90,7 @@ def walk(
 def predicted(near: Integers, weights: NDArray[np.int32]) -> Integers:
     """The predictions (b, z, p) from neighbors (b, z, k, p) and weights (z, 1 + k or more)."""
     w = weights.astype(np.int64)
-    total = np.zeros((near.shape[0], near.shape[1], near.shape[3]), np.int64) + (
-        w[:, :1] + (1 << (WEIGHT_BITS - 1))
-    )
+    total = np.zeros((near.shape[0], near.shape[1], near.shape[3]), np.int64) + (w[:, :1] + (1 << (WEIGHT_BITS - 1)))
     for i in range(near.shape[2]):
         total += w[:, i + 1, None] * near[:, :, i]
     return np.clip(total >> WEIGHT_BITS, -LARGEST, LARGEST)
@@ -107,7 +105,7 @@ def activity(near: Integers, residuals: Integers) -> Integers:
 
 
 def classes_of(activities: Integers, means: NDArray[np.int32]) -> Integers:
-    """The class of each position: how many bounds its activity (b, z, p) reaches, given the mean (z,) of its channel."""
+    """The class of each position: how many bounds its activity (b, z, p) reaches, given the channels' means (z,)."""
     classes = np.zeros(activities.shape, np.int64)
     for bound in BOUNDS:
         classes += activities * 16 >= means.astype(np.int64)[:, None] * bound

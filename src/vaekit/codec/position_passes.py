@@ -1,8 +1,8 @@
 """The positions of a latent in passes, from coarse to fine, so that most of them lie between positions that are known.
 
 The first pass has the positions whose coordinates are multiples of 2^h. Then strides s = 2^(h-1), ..., 1 follow: with
-multiples of 2 s known, those with an odd multiple of s along some axes are added, in one pass for each set of such axes,
-the largest sets first. A position has these neighbors, all of them known:
+multiples of 2 s known, those with an odd multiple of s along some axes are added, in one pass for each set of such
+axes, the largest sets first. A position has these neighbors, all of them known:
 
 - the corners: s away along every axis of the set, in both directions;
 - the positions that are s away along one other axis.
@@ -10,6 +10,7 @@ the largest sets first. A position has these neighbors, all of them known:
 A neighbor outside of the latent is replaced by the one on the other side of the position.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,7 +37,7 @@ class Pass:
 
 def halvings_for(items: int, sides: Sequence[int]) -> int:
     """The number of strides that suits latents of which there are some items."""
-    halvings, values = 0, items * int(np.prod(sides))
+    halvings, values = 0, items * math.prod(sides)
     if not sides or len(sides) > MOST_AXES:
         return 0
     while halvings < MOST_HALVINGS and 2**halvings < min(sides) and values >> len(sides) * halvings >= LEAST_VALUES:
@@ -64,26 +65,21 @@ def passes_of(sides: tuple[int, ...], halvings: int) -> tuple[Pass, ...]:
     """
     axes = len(sides)
     coarse = [np.arange(0, side, 2**halvings) for side in sides]
-    passes = [Pass(flat(coarse, sides), np.empty((0, int(np.prod([len(each) for each in coarse]))), np.int64))]
-    for stride in (2**h for h in reversed(range(halvings))):
-        for count in range(axes, 0, -1):
-            for odd in combinations(range(axes), count):
-                passes.append(one_pass(sides, stride, odd))
-    return tuple(passes)
+    first = Pass(flat(coarse, sides), np.empty((0, math.prod(len(each) for each in coarse)), np.int64))
+    sets = [odd for count in range(axes, 0, -1) for odd in combinations(range(axes), count)]
+    strides = [2**h for h in reversed(range(halvings))]
+    return (first, *(one_pass(sides, stride, odd) for stride in strides for odd in sets))
 
 
 def one_pass(sides: tuple[int, ...], stride: int, odd: tuple[int, ...]) -> Pass:
     """The positions with odd multiples of a stride along some axes, and even ones along the others."""
     at = [np.arange(stride if axis in odd else 0, side, 2 * stride) for axis, side in enumerate(sides)]
-    neighbors = []
-    for signs in product((-1, 1), repeat=len(odd)):
-        moved = dict(zip(odd, signs, strict=True))
-        neighbors.append([shifted(at[axis], moved.get(axis, 0) * stride, side) for axis, side in enumerate(sides)])
-    for other in (axis for axis in range(len(sides)) if axis not in odd):
-        for sign in (-1, 1):
-            neighbors.append(
-                [shifted(at[axis], sign * stride * (axis == other), side) for axis, side in enumerate(sides)]
-            )
+    corners = [dict(zip(odd, signs, strict=True)) for signs in product((-1, 1), repeat=len(odd))]
+    others = [{axis: sign} for axis in range(len(sides)) if axis not in odd for sign in (-1, 1)]
+    neighbors = [
+        [shifted(at[axis], stride * moved.get(axis, 0), side) for axis, side in enumerate(sides)]
+        for moved in (*corners, *others)
+    ]
     return Pass(flat(at, sides), np.stack([flat(each, sides) for each in neighbors]))
 
 
