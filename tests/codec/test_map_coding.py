@@ -1,5 +1,7 @@
 """Integer maps come back as they were; what is damaged is an error."""
 
+import zlib
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,8 @@ from vaekit.codec.position_passes import halvings_for, pass_count
 from vaekit.errors import BadArchive
 
 pytest.importorskip("constriction")
+GOLDEN = (431, 1357047336)
+"""The number of words of a fixed block, and their CRC-32."""
 SHAPES = [(9, 3, ()), (1, 2, (50,)), (3, 4, (16, 12)), (2, 1, (5, 6, 7)), (1, 1, (1,)), (40, 2, (3, 3))]
 
 
@@ -50,6 +54,18 @@ def test_integers_of_all_sizes_come_back_from_tables_that_do_not_suit_them() -> 
         assert np.array_equal(
             decode_block(prior, encode_block(prior, values, (16, 16)), values.shape, (16, 16)), values
         )
+
+
+def test_words_are_the_same_on_every_machine() -> None:
+    places = np.arange(2 * 3 * 8 * 9).reshape(2, 3, 72)
+    values = (places * 37 % 23 - 11) * (1 + places % 5 // 4 * 40)
+    counts = np.arange(3 * pass_count(2, 2)).reshape(3, -1)
+    weights = np.concatenate([counts[..., None] * 100, np.full((3, 7, 4), 1000) + counts[..., None]], 2)
+    levels = (counts[..., None] % 30 + np.arange(8)).astype(np.uint8)
+    prior = MapPrior(weights.astype(np.int32), (counts + 20).astype(np.int32), levels)
+    block = encode_block(prior, values, (8, 9))
+    assert np.array_equal(decode_block(prior, block, values.shape, (8, 9)), values)
+    assert (len(block.words), zlib.crc32(block.words.astype("<u4").tobytes())) == GOLDEN
 
 
 def test_neighbors_and_activity_save_bits() -> None:
