@@ -34,7 +34,7 @@ PROBED = 2
 """Items in which the sensitivity of channels is measured."""
 PROBED_SIDE = 32
 """Positions along each axis of a latent in which it is measured."""
-ROUNDS = 12
+ROUNDS = 8
 CLOSE = 0.9
 """The share of the permitted error with which the search ends."""
 Pair = tuple[Tensor, Tensor]
@@ -137,23 +137,28 @@ def searched_steps(engine: Engine, pairs: Sequence[Pair], spread: Tensor) -> Cod
     without = mean_error(engine, few)
     allowed = exact * (10 ** (LOSS / 10) - 1)
     gain = sensitivity(engine, [z for _, z in pairs[:PROBED]], spread)
+    unmeasured = CodingSteps(tuple((UNMEASURED_STEP * spread).tolist()))
     if not (math.isfinite(exact) and bool(gain.isfinite().all()) and allowed > 0):
-        return CodingSteps(tuple((UNMEASURED_STEP * spread).tolist()))
+        return unmeasured
     unit = gain.clamp(min=1e-9 * float(gain.max()) + 1e-30).rsqrt()
-    factor, best, cost = math.sqrt(12 * allowed / len(unit)), None, 0.0
+    factor, largest, best = math.sqrt(12 * allowed / len(unit)), 0.0, unmeasured
     for _ in range(ROUNDS):
         steps = torch.minimum(factor * unit, LARGEST_STEP * spread)
         added = mean_error(engine, few, steps) - without
-        if added <= allowed:
-            best, cost = steps, added
+        if added <= allowed and factor > largest:
+            largest, loss = factor, 10 * math.log10(1 + max(added, 0.0) / exact)
+            best = CodingSteps(tuple(steps.tolist()), items=len(pairs), loss=loss)
             if added >= CLOSE * allowed or bool((factor * unit >= LARGEST_STEP * spread).all()):
                 break
-        elif best is not None:
-            break
-        factor *= min(4.0, max(0.25, math.sqrt((1 + CLOSE) / 2 * allowed / max(added, 1e-9 * allowed))))
-    if best is None:
-        best, cost = steps, added
-    return CodingSteps(tuple(best.tolist()), items=len(pairs), loss=10 * math.log10(1 + max(cost, 0.0) / exact))
+        factor *= next_factor(added, allowed)
+    return best
+
+
+def next_factor(added: float, allowed: float) -> float:
+    """By what to multiply steps, so that the error which rounding adds comes near to what is allowed."""
+    if not math.isfinite(added):
+        return 0.25
+    return min(4.0, max(0.25, math.sqrt((1 + CLOSE) / 2 * allowed / max(added, 1e-9 * allowed))))
 
 
 def mean_error(engine: Engine, pairs: Sequence[Pair], steps: Tensor | None = None) -> float:
