@@ -20,9 +20,10 @@ from vaekit.errors import BadCache, BadItem, CacheMismatch
 from vaekit.latent_cache.open import LatentCache, open_cache
 from vaekit.latent_cache.shard_files import latents_path, record_path
 from vaekit.latent_cache.steps import CODING, CodingSteps
-from vaekit.tasks.cache import CacheCallbacks, CacheOptions, CacheResult, cache
+from vaekit.tasks.cache import CacheCallbacks, CacheOptions, cache
 from vaekit.tasks.cache_checks import WORST_LOSS
 from vaekit.tasks.cache_estimate import RECORD_BYTES, estimate_cache
+from vaekit.tasks.cache_result import CacheResult
 from vaekit.tasks.cache_steps import LARGEST_STEP, LOSS
 from vaekit.tasks.model import OpenModel, open_model
 from vaekit.tasks.options import EngineOptions, ModelOptions
