@@ -1,12 +1,13 @@
 """Integer maps come back as they were; what is damaged is an error."""
 
+import math
 import zlib
 
 import numpy as np
 import pytest
 
-from vaekit.codec.map_coding import CodedBlock, check_prior, decode_block, encode_block, halvings_of
-from vaekit.codec.map_fitting import fitted, level_of
+from vaekit.codec.map_coding import WORD_VALUES, CodedBlock, check_prior, decode_block, encode_block, halvings_of
+from vaekit.codec.map_fitting import bits_of, fitted, level_of
 from vaekit.codec.map_prior import LARGEST, Integers, MapPrior, wrapped
 from vaekit.codec.position_passes import halvings_for, pass_count
 from vaekit.errors import BadArchive
@@ -127,6 +128,14 @@ def test_damaged_words_are_an_error() -> None:
     refused(np.zeros(len(block.words)))
     refused(np.full(len(block.words), 2**32 - 1))
     refused(block.words, block.checksum ^ 1)
+
+
+def test_more_values_than_words_can_hold_are_refused_at_once() -> None:
+    sides = (2**20, 2**20)
+    prior = fitted(flat(smooth((4, 2, 16, 16))), (16, 16), 1)
+    with pytest.raises(BadArchive):
+        decode_block(prior, CodedBlock(np.zeros(100, np.uint32), 0), (1, 2, math.prod(sides)), sides)
+    assert float(bits_of(0)[0]) > 32 / WORD_VALUES
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from vaekit.latent_cache.coded_storage import (
     stored_coded,
 )
 from vaekit.latent_cache.description import write_description
+from vaekit.latent_cache.foreign.own import audit_cache
 from vaekit.latent_cache.open import open_cache
 from vaekit.latent_cache.shard_files import header_of, latents_path, write_shard
 from vaekit.latent_cache.steps import CodingSteps
@@ -133,6 +134,7 @@ def test_damaged_caches_are_refused(tmp_path: Path) -> None:
     save_file(tensors, path, header_of("s", description("coded", flips=True)))
     with pytest.raises(BadCache):
         open_cache(tmp_path).moments([0, 1, 2])
+    assert "unreadable" in {finding.kind for finding in audit_cache(tmp_path).findings}
     del tensors["log_variance_levels"]
     save_file(tensors, path, header_of("s", description("coded", flips=True)))
     with pytest.raises(BadCache):

@@ -1,5 +1,6 @@
 """Integers at the positions of latents as words of a range coder, and back, in blocks of a few items."""
 
+import math
 import zlib
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from vaekit.codec.map_prior import LARGEST, LARGEST_CONSTANT, LARGEST_WEIGHT, In
 from vaekit.codec.position_passes import MOST_HALVINGS, Pass, most_neighbors, pass_count, passes_of
 from vaekit.errors import BadArchive
 from vaekit.nets.hyperprior import LEVELS
+
+WORD_VALUES = 2**19
+"""The most values for each word: the most probable symbol takes more than 2^-14 bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +47,12 @@ def decode_block(prior: MapPrior, block: CodedBlock, shape: tuple[int, int, int]
     """The integers (b, z, positions).
 
     Raises:
-        BadArchive: they are not those that were coded.
+        BadArchive: they are not those that were coded, or more than the words can hold.
     """
+    if math.prod(shape) > (len(block.words) + 2) * WORD_VALUES:
+        raise BadArchive(
+            "Coded latents are damaged.", f"They claim {math.prod(shape):,} values.", "Use another copy of them."
+        )
     coder = constriction().stream.queue.RangeDecoder(block.words)
 
     def read(_: Pass, __: Integers, levels: Integers) -> Integers:
