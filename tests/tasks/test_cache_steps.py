@@ -1,7 +1,6 @@
 """Steps of coded latents: equal cost in each channel, and no more than is allowed."""
 
 import math
-from itertools import chain
 
 import pytest
 import torch
@@ -80,7 +79,12 @@ def test_constant_channels_have_small_steps() -> None:
     assert spread_of([torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 1.0]])]).tolist() == [1.0, 0.5]
 
 
-def test_the_search_approaches_what_is_allowed() -> None:
-    assert next_factor(0.95, 1.0) == pytest.approx(1.0)
-    assert next_factor(3.8, 1.0) == pytest.approx(0.5)
-    assert all(0.25 <= next_factor(added, 1.0) <= 4 for added in chain((-1.0, 0.0, 1e9), (math.nan, math.inf)))
+def test_the_search_approaches_what_is_wanted() -> None:
+    none, endless = (0.0, 0.0), (math.inf, math.inf)
+    assert next_factor((2.0, 0.25), endless, 1.0) == pytest.approx(4.0)
+    assert next_factor((2.0, -0.1), endless, 1.0) == 8.0
+    assert next_factor(none, (2.0, 4.0), 1.0) == pytest.approx(1.0)
+    assert next_factor(none, (2.0, 1e9), 1.0) == next_factor(none, (2.0, math.nan), 1.0) == 0.5
+    assert next_factor((1.0, 0.5), (3.0, 2.5), 1.5) == pytest.approx(math.sqrt(5))
+    for added in (1.01, 1e9, math.inf, math.nan):
+        assert 1.0 < next_factor((1.0, 0.99), (3.0, added), 1.0) < 3.0

@@ -35,7 +35,7 @@ PROBED = 2
 PROBED_SIDE = 32
 """Positions along each axis of a latent in which it is measured."""
 ROUNDS = 8
-CLOSE = 0.9
+CLOSE = 0.85
 """The share of the permitted error with which the search ends."""
 Pair = tuple[Tensor, Tensor]
 """An item (1, c, *size) and its latent (1, z, *latent)."""
@@ -141,24 +141,36 @@ def searched_steps(engine: Engine, pairs: Sequence[Pair], spread: Tensor) -> Cod
     if not (math.isfinite(exact) and bool(gain.isfinite().all()) and allowed > 0):
         return unmeasured
     unit = gain.clamp(min=1e-9 * float(gain.max()) + 1e-30).rsqrt()
-    factor, largest, best = math.sqrt(12 * allowed / len(unit)), 0.0, unmeasured
+    factor, best = math.sqrt(12 * allowed / len(unit)), unmeasured
+    low, high = (0.0, 0.0), (math.inf, math.inf)
     for _ in range(ROUNDS):
         steps = torch.minimum(factor * unit, LARGEST_STEP * spread)
         added = mean_error(engine, few, steps) - without
-        if added <= allowed and factor > largest:
-            largest, loss = factor, 10 * math.log10(1 + max(added, 0.0) / exact)
+        if not added <= allowed:
+            high = min(high, (factor, added))
+        elif factor > low[0]:
+            low, loss = (factor, added), 10 * math.log10(1 + max(added, 0.0) / exact)
             best = CodingSteps(tuple(steps.tolist()), items=len(pairs), loss=loss)
             if added >= CLOSE * allowed or bool((factor * unit >= LARGEST_STEP * spread).all()):
                 break
-        factor *= next_factor(added, allowed)
+        factor = next_factor(low, high, (1 + CLOSE) / 2 * allowed)
     return best
 
 
-def next_factor(added: float, allowed: float) -> float:
-    """By what to multiply steps, so that the error which rounding adds comes near to what is allowed."""
-    if not math.isfinite(added):
-        return 0.25
-    return min(4.0, max(0.25, math.sqrt((1 + CLOSE) / 2 * allowed / max(added, 1e-9 * allowed))))
+def next_factor(low: tuple[float, float], high: tuple[float, float], wanted: float) -> float:
+    """The factor of steps for which rounding adds about the error that is wanted.
+
+    Args:
+        low: the largest factor that adds no more than is allowed, and what it adds; zeros if there is none.
+        high: the smallest one that adds more; infinite if there is none.
+        wanted: between both errors.
+    """
+    if not math.isfinite(high[0]):  # the error is a multiple of the factor's square
+        return low[0] * min(4.0, math.sqrt(wanted / max(low[1], 1e-9 * wanted)))
+    if not low[0]:
+        return high[0] * max(0.25, math.sqrt(wanted / high[1])) if math.isfinite(high[1]) else high[0] / 4
+    share = min(0.9, max(0.1, (wanted - low[1]) / (high[1] - low[1]))) if math.isfinite(high[1]) else 0.1
+    return math.sqrt(low[0] ** 2 + share * (high[0] ** 2 - low[0] ** 2))
 
 
 def mean_error(engine: Engine, pairs: Sequence[Pair], steps: Tensor | None = None) -> float:
