@@ -67,7 +67,7 @@ def decoded(tensors: dict[str, torch.Tensor]) -> NDArray[np.float32]:
         items = min(at_once, n - number * at_once)
         words = part["words"][4 * start : 4 * end].copy().view("<u4")
         block = decoded_block(constriction.stream.queue.RangeDecoder(words), part, (items, z, sides), halvings)
-        assert zlib.crc32(block.astype("<i4").tobytes()) == checksum
+        assert zlib.crc32(block.astype("<i4").tobytes(), zlib.crc32(part["step"].tobytes())) == checksum
         values.append(block)
         start = end
     step = part["step"][None, :, None]

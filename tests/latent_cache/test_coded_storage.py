@@ -109,6 +109,18 @@ def test_other_words_are_an_error_for_their_block_only() -> None:
         )
 
 
+def test_other_steps_and_parameters_are_an_error() -> None:
+    tensors = stored_coded("x", values_of((3, 4, 32, 32)), STEPS)
+    for name, index, value in (
+        ("x_step", (2,), 0.031),
+        ("x_levels", (1, 3, 4), int(tensors["x_levels"][1, 3, 4]) + 1),
+        ("x_weights", (0, 2, 0), int(tensors["x_weights"][0, 2, 0]) + 2**13),
+        ("x_blocks", (1, 1), int(tensors["x_blocks"][1, 1]) ^ 1),
+    ):
+        with pytest.raises(BadArchive):
+            restored_coded(changed(tensors, name, index, value), "x", torch.arange(3))
+
+
 def make_coded(folder: Path) -> None:
     made = description("coded", flips=True)
     write_description(folder, made)

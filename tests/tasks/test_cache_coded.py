@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from small_tables import columns, save_table_vae, write_table
 from small_text import save_text_vae
 
 from vaekit.domains.fitting import FitOptions
-from vaekit.errors import BadCache, BadItem, CacheMismatch
+from vaekit.errors import BadCache, BadItem, CacheMismatch, MissingPackage
 from vaekit.latent_cache.open import LatentCache, open_cache
 from vaekit.latent_cache.shard_files import latents_path, record_path
 from vaekit.latent_cache.steps import CODING, CodingSteps
@@ -182,6 +183,15 @@ def test_a_dry_run_estimates_the_bytes_and_writes_nothing(model: OpenModel, tmp_
     assert estimate.nbytes == pytest.approx(result.nbytes + 40 * RECORD_BYTES, rel=0.2)
     plain = estimate_cache(model, data, tmp_path / "other", replace(options, dtype="fp16"), CacheCallbacks())
     assert estimate.nbytes < 0.6 * plain.nbytes
+
+
+def test_without_the_coder_nothing_is_written(
+    model: OpenModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "constriction", None)
+    with pytest.raises(MissingPackage):
+        cache(model, folder, tmp_path / "out", CODED)
+    assert not (tmp_path / "out").exists()
 
 
 def test_rows_and_sentences_are_coded_too(tmp_path: Path) -> None:

@@ -24,11 +24,18 @@ class CodedBlock:
     words: NDArray[np.uint32]
     """Of the range coder."""
     checksum: int
-    """CRC-32 of the integers, 32 bits each."""
+    """CRC-32 of what they are to be multiplied with, and of the integers, 32 bits each."""
 
 
-def encode_block(prior: MapPrior, values: Integers, sides: tuple[int, ...]) -> CodedBlock:
-    """Code integers (b, z, positions) from -32767 to 32767."""
+def encode_block(prior: MapPrior, values: Integers, sides: tuple[int, ...], before: int = 0) -> CodedBlock:
+    """Code integers (b, z, positions) from -32767 to 32767.
+
+    Args:
+        prior: their distribution.
+        values: the integers.
+        sides: positions along each axis that has more than one.
+        before: a CRC-32 of other facts, which the checksum continues.
+    """
     coder = constriction().stream.queue.RangeEncoder()
 
     def write(each: Pass, prediction: Integers, levels: Integers) -> Integers:
@@ -40,11 +47,13 @@ def encode_block(prior: MapPrior, values: Integers, sides: tuple[int, ...]) -> C
 
     assert int(np.abs(values).max(initial=0)) <= LARGEST
     walk(prior, passes_of(sides, halvings_of(prior, sides)), values.shape, write)
-    return CodedBlock(coder.get_compressed(), checksum_of(values))
+    return CodedBlock(coder.get_compressed(), checksum_of(values, before))
 
 
-def decode_block(prior: MapPrior, block: CodedBlock, shape: tuple[int, int, int], sides: tuple[int, ...]) -> Integers:
-    """The integers (b, z, positions).
+def decode_block(
+    prior: MapPrior, block: CodedBlock, shape: tuple[int, int, int], sides: tuple[int, ...], before: int = 0
+) -> Integers:
+    """The integers (b, z, positions); arguments are those of `encode_block`.
 
     Raises:
         BadArchive: they are not those that were coded, or more than the words can hold.
@@ -65,16 +74,16 @@ def decode_block(prior: MapPrior, block: CodedBlock, shape: tuple[int, int, int]
         values = walk(prior, passes_of(sides, halvings_of(prior, sides)), shape, read)
     except AssertionError:  # constriction's, for words that no encoder writes
         values = None
-    if values is None or checksum_of(values) != block.checksum:
+    if values is None or checksum_of(values, before) != block.checksum:
         raise BadArchive(
             "Coded latents are damaged.", "The decoded integers do not have their checksum.", "Use another copy."
         )
     return values
 
 
-def checksum_of(values: Integers) -> int:
-    """CRC-32 of integers."""
-    return zlib.crc32(values.astype("<i4").tobytes())
+def checksum_of(values: Integers, before: int) -> int:
+    """CRC-32 of integers, continuing another one."""
+    return zlib.crc32(values.astype("<i4").tobytes(), before)
 
 
 def halvings_of(prior: MapPrior, sides: tuple[int, ...]) -> int:

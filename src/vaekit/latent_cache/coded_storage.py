@@ -5,7 +5,7 @@ A tensor `name` (n, z, *latent) is stored as
     name_shape          (2 + axes) int64: n, z, *latent
     name_step           (z) fp32
     name_words          (bytes) uint8: the words of all blocks, little-endian
-    name_blocks         (blocks, 2) int64: words up to the end of each block, and the CRC-32 of its integers
+    name_blocks         (blocks, 2) int64: words up to the end of each block, and the CRC-32 of steps and integers
     name_weights        (z, passes, 1 + k) int32
     name_activities     (z, passes) int32
     name_levels         (z, passes, 8) uint8
@@ -14,6 +14,7 @@ The last three are the parameters of `codec.map_prior`. The value is the integer
 """
 
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,7 +57,8 @@ def stored_coded(name: str, values: Tensor, steps: Sequence[float]) -> dict[str,
     integers = integers_of(values, step).reshape(shape[0], shape[1], -1).numpy()
     sides, at_once = sides_of(shape), block_items(shape)
     prior = fitted(integers, sides, halvings_for(shape[0], sides))
-    blocks = [encode_block(prior, integers[start : start + at_once], sides) for start in range(0, shape[0], at_once)]
+    parts = [integers[start : start + at_once] for start in range(0, shape[0], at_once)]
+    blocks = [encode_block(prior, part, sides, checksum_of_step(step)) for part in parts]
     ends = np.cumsum([len(block.words) for block in blocks])
     words = np.concatenate([block.words for block in blocks]).astype("<u4").view(np.uint8)
     return {
@@ -74,6 +76,11 @@ def integers_of(values: Tensor, step: Tensor) -> Tensor:
     """The nearest multiples (n, z, *latent) of the step (z,) of each channel, at most 32,767."""
     per_channel = step.double().reshape(-1, *[1] * (values.dim() - 2))
     return (values.double() / per_channel).round().clamp(-LARGEST, LARGEST).long()
+
+
+def checksum_of_step(step: Tensor) -> int:
+    """CRC-32 of steps in fp32."""
+    return zlib.crc32(step.numpy().astype("<f4").tobytes())
 
 
 def largest_coded(steps: Sequence[float]) -> Tensor:
@@ -125,7 +132,13 @@ class CodedTensor:
         end, checksum = self.blocks[number].tolist()
         words = self.words[4 * start : 4 * end].view("<u4").astype(np.uint32)
         sides = sides_of(self.shape)
-        integers = decode_block(self.prior, CodedBlock(words, checksum), (items, channels, math.prod(latent)), sides)
+        integers = decode_block(
+            self.prior,
+            CodedBlock(words, checksum),
+            (items, channels, math.prod(latent)),
+            sides,
+            checksum_of_step(self.step),
+        )
         values = torch.from_numpy(integers).float() * self.step[:, None]
         return values.reshape(items, channels, *latent)
 
