@@ -22,7 +22,8 @@ from vaekit.domains.measuring import MeasureOptions
 from vaekit.errors import ClusterFailed, IndexMismatch
 from vaekit.runtime.plan import Plan
 from vaekit.shards import IN_PROCESS, Work, claimed
-from vaekit.tasks.cache import CacheOptions, CacheResult, cache
+from vaekit.tasks.cache import CacheOptions, cache
+from vaekit.tasks.cache_result import CacheResult
 from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data
 from vaekit.tasks.index import IndexOptions, index
 from vaekit.tasks.model import OpenModel, open_model, reopened

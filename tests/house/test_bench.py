@@ -320,3 +320,16 @@ def test_diffusion_captions_prints_a_row_for_each_kind_of_caption(tmp_path: Path
     assert float(rows["real, held out"]) == 100
     assert {"generated from 4 trained captions", "generated from 4 held-out captions"} <= rows.keys()
     assert (tmp_path / "out" / "PAGE.png").exists()
+
+
+def test_latent_archive_prints_a_row_for_each_dtype(tmp_path: Path) -> None:
+    pytest.importorskip("constriction")
+    for number in range(4):
+        Image.fromarray(data.astronaut()[64 * number : 64 * number + 128, 100:228]).save(tmp_path / f"{number}.png")
+    printed = run("latent_archive.py", tmp_path, "--vae", "builtin", "--size", "128", "--codecs", "JPEG")
+    rows = {row.split()[1]: list(map(float, row.split()[2:])) for row in re.findall(r"^builtin .*$", printed, re.M)}
+    assert list(rows) == ["fp16", "int8", "coded"]
+    bits = [row[0] for row in rows.values()]
+    assert bits == sorted(bits, reverse=True) and bits[-1] < 5
+    assert all(row[5] < 0.1 for row in rows.values())
+    assert "JPEG  with that PSNR" in printed

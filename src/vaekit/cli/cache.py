@@ -15,8 +15,8 @@ from vaekit.tasks.options import EngineOptions, LatentOptions, ModelOptions
 if TYPE_CHECKING:
     from vaekit.latent_cache.statistics import LatentStatistics
     from vaekit.normalization import LatentNormalization
-    from vaekit.tasks.cache import CacheResult
     from vaekit.tasks.cache_estimate import CacheEstimate
+    from vaekit.tasks.cache_result import CacheResult
 
 SHOWN = 20
 """Items in quarantine that are shown."""
@@ -30,6 +30,7 @@ class StoredDtype(StrEnum):
     FP32 = "fp32"
     FP16 = "fp16"
     INT8 = "int8"
+    CODED = "coded"
 
 
 class Crop(StrEnum):
@@ -60,7 +61,12 @@ def cache(
     context: typer.Context,
     source: ModelOptions,
     dtype: Annotated[
-        StoredDtype, typer.Option("--dtype", help="Dtype of the stored latents; int8 has a scale for each channel.")
+        StoredDtype,
+        typer.Option(
+            "--dtype",
+            help="Dtype of the stored latents; int8 has a scale for each channel; coded: rounded to steps that cost "
+            "less than 0.1 dB after the decoder, and entropy-coded.",
+        ),
     ] = StoredDtype.FP16,
     size: Annotated[
         int | None,
@@ -238,6 +244,14 @@ def show(result: "CacheResult", items: str) -> None:
             f"{round(rounding.loss, 3) + 0.0:.3f} dB by storing as {result.dtype}: PSNR {rounding.stored:.2f} instead "
             f"of {rounding.exact:.2f} dB, {rounding.items:,} {items} decoded"
         )
+    if result.steps is not None:
+        steps = result.steps
+        where = (
+            f"by the loss of {steps.items:,} {items}"
+            if steps.items
+            else "by standard deviations: the loss cannot be measured"
+        )
+        facts["steps"] = f"{min(steps.mean):.3g} to {max(steps.mean):.3g}, {where}"
     if result.statistics is not None:
         facts |= statistics_facts(result.statistics, result.normalization)
     if result.verification is not None:

@@ -17,7 +17,7 @@ from vaekit.records import differences
 DESCRIPTION = "cache.json"
 FORMAT = "vaekit latent cache"
 VERSION = 1
-DTYPES = ("fp32", "fp16", "int8")
+DTYPES = ("fp32", "fp16", "int8", "coded")
 """The dtypes of stored latents."""
 GAUSSIAN = "gaussian"
 """The kind of posterior that has a variance."""
@@ -30,7 +30,7 @@ class CacheDescription:
 
     origin: LatentOrigin
     dtype: str
-    """Of the stored latents: fp32, fp16 or int8."""
+    """Of the stored latents: fp32, fp16, int8 or coded."""
     posterior: str
     """"gaussian", "point", "quantized" or another kind. Only a Gaussian has a variance; others store their mode."""
     domain: str

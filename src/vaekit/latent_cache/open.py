@@ -22,9 +22,10 @@ from vaekit.latent_cache.shard_files import (
     ShardRecord,
     open_latents,
     read_record,
+    read_rows,
 )
 from vaekit.latent_cache.statistics import LatentStatistics, statistics_of
-from vaekit.latent_cache.storage import restored
+from vaekit.latent_cache.storage import holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,10 +112,10 @@ class LatentCache:
         result: Tensor | None = None
         for shard, positions in by_shard.items():
             tensors = self._tensors(shard)
-            if name not in tensors:
+            if not holds(tensors, name):
                 return None
             rows = torch.tensor([self.places[items[position]][1] for position in positions])
-            values = restored(tensors, name, rows)
+            values = read_rows(self.folder, self.shards[shard], tensors, name, rows)
             if not bool(values.isfinite().all()):
                 bad = next(p for p, each in zip(positions, values, strict=True) if not bool(each.isfinite().all()))
                 raise self._not_finite(items[bad])

@@ -16,14 +16,15 @@ from torch import Tensor
 
 from vaekit.atomic import atomic_file
 from vaekit.checkpoints.save import write_tensors
-from vaekit.errors import BadCache, BadCheckpoint, printable, reason_of
+from vaekit.errors import BadArchive, BadCache, BadCheckpoint, printable, reason_of
 from vaekit.formats.safetensors import open_safetensors
 from vaekit.identification.metadata import NORMALIZATION, normalization_text
 from vaekit.json import dumps, encodable
 from vaekit.latent_cache.description import GAUSSIAN, CacheDescription, origin_json
 from vaekit.latent_cache.records import CachedItem, checked_key, checked_text
 from vaekit.latent_cache.statistics import Sums, sums_of
-from vaekit.latent_cache.storage import is_stored, stored
+from vaekit.latent_cache.steps import CodingSteps
+from vaekit.latent_cache.storage import is_stored, restored, stored
 from vaekit.reading import open_file, read_json
 
 SHARDS = "shards"
@@ -105,6 +106,7 @@ def write_shard(
     items: Sequence[CachedItem],
     latents: ShardLatents | None,
     quarantine: Sequence[Rejected] = (),
+    steps: CodingSteps | None = None,
 ) -> ShardRecord:
     """Write a shard: the latents, then the record. Equal content gives equal bytes.
 
@@ -115,6 +117,7 @@ def write_shard(
         items: in the order of the latents.
         latents: of the items; None if there are no items.
         quarantine: items of the shard without latents.
+        steps: to which coded latents are rounded.
 
     Raises:
         CannotWrite: the disk is full, or the folder is not writable. The shard is not there then.
@@ -123,7 +126,8 @@ def write_shard(
     sums, digest, nbytes = Sums(0, (), (), ()), "", 0
     if latents is not None:
         with atomic_file(path) as part:
-            write_tensors(tensors_of(latents, description.dtype), part, header_of(name, description), path)
+            tensors = tensors_of(latents, description.dtype, steps=steps)
+            write_tensors(tensors, part, header_of(name, description), path)
             digest, nbytes = file_digest(part)
         sums = sums_of(latents.mean, latents.log_variance)
     record = ShardRecord(name, tuple(items), tuple(quarantine), sums, digest, nbytes)
@@ -132,13 +136,17 @@ def write_shard(
     return record
 
 
-def tensors_of(latents: ShardLatents, dtype: str, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of a file of latents."""
-    tensors = stored(f"{prefix}{MEAN}", latents.mean, dtype)
+def tensors_of(
+    latents: ShardLatents, dtype: str, prefix: str = "", steps: CodingSteps | None = None
+) -> dict[str, Tensor]:
+    """The tensors of a file of latents; coded ones need steps."""
+    of_mean = steps.mean if steps else ()
+    of_log_variance = (steps.log_variance,) * len(steps.mean) if steps else ()
+    tensors = stored(f"{prefix}{MEAN}", latents.mean, dtype, of_mean)
     if latents.log_variance is not None:
-        tensors |= stored(f"{prefix}{LOG_VARIANCE}", latents.log_variance, dtype)
+        tensors |= stored(f"{prefix}{LOG_VARIANCE}", latents.log_variance, dtype, of_log_variance)
     if latents.flipped is not None:
-        tensors |= tensors_of(latents.flipped, dtype, FLIPPED)
+        tensors |= tensors_of(latents.flipped, dtype, FLIPPED, steps)
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
@@ -235,13 +243,30 @@ def open_latents(folder: Path, record: ShardRecord, description: CacheDescriptio
     geometry = description.origin.geometry
     bucket = record.items[0].bucket
     shape = (len(record.items), geometry.latent_channels, *geometry.latent_size(bucket))
-    if any(name not in tensors or tuple(tensors[name].shape) != shape for name in needed):
-        raise damaged(path, f"its tensors do not have the shape {list(shape)}")
-    if not all(is_stored(tensors, name, description.dtype) for name in needed):
-        raise damaged(path, f"its tensors are not stored as {description.dtype}")
+    if not all(is_stored(tensors, name, shape, description.dtype) for name in needed):
+        raise damaged(path, f"its tensors do not have the shape {list(shape)}, stored as {description.dtype}")
     if file.metadata.get("vaekit.fingerprint") != description.origin.fingerprint:
         raise damaged(path, "it holds latents of another VAE")
     return tensors
+
+
+def read_rows(folder: Path, record: ShardRecord, tensors: Mapping[str, Tensor], name: str, rows: Tensor) -> Tensor:
+    """A tensor of some items of a shard in fp32, (b, z, *latent).
+
+    Args:
+        folder: of the cache.
+        record: of the shard.
+        tensors: what `open_latents` returned.
+        name: of the tensor.
+        rows: indices of the items, (b,).
+
+    Raises:
+        BadCache: coded latents are damaged.
+    """
+    try:
+        return restored(tensors, name, rows)
+    except BadArchive as error:
+        raise damaged(latents_path(folder, record.name), "its coded latents do not have their checksum") from error
 
 
 def is_intact(folder: Path, record: ShardRecord) -> bool:

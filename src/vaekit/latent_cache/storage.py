@@ -1,14 +1,16 @@
-"""How latents are stored: fp32, fp16, or int8 with a scale and an offset for each channel.
+"""How latents are stored: fp32, fp16, int8 with a scale and an offset for each channel, or coded (`coded_storage`).
 
 An int8 tensor `name` is accompanied by `name_scale` and `name_offset`: value = (stored + 128) * scale + offset. They
 are computed for each item and channel over the positions of the latent; small latents share those of their shard.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+
+from vaekit.latent_cache.coded_storage import SHAPE, is_coded, restored_coded, stored_coded
 
 SCALE, OFFSET = "_scale", "_offset"
 LEVELS = 255
@@ -16,17 +18,21 @@ LEVELS = 255
 ZERO = 128
 SHARED = 64
 """Latents with fewer positions share scale and offset with those of the other items of their shard."""
+CODED = "coded"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
-def stored(name: str, values: Tensor, dtype: str) -> dict[str, Tensor]:
+def stored(name: str, values: Tensor, dtype: str, steps: Sequence[float] = ()) -> dict[str, Tensor]:
     """The tensors of a file for latents (n, z, *latent) in fp32.
 
     Args:
         name: of the tensor.
         values: finite values, and below 65,504 for fp16.
-        dtype: fp32, fp16 or int8.
+        dtype: fp32, fp16, int8 or coded.
+        steps: of each channel, to which coded latents are rounded.
     """
+    if dtype == CODED:
+        return stored_coded(name, values, steps)
     if dtype != "int8":
         return {name: values.to(DTYPES[dtype])}
     items = (0,) if math.prod(values.shape[2:]) < SHARED else ()
@@ -47,7 +53,12 @@ def restored(tensors: Mapping[str, Tensor], name: str, rows: Tensor) -> Tensor:
         tensors: of a shard.
         name: of the tensor.
         rows: indices of the items, (b,).
+
+    Raises:
+        BadArchive: coded latents are damaged.
     """
+    if f"{name}{SHAPE}" in tensors:
+        return restored_coded(tensors, name, rows)
     values = tensors[name].index_select(0, rows).float()
     if f"{name}{SCALE}" not in tensors:
         return values
@@ -58,9 +69,18 @@ def restored(tensors: Mapping[str, Tensor], name: str, rows: Tensor) -> Tensor:
     return (values + ZERO) * scale.reshape(shape) + offset.reshape(shape)
 
 
-def is_stored(tensors: Mapping[str, Tensor], name: str, dtype: str) -> bool:
-    """Whether a tensor (n, z, *latent) of a file is stored as a dtype, with what belongs to it."""
-    values = tensors[name]
+def holds(tensors: Mapping[str, Tensor], name: str) -> bool:
+    """Whether a file has a tensor, in any dtype."""
+    return name in tensors or f"{name}{SHAPE}" in tensors
+
+
+def is_stored(tensors: Mapping[str, Tensor], name: str, shape: Sequence[int], dtype: str) -> bool:
+    """Whether a file has a tensor (n, z, *latent) of a shape in a dtype, with what belongs to it."""
+    if dtype == CODED:
+        return is_coded(tensors, name, shape)
+    values = tensors.get(name)
+    if values is None or tuple(values.shape) != tuple(shape):
+        return False
     if dtype != "int8":
         return values.dtype == DTYPES[dtype]
     shapes = [(count, values.shape[1]) for count in (1, len(values))]

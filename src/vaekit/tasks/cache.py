@@ -3,15 +3,15 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from vaekit.codec.hyper_coding import constriction
 from vaekit.distributions import DiagonalGaussian, Point, Quantized
 from vaekit.domains.finite_results import check_weights
 from vaekit.domains.fitting import FitOptions, Fitting, Size
@@ -21,11 +21,11 @@ from vaekit.latent_cache.description import DTYPES, GAUSSIAN, CacheDescription
 from vaekit.latent_cache.item_list import ListedItem, write_items, write_quarantine
 from vaekit.latent_cache.records import CachedItem
 from vaekit.latent_cache.shard_files import Rejected
-from vaekit.latent_cache.statistics import LatentStatistics, statistics_of
-from vaekit.normalization import LatentNormalization
+from vaekit.latent_cache.statistics import statistics_of
+from vaekit.latent_cache.storage import CODED
 from vaekit.shards import IN_PROCESS, InProcess, Runner, Work
 from vaekit.tasks.batch import Progress, no_progress
-from vaekit.tasks.cache_checks import RoundingLoss, Verification, measure_rounding, verify
+from vaekit.tasks.cache_checks import measure_rounding, verify
 from vaekit.tasks.cache_data import CacheData, Scan, open_cache_data, scan, write_stamps
 from vaekit.tasks.cache_folder import (
     CacheState,
@@ -36,7 +36,9 @@ from vaekit.tasks.cache_folder import (
     remove_damaged,
     specs_of,
 )
+from vaekit.tasks.cache_result import CacheResult
 from vaekit.tasks.cache_shard import CacheJob, Encoder, ShardDone, ShardSpec, start_encoding
+from vaekit.tasks.cache_steps import steps_for
 from vaekit.tasks.model import OpenModel
 
 SHARD_ITEMS = 512
@@ -58,7 +60,7 @@ class CacheOptions:
 
     fit: FitOptions = field(default_factory=FitOptions)
     dtype: str = "fp16"
-    """Of the stored latents: fp32, fp16 or int8."""
+    """Of the stored latents: fp32, fp16, int8 or coded."""
     flips: bool = False
     """Store the latents of mirrored items, too."""
     split: str = "train"
@@ -91,85 +93,6 @@ class CacheCallbacks:
     """With the number of verified items, and of all."""
 
 
-@dataclass(frozen=True, eq=False)
-class CacheResult:
-    """A cache after a run."""
-
-    folder: Path
-    items: int
-    """Items of the data set."""
-    cached: int
-    """Items with latents."""
-    encoded: int
-    """Items that were encoded in this run."""
-    repeats: int
-    """Items with the content of an earlier one."""
-    rejected: Sequence[Rejected]
-    """Items without latents, with reasons."""
-    changed: Sequence[str]
-    """Items that changed during the run."""
-    redone: int
-    """Items that were encoded again in fp32."""
-    shards: int
-    """Finished shards."""
-    unfinished: int
-    """Shards that are left to other processes."""
-    nbytes: int
-    """Of all shards."""
-    dtype: str
-    sizes: Mapping[str, int]
-    """The number of items in each size."""
-    enlarged: int
-    """Images that were smaller than their bucket."""
-    seconds: float
-    statistics: LatentStatistics | None = None
-    normalization: LatentNormalization | None = None
-    """Of the VAE."""
-    rounding: RoundingLoss | None = None
-    verification: Verification | None = None
-    notes: Sequence[str] = field(default_factory=tuple)
-
-    @property
-    def rate(self) -> float:
-        """Encoded items per second."""
-        return self.encoded / max(self.seconds, 1e-9)
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether verification found no difference."""
-        return self.verification is None or not self.verification.different
-
-    def as_json(self) -> dict[str, Any]:
-        """As plain values."""
-        statistics, rounding = self.statistics, self.rounding
-        normalization = self.normalization
-        return {
-            "cache": self.folder,
-            "items": self.items,
-            "cached": self.cached,
-            "encoded": self.encoded,
-            "repeats": self.repeats,
-            "redone_in_fp32": self.redone,
-            "quarantine": [asdict(each) for each in self.rejected],
-            "changed": list(self.changed),
-            "shards": self.shards,
-            "unfinished_shards": self.unfinished,
-            "bytes": self.nbytes,
-            "dtype": self.dtype,
-            "sizes": self.sizes,
-            "enlarged": self.enlarged,
-            "seconds": self.seconds,
-            "items_per_second": self.rate,
-            "statistics": None
-            if statistics is None
-            else {**asdict(statistics), "scale_factor": statistics.scale_factor},
-            "normalization": None if normalization is None else normalization.as_json(),
-            "rounding": None if rounding is None else {**asdict(rounding), "loss": rounding.loss},
-            "verification": None if self.verification is None else asdict(self.verification),
-            "notes": list(self.notes),
-        }
-
-
 def cache(
     model: OpenModel,
     path: Path,
@@ -196,6 +119,7 @@ def cache(
     Raises:
         NotFound, NoTrainingData: there are no items, or no such columns.
         BadItem: no item has latents, or the VAE has weights that are not finite.
+        MissingPackage: latents are to be coded, and there is no coder.
         LatentMismatch: the cache holds latents of another VAE. It is unchanged.
         CacheMismatch: it was made with other settings, or of other data. It is unchanged.
         BadCache: it is damaged, or of another version.
@@ -212,7 +136,10 @@ def cache(
         state = plan_items(model, out, description, options, fitting, scanned)
         write_lists(out, data, scanned)
         damaged = [] if options.verify is None else remove_damaged(out, state)
+        encoder = Encoder(model, data, fitting, out, description)
+        encoder = replace(encoder, steps=steps_for(encoder, scanned.items))
         job = CacheJob(model, path.absolute(), out.absolute(), description, options.fit, options.split, data)
+        job = replace(job, steps=encoder.steps)
         if damaged:
             state = read_state(out, description)
         specs = specs_of(state, scanned, data, share)
@@ -223,10 +150,8 @@ def cache(
         rejected = quarantined(scanned, state)
         write_quarantine(out, rejected)
         result = result_of(out, model, options, scanned, state, done, rejected, seconds)
-        result = replace(result, notes=(*data.notes, *model.notes))
-        return checked(
-            result, Encoder(model, data, fitting, out, description), state, scanned, options, callbacks, damaged
-        )
+        result = replace(result, steps=encoder.steps, notes=(*data.notes, *model.notes))
+        return checked(result, encoder, state, scanned, options, callbacks, damaged)
 
 
 def check_options(options: CacheOptions) -> None:
@@ -234,7 +159,10 @@ def check_options(options: CacheOptions) -> None:
 
     Raises:
         BadPlan: one has no such value.
+        MissingPackage: latents are to be coded, and there is no coder.
     """
+    if options.dtype == CODED:
+        constriction()
     if options.dtype not in DTYPES:
         raise BadPlan(f"There is no dtype {printable(options.dtype)!r}.", f"Expected one of {', '.join(DTYPES)}.", "")
     if options.shard_items is not None and options.shard_items < 1:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.latent_cache.shard_files import LOG_VARIANCE, MEAN, ShardRecord, open_latents
-from vaekit.latent_cache.storage import restored
+from vaekit.latent_cache.shard_files import LOG_VARIANCE, MEAN, ShardRecord, open_latents, read_rows
+from vaekit.runtime.engine import Engine
 from vaekit.tasks.batch import Progress
 from vaekit.tasks.cache_data import Scanned
 from vaekit.tasks.cache_folder import CacheState
@@ -81,15 +81,26 @@ def measure_rounding(encoder: Encoder, state: CacheState, at: Mapping[str, Scann
     if not places:
         return None
     values = engine.geometry.channels * max(math.prod(r.items[0].bucket) for r in state.records.values() if r.items)
-    most = max(1, min(MOST_DECODED, DECODED_VALUES // values))
+    most = decoded_count(values)
     return rounding_of(encoder, state, places[:: -(-len(places) // most)], at)
+
+
+def decoded_count(values: int) -> int:
+    """The number of items of a sample that are decoded, given the values of the largest one."""
+    return max(1, min(MOST_DECODED, DECODED_VALUES // values))
+
+
+def decoded_error(engine: Engine, z: Tensor, x: Tensor) -> Tensor:
+    """The mean squared error of an item (1, c, *size) that is decoded from a latent (1, z, *latent)."""
+    decoded = at_item_size(engine.decode(z, tuple(x.shape[2:])), engine.geometry)
+    return (decoded.cpu().double() - x.double()).square().mean()
 
 
 def rounding_of(
     encoder: Encoder, state: CacheState, places: Sequence[tuple[str, int]], at: Mapping[str, Scanned]
 ) -> RoundingLoss | None:
     """The loss for some rows of shards; None if none of them can be read any more."""
-    engine, geometry = encoder.model.engine, encoder.model.engine.geometry
+    engine = encoder.model.engine
     count, errors, peak = 0, torch.zeros(2, dtype=torch.double), 0.0
     for name, row in places:
         record = state.records[name]
@@ -97,14 +108,8 @@ def rounding_of(
         if x is None:
             continue
         tensors = open_latents(encoder.folder, record, encoder.description)
-        stored = restored(tensors, MEAN, torch.tensor([row]))
-        size = tuple(x.shape[2:])
-        pairs = torch.stack(
-            [
-                (at_item_size(engine.decode(z, size), geometry).cpu().double() - x.double()).square().mean()
-                for z in (moments(encoder, engine, x).mean, stored)
-            ]
-        )
+        stored = read_rows(encoder.folder, record, tensors, MEAN, torch.tensor([row]))
+        pairs = torch.stack([decoded_error(engine, z, x) for z in (moments(encoder, engine, x).mean, stored)])
         peak = max(peak, float(x.max() - x.min()))
         count, errors = count + 1, errors + pairs
     if not count or not bool(errors.isfinite().all()) or peak == 0:
@@ -152,7 +157,7 @@ def verify(
             opened = {name: open_latents(encoder.folder, record, encoder.description)}
         x = fitted_again(encoder, record, row, at)
         if x is not None:
-            mean, variance = differences(encoder, opened[name], row, x)
+            mean, variance = differences(encoder, record, opened[name], row, x)
             largest, checked = max(largest, mean), checked + 1
             if not (mean <= limit and variance <= LOG_VARIANCE_TOLERANCE):
                 different[record.items[row].name] = mean
@@ -160,14 +165,24 @@ def verify(
     return Verification(len(state.records), damaged, checked, largest, different)
 
 
-def differences(encoder: Encoder, tensors: Mapping[str, Tensor], row: int, x: Tensor) -> tuple[float, float]:
-    """RMS differences of an item's stored and new latents: of the mean, in its standard deviations, and of the
-    log-variance."""
-    again = moments(encoder, encoder.model.engine, x)
-    stored = restored(tensors, MEAN, torch.tensor([row]))
+def differences(
+    encoder: Encoder, record: ShardRecord, tensors: Mapping[str, Tensor], row: int, x: Tensor
+) -> tuple[float, float]:
+    """RMS differences of an item's stored and new latents, beyond what coded ones are rounded by: of the mean, in its
+    standard deviations, and of the log-variance."""
+    again, steps = moments(encoder, encoder.model.engine, x), encoder.steps
+    stored = read_rows(encoder.folder, record, tensors, MEAN, torch.tensor([row]))
     spread = float(again.mean.std()) if again.mean.numel() > 1 else 1.0
-    mean = float((stored - again.mean).square().mean().sqrt()) / max(spread, 1e-6)
+    mean = beyond_rounding(stored - again.mean, None if steps is None else steps.mean) / max(spread, 1e-6)
     if again.log_variance is None:
         return mean, 0.0
-    variance = restored(tensors, LOG_VARIANCE, torch.tensor([row])) - again.log_variance
-    return mean, float(variance.square().mean().sqrt())
+    variance = read_rows(encoder.folder, record, tensors, LOG_VARIANCE, torch.tensor([row])) - again.log_variance
+    return mean, beyond_rounding(variance, None if steps is None else (steps.log_variance,) * variance.shape[1])
+
+
+def beyond_rounding(difference: Tensor, steps: Sequence[float] | None) -> float:
+    """The RMS of differences (1, z, *latent), each less half a step of its channel if there are steps."""
+    if steps is None:
+        return float(difference.square().mean().sqrt())
+    half = torch.tensor(steps).reshape(-1, *[1] * (difference.dim() - 2)) / 2
+    return float((difference.abs() - half).clamp(min=0).square().mean().sqrt())

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from vaekit.datasets.read_errors import with_retries
 from vaekit.domains.fitting import Fitting, Size
 from vaekit.errors import BadItem, NotFound, counted
 from vaekit.latent_cache.description import DESCRIPTION, CacheDescription, check_same, read_description
-from vaekit.latent_cache.shard_files import tensors_of
+from vaekit.latent_cache.shard_files import ShardLatents, tensors_of
 from vaekit.pipeline import available_cores
 from vaekit.reading import exists
 from vaekit.retrieval.contents import content_digest, stamp_of
@@ -29,7 +29,8 @@ from vaekit.tasks.cache import (
 )
 from vaekit.tasks.cache_data import CacheData, in_memory, open_cache_data, read_stamps
 from vaekit.tasks.cache_folder import check_folder, read_state
-from vaekit.tasks.cache_shard import Encoder, loaders, moments
+from vaekit.tasks.cache_shard import Encoder, joined, loaders, moments
+from vaekit.tasks.cache_steps import estimated_steps
 from vaekit.tasks.model import OpenModel
 
 SAMPLE = 32
@@ -124,6 +125,7 @@ def estimate_cache(
     if not timed and left:
         tried = counted(unreadable, model.domain.item, model.domain.items)
         raise BadItem(f"None of {tried} of a sample can be read.", "", "Check the data.")
+    encoder = replace(encoder, steps=estimated_steps(encoder, [item.x for item in timed]))
     encoding, nbytes, finished = timed_encoding(encoder, options, timed)
     cores, device = available_cores(), model.engine.plan.torch_device
     count = round(len(left) * len(timed) / max(1, len(timed) + unreadable))
@@ -217,14 +219,27 @@ def timed_encoding(encoder: Encoder, options: CacheOptions, timed: Sequence[Time
         x = torch.cat([item.x for item in timed if item.bucket == bucket])
         batches = x.split(batch_size(encoder.model, options, bucket))
         moments(encoder, encoder.model.engine, batches[0])  # also prepares the network
+        stored: list[ShardLatents] = []
         for batch in batches:
             before = time.perf_counter()
             latents = moments(encoder, encoder.model.engine, batch)
             seconds, count = seconds + time.perf_counter() - before, count + len(batch)
-            nbytes += sum(tensor.nbytes for tensor in tensors_of(latents, encoder.description.dtype).values())
+            stored.append(latents)
             if time.perf_counter() - started > SECONDS:
-                return seconds / count, nbytes / count, count
+                break
+        nbytes += stored_bytes(encoder, stored)
+        if time.perf_counter() - started > SECONDS:
+            break
     return seconds / max(1, count), nbytes / max(1, count), count
+
+
+def stored_bytes(encoder: Encoder, parts: Sequence[ShardLatents]) -> int:
+    """The bytes of latents in one file, without its header."""
+    latents = joined(parts)
+    if latents is None:
+        return 0
+    tensors = tensors_of(latents, encoder.description.dtype, steps=encoder.steps)
+    return sum(tensor.nbytes for tensor in tensors.values())
 
 
 def mean(values: Sequence[float]) -> float:

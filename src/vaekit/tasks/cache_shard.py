@@ -16,6 +16,7 @@ from vaekit.datasets.read_errors import with_retries
 from vaekit.distributions import DiagonalGaussian
 from vaekit.domains.fitting import FitOptions, Fitted, Fitting, Size
 from vaekit.errors import BadCache, BadItem, NotFound, VaekitError
+from vaekit.latent_cache.coded_storage import largest_coded
 from vaekit.latent_cache.description import CacheDescription, check_origin
 from vaekit.latent_cache.records import CachedItem
 from vaekit.latent_cache.shard_files import (
@@ -26,6 +27,7 @@ from vaekit.latent_cache.shard_files import (
     record_path,
     write_shard,
 )
+from vaekit.latent_cache.steps import CodingSteps
 from vaekit.latent_cache.storage import largest
 from vaekit.pipeline import THREADS, Stages, available_cores, run_pipeline
 from vaekit.reading import exists
@@ -96,6 +98,8 @@ class CacheJob:
     """The opened data set, in this process."""
     each: Callable[[int], None] | None = None
     """Called with the number of items after each batch, in this process."""
+    steps: CodingSteps | None = None
+    """To which coded latents are rounded."""
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"data": None, "each": None}
@@ -111,6 +115,7 @@ class Encoder:
     folder: Path
     description: CacheDescription
     each: Callable[[int], None] | None = None
+    steps: CodingSteps | None = None
 
     @cached_property
     def exact(self) -> Engine | None:
@@ -146,7 +151,7 @@ def start_encoding(job: CacheJob) -> Callable[[ShardSpec], ShardDone]:
     check_origin(job.folder, job.description.origin, model.origin)
     data = job.data or open_plain(model.domain, model.schema, job.path, job.split)
     fitting = model.domain.fitting(model.schema, model.engine.geometry, job.fit)
-    return partial(encode_shard, Encoder(model, data, fitting, job.folder, job.description, job.each))
+    return partial(encode_shard, Encoder(model, data, fitting, job.folder, job.description, job.each, job.steps))
 
 
 def encode_shard(encoder: Encoder, spec: ShardSpec) -> ShardDone:
@@ -184,7 +189,7 @@ def encode_claimed(encoder: Encoder, spec: ShardSpec) -> ShardDone:
     items = [item for chunk in chunks for item in chunk.items]
     rejected = [each for chunk in chunks for each in chunk.rejected]
     latents = joined([chunk.latents for chunk in chunks if chunk.latents is not None])
-    record = write_shard(encoder.folder, spec.name, encoder.description, items, latents, rejected)
+    record = write_shard(encoder.folder, spec.name, encoder.description, items, latents, rejected, encoder.steps)
     changed = [name for chunk in chunks for name in chunk.changed]
     redone = sum(chunk.redone for chunk in chunks)
     seconds = time.perf_counter() - started
@@ -289,7 +294,7 @@ def encoded(encoder: Encoder, chunk: Chunk) -> Chunk:
     if chunk.x is None:
         return chunk
     latents = moments(encoder, encoder.model.engine, chunk.x)
-    bad = [row for row in range(len(chunk.items)) if problem(row_of(latents, row), encoder.description) is not None]
+    bad = [row for row in range(len(chunk.items)) if problem(row_of(latents, row), encoder) is not None]
     if not bad:
         return replace(chunk, x=None, latents=latents)
     redone = 0
@@ -300,7 +305,7 @@ def encoded(encoder: Encoder, chunk: Chunk) -> Chunk:
         result = row_of(latents, row)
         if row in bad and encoder.exact is not None:
             result, redone = moments(encoder, encoder.exact, chunk.x[row : row + 1]), redone + 1
-        reason = problem(result, encoder.description)
+        reason = problem(result, encoder)
         if reason is None:
             rows.append(result)
             items.append(item)
@@ -321,17 +326,22 @@ def moments(encoder: Encoder, engine: Engine, x: Tensor) -> ShardLatents:
     return ShardLatents(posterior.mode.float().cpu(), log_variance, flipped)
 
 
-def problem(latents: ShardLatents, description: CacheDescription) -> str | None:
+def problem(latents: ShardLatents, encoder: Encoder) -> str | None:
     """Why latents cannot be stored; None if they can."""
-    most = largest(description.dtype)
+    dtype, most = encoder.description.dtype, largest(encoder.description.dtype)
     for values in (latents.mean, latents.log_variance):
         if values is None:
             continue
         if not bool(values.isfinite().all()):
             return "Its latents are NaN or infinite, also in fp32."
         if float(values.abs().max()) > most:
-            return f"Its latents reach {float(values.abs().max()):g}, and {description.dtype} ends at {most:g}."
-    return None if latents.flipped is None else problem(latents.flipped, description)
+            return f"Its latents reach {float(values.abs().max()):g}, and {dtype} ends at {most:g}."
+    if encoder.steps is not None:
+        largest_values = latents.mean.abs().transpose(0, 1).flatten(1).amax(1)
+        over = largest_values > largest_coded(encoder.steps.mean)
+        if bool(over.any()):
+            return f"Its latents are too large for the steps of channel {int(over.nonzero()[0])}."
+    return None if latents.flipped is None else problem(latents.flipped, encoder)
 
 
 def row_of(latents: ShardLatents, row: int) -> ShardLatents:

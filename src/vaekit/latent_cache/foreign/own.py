@@ -14,9 +14,17 @@ from vaekit.latent_cache.foreign.records import Stored, StoredLatents, Variant
 from vaekit.latent_cache.item_list import ITEMS, read_items, read_quarantine
 from vaekit.latent_cache.open import shard_names
 from vaekit.latent_cache.plans import PLANS, read_plans
-from vaekit.latent_cache.shard_files import FLIPPED, MEAN, SHARDS, ShardRecord, is_intact, open_latents, read_record
+from vaekit.latent_cache.shard_files import (
+    FLIPPED,
+    MEAN,
+    SHARDS,
+    ShardRecord,
+    is_intact,
+    open_latents,
+    read_record,
+    read_rows,
+)
 from vaekit.latent_cache.statistics import statistics_of
-from vaekit.latent_cache.storage import restored
 from vaekit.reading import exists
 
 FAMILY = "vaekit"
@@ -75,8 +83,8 @@ def shard_findings(folder: Path, record: ShardRecord, description: CacheDescript
     variant = Variant(FAMILY, (), Stored.RAW, description.origin.geometry.latent_channels)
     for row, item in enumerate(record.items):
         rows = torch.tensor([row])
-        mean = restored(tensors, MEAN, rows)[0]
-        flipped = restored(tensors, f"{FLIPPED}{MEAN}", rows)[0] if description.flips else None
+        mean = read_rows(folder, record, tensors, MEAN, rows)[0]
+        flipped = read_rows(folder, record, tensors, f"{FLIPPED}{MEAN}", rows)[0] if description.flips else None
         for kind, phrase in faults(StoredLatents(item.name, variant, mean, flipped)):
             yield Finding(kind, f"{file}: {item.name}", phrase)
 
