@@ -63,5 +63,6 @@ def test_damage_is_an_error_or_nothing(coding: LevelCoding) -> None:
     for end in (0, 3, HEADER.size, HEADER.size + 5, len(content) - 4, len(content) - 1):
         with pytest.raises(ValueError, match=r"chain|items"):
             chain_items(coding, content[:end], len(X))
-    with pytest.raises(ValueError, match=r"chain|items"):
-        chain_items(coding, content + bytes(4), len(X))
+    for more in (bytes(4), b"more"):
+        with pytest.raises(ValueError, match=r"chain|items|ANS"):
+            chain_items(coding, content + more, len(X))
