@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -130,7 +131,8 @@ def lines(draw: random.Random) -> Case:
     net |= {"width": 8, "embedding": 4, "heads": 2, "decoder": decoder}
     vae = vae_of({"net": net, "likelihood": {"kind": "tokens"}, "posterior": {"kind": "gaussian"}}, draw)
     x = schema.to_tensor(records[: draw.randrange(1, 6)])
-    return made(f"lines {decoder}", vae, LosslessLines(schema.length, schema.table.size, sentence_of), x, draw)
+    lossless = LosslessLines(schema.length, schema.table.size, partial(sentence_of, column=None))
+    return made(f"lines {decoder}", vae, lossless, x, draw)
 
 
 def vae_of(fields: Mapping[str, Any], draw: random.Random) -> VAE:

@@ -49,14 +49,15 @@ class Reader:
     process: "subprocess.Popen[bytes]" = field(init=False)
 
     def __post_init__(self) -> None:
-        environment = {**os.environ, **READERS.get(self.name, {})}
+        # Threads that wait without spinning leave the processor to the other side.
+        environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **READERS.get(self.name, {})}
         command = [sys.executable, __file__, "--reader", self.name]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
-    def read(self, coding: Coding, content: bytes) -> str:
+    def read(self, coding: Coding, content: bytes, items: int) -> str:
         """The checksum of the items, or an error."""
         stdin, stdout = cast(IO[bytes], self.process.stdin), cast(IO[bytes], self.process.stdout)
-        pickle.dump((replace(cast(LatentCoding, coding)), content), stdin)  # without what is cached
+        pickle.dump((replace(cast(LatentCoding, coding)), content, items), stdin)  # without what is cached
         stdin.flush()
         return str(pickle.load(stdout))
 
@@ -89,13 +90,13 @@ def read_for_ever(name: str) -> None:
     stdout = sys.stdout.buffer
     while True:
         try:
-            coding, content = pickle.load(sys.stdin.buffer)
+            coding, content, items = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
         try:
             if name == COMPILED:
                 compile_networks(coding)
-            answer = checksum(coding, chain_items(coding, content))
+            answer = checksum(coding, chain_items(coding, content, items))
         except Exception as error:  # any error is a mismatch, and the next round trip follows
             answer = f"{type(error).__name__}: {error}"
         pickle.dump(answer, stdout)
@@ -125,7 +126,7 @@ def run(first: int, count: int, compile_every: int) -> Table:
         torch.set_num_threads(WRITER_THREADS[seed // len(names) % 2])
         each: Case = case(seed)
         content = bits_back_chain(each.coding, each.x, each.batch).content
-        found = readers[name].read(each.coding, content)
+        found = readers[name].read(each.coding, content, len(each.x))
         for label in (name, each.label):
             table.done[label] += 1
             table.size[label] += len(content)

@@ -20,6 +20,7 @@ class BitStack:
 
     Raises:
         MissingPackage: constriction is not installed.
+        ValueError: these words are no content of a stack.
     """
 
     def __init__(self, words: Words) -> None:

@@ -57,16 +57,21 @@ def bits_back_chain(coding: Coding, x: Tensor, batch: int) -> Chain:
     return Chain(header + corrections + stack.words.astype("<u4").tobytes(), initial)
 
 
-def chain_items(coding: Coding, content: bytes) -> Tensor:
+def chain_items(coding: Coding, content: bytes, items: int) -> Tensor:
     """The inverse: items (b, ...).
+
+    Args:
+        coding: the distributions.
+        content: the bytes.
+        items: their number, which is known from their names. It bounds how long damaged bytes are decoded.
 
     Raises:
         ValueError: the bytes are no such chain, or make other items than they were made from.
     """
     try:
-        way, items, checksum = HEADER.unpack_from(content)
-        if not 0 < items <= MOST_ITEMS:
-            raise ValueError("a chain has no items, or too many")
+        way, claimed, checksum = HEADER.unpack_from(content)
+        if claimed != items or not 0 < items <= MOST_ITEMS:
+            raise ValueError("a chain has other items than there are names, or too many")
         if way == PLAIN:
             x = coding.from_plain(unpacked(content[HEADER.size :], MOST), items)
         elif way == BITS_BACK:

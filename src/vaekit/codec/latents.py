@@ -154,8 +154,8 @@ def latent_grid(vae: VAE, x: Tensor) -> LatentGrid:
     if isinstance(vae.to_posterior, CodesHead):
         return NO_CELLS
     posterior = gaussian(vae, x)
-    if isinstance(vae.to_prior, Flow):
-        reach = max(REACH, 1.25 * noise_reach(vae.to_prior, posterior.mean) + 1)
+    if flow := _flow(vae):
+        reach = max(REACH, 1.25 * noise_reach(flow, posterior.mean) + 1)
         return LatentGrid.of(posterior, reach, FLOW_NOISE / NOISE_CELLS)
     return LatentGrid.of(posterior)
 
@@ -187,8 +187,8 @@ def unsupported(what: str) -> BadPlan:
 
 
 def _prior(vae: VAE, grid: LatentGrid, dimensions: int) -> LatentPrior:
-    if isinstance(vae.to_prior, Flow):
-        return FlowPrior(grid, vae.to_prior, dimensions)
+    if flow := _flow(vae):
+        return FlowPrior(grid, flow, dimensions)
     with torch.no_grad():
         prior = vae.prior
     match prior:
@@ -199,6 +199,12 @@ def _prior(vae: VAE, grid: LatentGrid, dimensions: int) -> LatentPrior:
         case None:
             raise unsupported("no prior")
     raise unsupported(f"a prior of the kind {type(prior).__name__}")
+
+
+def _flow(vae: VAE) -> Flow | None:
+    """The network of the prior, if it is a flow."""
+    prior: object = vae.to_prior
+    return prior if isinstance(prior, Flow) else None
 
 
 def _shape_of_codes(vae: VAE, head: CodesHead, shape: tuple[int, ...]) -> tuple[int, ...]:

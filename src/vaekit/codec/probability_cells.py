@@ -22,7 +22,8 @@ class ProbabilityCells:
 
     @property
     def counts(self) -> Integers:
-        return np.full(*self.cumulative_probabilities.shape, dtype=np.int64)
+        variables, values = self.cumulative_probabilities.shape
+        return np.full(variables, values, dtype=np.int64)
 
     def cumulative(self, edges: Tensor, chosen: Tensor) -> Tensor:
         return self.cumulative_probabilities[chosen, edges - 1]

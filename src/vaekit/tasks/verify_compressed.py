@@ -25,12 +25,9 @@ def coded_items(coding: Coding, group: Group, path: Path) -> Tensor | None:
     if not coded:
         return None
     try:
-        x = chain_items(coding, group.chain)
+        return chain_items(coding, group.chain, coded)
     except ValueError as error:
         raise damaged(path, str(error)) from error
-    if len(x) != coded:
-        raise damaged(path, "a group has other items than its names")
-    return x
 
 
 def verify_file(model: OpenModel, path: Path, groups: Iterable[Taken]) -> None:
