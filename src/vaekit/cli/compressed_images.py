@@ -1,11 +1,13 @@
 """`vaekit compress` and `vaekit decompress` with a codec: images with a few losses, one file each."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from vaekit.cli.output import progress_bar, show_results
 
 if TYPE_CHECKING:
+    from vaekit.domains.files import FileResult
+    from vaekit.tasks.batch import Batch
     from vaekit.tasks.compress_images import Codec, Rate
 
 
@@ -27,7 +29,8 @@ def compress_with(codec: "Codec", vae: str, data: Path, out: Path, rate: "Rate",
     if verify and batch.results:
         remarks.append("Verified: each file was decoded again.")
     title = f"{vae}: compressed images"
-    show_results(batch, {"vae": vae, "verified": verify, **total}, "images", title, remarks, out, as_json)
+    facts = {"vae": vae, "verified": verify, **total}
+    show_results(cast("Batch[FileResult]", batch), facts, "images", title, remarks, out, as_json)
 
 
 def decompress_with(codec: "Codec", vae: str, path: Path, out: Path, as_json: bool) -> None:
@@ -40,4 +43,5 @@ def decompress_with(codec: "Codec", vae: str, path: Path, out: Path, as_json: bo
 
     with progress_bar("images") as progress:
         batch = decompress_images(codec, path, out, progress)
-    show_results(batch, {"vae": vae}, "images", f"{path.name}: restored images", (), out, as_json)
+    title = f"{path.name}: restored images"
+    show_results(cast("Batch[FileResult]", batch), {"vae": vae}, "images", title, (), out, as_json)

@@ -134,7 +134,7 @@ def latents_of(vae: VAE, grid: LatentGrid, shape: tuple[int, ...]) -> Latents:
     Raises:
         BadPlan: it has latents or a prior that cannot be coded.
     """
-    head = vae.to_posterior
+    head: object = vae.to_posterior
     if isinstance(head, CodesHead):
         return CodeLatents(vae, head, _shape_of_codes(vae, head, shape))
     return GaussianLatents(vae, grid, shape, _prior(vae, grid, prod(shape)))

@@ -83,4 +83,5 @@ def pack(folder: Path, name: str, data: Path) -> None:
     print(f"{name}: {result.coded} of {result.items} items coded, {result.size:,} bytes")  # noqa: T201
 
 
-main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
