@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,9 +15,7 @@ from vaekit.errors import VaekitError, of_system
 from vaekit.runtime.memory import out_of_memory
 from vaekit.serve.refusals import BUSY, CLIENT_GONE, WRONG_TYPE, ClientGone, Refusal, busy, json_response, refusal_of
 from vaekit.serve.request_body import discard
-
-if TYPE_CHECKING:
-    from vaekit.serve.service import Service
+from vaekit.serve.service import Service
 
 log = logging.getLogger("vaekit.serve")
 PART = 2**18
@@ -25,7 +23,7 @@ PART = 2**18
 BROWSER = ("origin", "sec-fetch-site", "sec-fetch-mode")
 """Headers that only browsers send."""
 FAILED = 500
-Handler = Callable[["Service", Request], Awaitable[Response]]
+Handler = Callable[[Service, Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class BoundEndpoint:
         service: what it works on.
     """
 
-    def __init__(self, endpoint: Endpoint, service: "Service") -> None:
+    def __init__(self, endpoint: Endpoint, service: Service) -> None:
         self.endpoint, self.service = endpoint, service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

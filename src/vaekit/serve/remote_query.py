@@ -7,7 +7,7 @@ Source: `diffusers/utils/remote_utils.py` (0.42) and SD.Next's `sd_vae_remote.py
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vaekit.geometry import Geometry
 from vaekit.serve.refusals import bad_query
@@ -28,6 +28,7 @@ PIL, PT, MP4 = OUTPUT_TYPES = ("pil", "pt", "mp4")
 FORMATS = {"jpg": "jpg", "jpeg": "jpg", "png": "png"}
 
 
+@runtime_checkable
 class Query(Protocol):
     """The parameters of a request, of which one may occur several times."""
 

@@ -55,6 +55,31 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
+def make_server(service: Service, started: Callable[[int], None]) -> Server:
+    """A server of a service, which `run` starts.
+
+    Args:
+        service: what is served.
+        started: called with the port when connections are accepted.
+    """
+    options = service.options
+    config = uvicorn.Config(
+        make_app(service),
+        host=options.host,
+        port=options.port,
+        http=with_limits(options.limits),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=CLOSING_SECONDS,
+    )
+    return Server(config, service, started)
+
+
 def serve(options: ServeOptions, started: Callable[[int], None]) -> None:
     """Serve until a signal.
 
@@ -67,24 +92,9 @@ def serve(options: ServeOptions, started: Callable[[int], None]) -> None:
         NotFound, AmbiguousName, BadItem: a VAE cannot be served.
         CannotRead: the address cannot be used.
     """
-    service = Service(options)
-    limits = options.limits
-    config = uvicorn.Config(
-        make_app(service),
-        host=options.host,
-        port=options.port,
-        http=with_limits(limits),
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=CLOSING_SECONDS,
-    )
+    server = make_server(Service(options), started)
     try:
-        Server(config, service, started).run()
+        server.run()
     except SystemExit as failed:  # uvicorn could not listen, and has logged why
         raise CannotRead(
             f"The server cannot listen on {options.host}:{options.port}.",
