@@ -69,7 +69,7 @@ def running_server(options: ServeOptions) -> Iterator[RunningServer]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        yield RunningServer(service, ports.get(timeout=20))
+        yield RunningServer(service, ports.get(timeout=5))
     finally:
         server.should_exit = True
         thread.join(20)

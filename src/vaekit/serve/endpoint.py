@@ -95,7 +95,8 @@ class BoundEndpoint:
             raise
         except Exception as failure:
             error = unexpected(failure, self.endpoint.path)
-        await discard("expect" in request.headers, request.receive)
+        if not request.state.body_read:
+            await discard("expect" in request.headers, request.receive)
         return error.response()
 
     async def _result(self, request: Request) -> Response:

@@ -58,6 +58,7 @@ async def read_body(request: Request, length: int, limits: Limits) -> bytearray:
                 body += message.get("body", b"")
                 if not message.get("more_body", False):
                     break
+        request.state.body_read = True
     except TimeoutError:
         raise Refusal(TIMEOUT, "timeout", "The body did not arrive in time.", headers={"Connection": "close"}) from None
     if len(body) != length:

@@ -64,10 +64,12 @@ def make_server(service: Service, started: Callable[[int], None]) -> Server:
     """
     options = service.options
     config = uvicorn.Config(
-        make_app(service),
+        lambda: make_app(service),
+        factory=True,
         host=options.host,
         port=options.port,
         http=with_limits(options.limits),
+        interface="asgi3",
         ws="none",
         lifespan="on",
         log_config=None,

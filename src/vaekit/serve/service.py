@@ -88,7 +88,7 @@ class Service:
         self.in_progress += 1
         try:
             with ExitStack() as reserved:
-                request.state.reserved = reserved
+                request.state.reserved, request.state.body_read = reserved, False
                 yield
         finally:
             self.in_progress -= 1
