@@ -5,8 +5,8 @@
 The loop decodes latents of one size one after the other, and writes each image as JPEG, as a request does. Then the
 server runs as a process, and clients send the same latents, each its next request as soon as it has the answer. Printed
 are the images per second of both, the statuses of the answers, times of the answers, and the largest growth of the
-server's memory after the VAE was loaded. One answer is compared with the local result. The exit status is 1 if there was
-a status of 5xx other than 503, if the memory exceeded the limit, or if an answer differed.
+server's memory after the VAE was loaded. One answer is compared with the local result. The exit status is 1 if there
+was a status of 5xx other than 503, if the memory exceeded the limit, or if an answer differed.
 """
 
 import argparse

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -96,6 +97,13 @@ def test_packed_latents_are_those_of_flux(client: TestClient, vae_folder: Any) -
     assert torch.equal(tensor_in(single), engine.decode(z))
 
 
+def test_other_parameters_of_sdnext_are_accepted(client: TestClient, engine: Engine) -> None:
+    z = latents(1, 4, 8, 8, dtype=torch.float16)
+    more = {"input_tensor_type": "binary", "output_tensor_type": "binary", "scaling_factor": 0.5}
+    pixels = tensor_in(sent(client, "/decode", z, output_type="pt", **more))
+    assert torch.equal(pixels, engine.decode(z.float() / 0.5).half())
+
+
 def test_height_and_width_crop(client: TestClient, engine: Engine) -> None:
     z = latents(1, 4, 8, 8)
     pixels = tensor_in(sent(client, "/decode", z, output_type="pt", height=30, width=29))
@@ -143,8 +151,6 @@ def test_a_tensor_is_encoded_in_its_dtype(client: TestClient, engine: Engine, ph
 
 
 def test_many_clients_get_their_own_results(client: TestClient, engine: Engine) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     inputs = [latents(1, 4, 8, 8) * number for number in range(1, 9)]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda z: sent(client, "/decode", z, output_type="pt"), inputs))
@@ -184,4 +190,3 @@ def test_memory_limits(make_client: MakeClient, options: ServeOptions) -> None:
     small = make_client(replace(options, memory="36MiB"))
     network = sent(small, "/decode", latents(1, 4, 16, 16))
     assert network.status_code == 413 and network.json()["error"] == "TooLittleMemory"
-    assert small.app is not None

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import log
+from vaekit.cli.output import log, print_json
 
 
 def serve(
@@ -83,6 +83,9 @@ def serve(
     loaded: Annotated[
         int, typer.Option("--loaded", metavar="N", min=1, help="VAEs that stay loaded on each device.")
     ] = 3,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object with the address when connections are accepted.")
+    ] = False,
 ) -> None:
     """Serve VAEs of images over HTTP.
 
@@ -113,7 +116,15 @@ def serve(
         limits=limits,
     )
     show_log()
-    run(wanted, lambda port: log(f"Serving on http://{f'[{host}]' if ':' in host else host}:{port}"))
+
+    def started(port: int) -> None:
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        if as_json:
+            print_json({"url": url, "host": host, "port": port})
+            sys.stdout.flush()
+        log(f"Serving on {url}")
+
+    run(wanted, started)
 
 
 def show_log() -> None:

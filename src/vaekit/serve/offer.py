@@ -10,8 +10,9 @@ from typing import Any
 from vaekit.errors import BadItem, NotFound
 from vaekit.formats.paths import WEIGHTS_ENDINGS
 from vaekit.geometry import Geometry
-from vaekit.library.folders import LocalWeights, scan_all
-from vaekit.library.listing import inspect_file
+from vaekit.library.download import no_progress
+from vaekit.library.folders import scan_all
+from vaekit.library.listing import Facts, FoundFile, inspect_all, inspect_file
 from vaekit.library.names import locate_vae
 from vaekit.normalization import LatentNormalization
 from vaekit.serve.refusals import NOT_FOUND, Refusal
@@ -109,19 +110,26 @@ class Offer:
             vaes = dict(self._given)
             before = {vae.path: vae for vae in self._vaes.values()}
             taken = {vae.path for vae in self._given.values()}
-            for entry in scan_all(self._models or ())[0]:
-                if entry.path not in taken and (vae := self._found(entry, vaes, before.get(entry.path))):
+            entries = [entry for entry in scan_all(self._models or ())[0] if entry.path not in taken]
+            found = [FoundFile(entry.stem, entry.path, str(entry.home), entry.files) for entry in entries]
+            inspected = inspect_all(found, no_progress)
+            for file in found:
+                vae = self._vae_in(file, inspected.get(file.path), vaes, before.get(file.path))
+                if vae is not None:
                     vaes[vae.name] = vae
             self._vaes = vaes
 
-    def _found(self, entry: LocalWeights, taken: Mapping[str, Any], before: OfferedVAE | None) -> OfferedVAE | None:
+    def _vae_in(
+        self, file: FoundFile, facts: Facts | None, taken: Mapping[str, Any], before: OfferedVAE | None
+    ) -> OfferedVAE | None:
         """The VAE in a file of a models folder; None if there is none that can be served."""
-        facts = inspect_file(entry.path)
+        if facts is None or unusable(facts) is not None:
+            return None
         if before is not None and before.facts == facts and before.name not in taken:
             return before
-        name = free_name(name_of(entry.stem), taken)
-        source = ModelOptions(str(entry.path), self._models)
-        return OfferedVAE(name, source, entry.path, facts) if unusable(facts) is None else None
+        return OfferedVAE(
+            free_name(name_of(file.name), taken), ModelOptions(str(file.path), self._models), file.path, facts
+        )
 
 
 def offered(name: str, source: ModelOptions) -> OfferedVAE:

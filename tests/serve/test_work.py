@@ -1,0 +1,102 @@
+"""Batches through real VAEs."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from starlette.testclient import TestClient
+
+import vaekit
+from vaekit.checkpoints.save import save
+from vaekit.errors import HalfMissing
+from vaekit.runtime.engine import Engine
+from vaekit.runtime.plan import Plan
+from vaekit.serve.app import make_app
+from vaekit.serve.engines import Engines
+from vaekit.serve.offer import Offer
+from vaekit.serve.service import Service
+from vaekit.serve.settings import ServeOptions
+from vaekit.serve.work import Alone, Decoding, Encoding
+from vaekit.tasks.options import EngineOptions
+
+
+@pytest.fixture
+def vector_file(burgess_vae: vaekit.VAE, tmp_path: Path) -> Path:
+    """A VAE of gray images of 32x32, whose networks run on batches, on a CPU too."""
+    path = tmp_path / "vector.safetensors"
+    save(burgess_vae, path)
+    return path
+
+
+def test_the_engine_decides_how_many_run_at_once(vector_file: Path, vae_file: Path) -> None:
+    engines = Engines(EngineOptions(device="cpu", batch=16), kept=2)
+    vector, small = Offer((str(vector_file), str(vae_file)), None)
+    assert Encoding(vector, (32, 32)).most(engines) == Decoding(vector, (32, 32)).most(engines) == 16
+    assert Decoding(small, (32, 32)).most(engines) == 1, "on a CPU, networks of any size run item by item"
+
+
+def test_the_vaes_that_were_used_last_stay_loaded(vector_file: Path, vae_folder: Path) -> None:
+    engines = Engines(EngineOptions(device="cpu"), kept=2)
+    first, second, third = Offer((str(vector_file),), (vae_folder,))
+    model = engines.open(first)
+    engines.open(second)
+    assert engines.open(first) is model
+    engines.open(third)
+    assert [engines.is_open(vae) for vae in (first, second, third)] == [True, False, True]
+
+
+def test_a_half_that_is_missing_is_told_to_the_client(
+    vae_file: Path, tmp_path: Path, make_client: Callable[[ServeOptions], TestClient], photo: bytes
+) -> None:
+    vae = vaekit.load(vae_file)
+    vae.encoder = None
+    path = tmp_path / "decoder.safetensors"
+    save(vae, path)
+    engine = Engine(vaekit.load(path), Plan(device="cpu"))
+    with pytest.raises(HalfMissing):
+        engine.items_at_once("encode", (32, 32))
+    answer = make_client(ServeOptions(vaes=(str(path),))).post("/encode", content=photo)
+    assert answer.status_code == 422 and answer.json()["error"] == "HalfMissing"
+
+
+def test_requests_that_wait_run_in_one_batch(vector_file: Path) -> None:
+    service = Service(ServeOptions(vaes=(str(vector_file),)))
+    engine = Engine(vaekit.load(vector_file))
+    opened = threading.Event()
+    inputs = [torch.full((1, engine.geometry.latent_channels, 1, 1), value) for value in (0.5, -1.0, 2.0)]
+    query = {"shape": list(inputs[0].shape), "dtype": "float32", "output_type": "pt"}
+    with TestClient(make_app(service), base_url="http://127.0.0.1") as client, ThreadPoolExecutor(3) as pool:
+        (worker,) = service.workers
+        worker.submit(Alone(lambda _: opened.wait(20)), None)
+
+        def ask(z: torch.Tensor) -> bytes:
+            headers = {"Content-Type": "tensor/binary"}
+            return client.post("/decode", params=query, content=z.numpy().tobytes(), headers=headers).content
+
+        answers = [pool.submit(ask, z) for z in inputs]
+        while worker.waiting < 3 and not any(answer.done() for answer in answers):
+            pass
+        opened.set()
+        for z, answer in zip(inputs, answers, strict=True):
+            pixels = np.frombuffer(answer.result(20), np.float32).reshape(1, 1, 32, 32)
+            assert np.allclose(pixels, engine.decode(z).numpy(), atol=1e-6)
+        metrics = client.get("/metrics").text
+    assert 'vaekit_batch_items_sum{direction="decode"} 3.0' in metrics
+    assert 'vaekit_batch_items_count{direction="decode"} 1.0' in metrics
+    assert 'vaekit_items_total{direction="decode",vae="vector"} 3.0' in metrics
+
+
+def test_gray_images(vector_file: Path, make_client: Callable[[ServeOptions], TestClient], photo: bytes) -> None:
+    client = make_client(ServeOptions(vaes=(str(vector_file),)))
+    wrong = client.post("/encode", content=photo)
+    assert wrong.status_code == 422 and wrong.json()["error"] == "wrong_size"
+    query = {"shape": [1, 5, 1, 1], "dtype": "float32", "image_format": "png"}
+    headers = {"Content-Type": "tensor/binary", "Accept": "image/png"}
+    image = client.post("/decode", params=query, content=bytes(20), headers=headers)
+    assert image.status_code == 200, image.text
+    encoded = client.post("/encode", content=image.content)
+    assert encoded.headers["shape"] == "[1, 5, 1, 1]"
