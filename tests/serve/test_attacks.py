@@ -190,6 +190,23 @@ def test_a_body_that_trickles(server: RunningServer, no_paths: Callable[[str], N
     check(answer, no_paths)
 
 
+def test_an_answer_that_nobody_takes(server: RunningServer) -> None:
+    """The connection is closed, and its memory is free again."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(10)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(request(LATENTS.format(160, 160), bytes(4 * 4 * 160 * 160)))
+        received = connection.recv(100)
+        assert received.startswith(b"HTTP/1.1 200")
+        assert server.service.ledger.taken > 0
+        deadline = time.monotonic() + 3
+        while server.service.ledger.taken:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert server.exchange(request(ONE, bytes(16))).status == 200
+
+
 def test_a_second_request_may_not_trickle_either(server: RunningServer, no_paths: Callable[[str], None]) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
         connection.sendall(request("/health", method="GET"))

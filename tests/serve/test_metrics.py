@@ -10,6 +10,7 @@ def test_requests_are_counted_by_route_and_status(client: TestClient, photo: byt
     assert client.get("/api/vaes/small").status_code == 200
     for unknown in ("/a", "/b"):
         client.get(unknown)
+    client.get("/health", headers={"Host": "evil.example"})
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     samples = {
@@ -25,5 +26,6 @@ def test_requests_are_counted_by_route_and_status(client: TestClient, photo: byt
     assert requests("GET", "/api/vaes/{vae}", "200") == 1
     assert not any("/a" in labels for _, labels in samples), "paths of clients are no labels"
     assert samples["vaekit_items_total", (("direction", "encode"), ("vae", "small"))] == 1
+    assert samples["vaekit_refused_total", (("error", "unknown_host"),)] == 1
     assert samples["vaekit_resident_bytes", ()] > 2**20
     assert samples["vaekit_waiting", ()] == 0

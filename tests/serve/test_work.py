@@ -90,6 +90,29 @@ def test_requests_that_wait_run_in_one_batch(vector_file: Path) -> None:
     assert 'vaekit_items_total{direction="decode",vae="vector"} 3.0' in metrics
 
 
+def test_latents_of_flux2_are_rearranged_where_the_server_scales(
+    flux2_vae: vaekit.VAE, tmp_path: Path, make_client: Callable[[ServeOptions], TestClient], photo: bytes
+) -> None:
+    path = tmp_path / "flux2.safetensors"
+    save(flux2_vae, path)
+    client, engine = make_client(ServeOptions(vaes=(str(path),))), Engine(vaekit.load(path))
+    x = torch.rand(1, 3, 16, 24) * 2 - 1
+    query = {"shape": list(x.shape), "dtype": "float32", "do_scaling": "True"}
+    headers = {"Content-Type": "tensor/binary"}
+    encoded = client.post("/encode", params=query, content=x.numpy().tobytes(), headers=headers)
+    raw = engine.encode(x).mode
+    z = engine.vae.normalize(raw)
+    assert encoded.headers["shape"] == str(list(z.shape))
+    assert np.allclose(np.frombuffer(encoded.content, np.float32).reshape(z.shape), z.numpy(), atol=1e-5)
+    query |= {"shape": list(z.shape), "output_type": "pt"}
+    decoded = client.post("/decode", params=query, content=encoded.content, headers=headers)
+    assert decoded.status_code == 200, decoded.text
+    pixels = np.frombuffer(decoded.content, np.float32).reshape(x.shape)
+    assert np.allclose(pixels, engine.decode(raw).numpy(), atol=1e-3)
+    odd = client.post("/encode?do_scaling=True", content=photo)
+    assert odd.status_code == 422 and odd.json()["error"] == "wrong_size"
+
+
 def test_gray_images(vector_file: Path, make_client: Callable[[ServeOptions], TestClient], photo: bytes) -> None:
     client = make_client(ServeOptions(vaes=(str(vector_file),)))
     wrong = client.post("/encode", content=photo)

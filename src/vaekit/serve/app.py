@@ -40,7 +40,7 @@ def make_app(service: Service) -> ASGIApp:
     ]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: refused})
     app.router.redirect_slashes = False
-    return Guard(app, service.options)
+    return Guard(app, service.options, service.metrics)
 
 
 async def refused(request: Request, error: Exception) -> Response:

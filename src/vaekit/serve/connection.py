@@ -1,4 +1,4 @@
-"""Connections of clients that send no complete head of a request, no HTTP at all, or are too many."""
+"""Connections of clients that send no complete head of a request or no HTTP, take no answers, or are too many."""
 
 import asyncio
 import json
@@ -14,13 +14,17 @@ REASONS = {BAD: b"Bad Request", TIMEOUT: b"Request Timeout", BUSY: b"Service Una
 
 
 class Connection(H11Protocol):
-    """uvicorn's protocol, with a time limit for the head of a request, a limit of connections, and errors in JSON.
+    """uvicorn's protocol, with time limits for the head of a request and for taking an answer, a limit of connections,
+    and errors in JSON.
 
     uvicorn makes one for each connection; a subclass made by `with_limits` holds the limits.
     """
 
     limits: ClassVar[Limits] = Limits()
     _head: asyncio.TimerHandle | None = None
+    """Ends the wait for the head of a request."""
+    _untaken: asyncio.TimerHandle | None = None
+    """Ends the wait for a client that does not take its answer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -31,6 +35,7 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._taken()
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
@@ -42,6 +47,16 @@ class Connection(H11Protocol):
         if self._head is None and self.conn.their_state is h11.IDLE:  # the next request of a connection
             self._await_head()
         super().data_received(data)
+
+    def pause_writing(self) -> None:
+        """Called when much of an answer waits for the client, which has to take it in time."""
+        super().pause_writing()
+        if self._untaken is None:
+            self._untaken = self.loop.call_later(self.limits.idle_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._taken()
 
     def send_400_response(self, msg: str) -> None:
         self._stop_waiting()
@@ -55,6 +70,11 @@ class Connection(H11Protocol):
         if self._head is not None:
             self._head.cancel()
             self._head = None
+
+    def _taken(self) -> None:
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None
 
     def _late(self) -> None:
         self._head = None

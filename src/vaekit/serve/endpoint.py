@@ -1,6 +1,5 @@
 """Endpoints: one record each, from which routes, checks of content types and the OpenAPI description are made."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -75,7 +74,7 @@ class BoundEndpoint:
             try:
                 response = await self._answer(request)
                 status = response.status_code
-                await send_in_parts(response, send, self.service.options.limits.idle_seconds)
+                await send_in_parts(response, send)
             except ClientGone:
                 self.service.metrics.cancelled.inc()
             finally:
@@ -133,27 +132,14 @@ def unexpected(failure: Exception, route: str) -> Refusal:
     return Refusal(FAILED, "internal_error", "The server failed; its log says why.")
 
 
-async def send_in_parts(response: Response, send: Send, seconds: float) -> None:
-    """Send a response, waiting for a slow client after each part.
-
-    Args:
-        response: what is sent.
-        send: of the request.
-        seconds: for which one part may wait.
-
-    Raises:
-        ClientGone: the client takes too long.
-    """
+async def send_in_parts(response: Response, send: Send) -> None:
+    """Send a response, waiting for the client after each part, so that memory is counted until most of it is sent."""
     body = memoryview(bytes(response.body))
     await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
-    try:
-        for start in range(0, len(body), PART):
-            async with asyncio.timeout(seconds):
-                part = bytes(body[start : start + PART])
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-    except TimeoutError:
-        raise ClientGone from None
+    for start in range(0, len(body), PART):
+        part = bytes(body[start : start + PART])
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def status_response(ok: bool, text: str) -> Response:

@@ -38,6 +38,12 @@ class Metrics:
         self.cancelled = Counter(
             "vaekit_cancelled", "Requests whose client closed the connection.", registry=self.registry
         )
+        self.refused = Counter(
+            "vaekit_refused",
+            "Requests of unknown hosts, foreign origins or without a token.",
+            ("error",),
+            registry=self.registry,
+        )
         self._gauge("vaekit_resident_bytes", "Resident memory of the process.", resident_memory)
 
     def watch(self, waiting: Callable[[], int], taken: Callable[[], int]) -> None:

@@ -52,6 +52,11 @@ class OfferedVAE:
         return LatentNormalization.from_values(list(values["shift"]), list(values["scale"]), values["patch"])
 
     @property
+    def patch(self) -> int:
+        """Side of the squares of raw latents that one latent of a diffusion model holds."""
+        return 1 if self.normalization is None else self.normalization.patch
+
+    @property
     def fingerprint(self) -> str:
         """The fingerprint of its weights; empty if it was not computed."""
         return self.facts["fingerprint"] or ""

@@ -78,8 +78,13 @@ class DecodeQuery:
     image_format: str
 
 
-def decode_query(query: Query, geometry: Geometry) -> DecodeQuery:
+def decode_query(query: Query, geometry: Geometry, patch: int = 1) -> DecodeQuery:
     """The parameters of a request to decode, checked against the shapes of a VAE.
+
+    Args:
+        query: the parameters.
+        geometry: of the VAE.
+        patch: of its normalization, see `LatentNormalization`; it counts where the server scales.
 
     Raises:
         Refusal: a parameter is missing, malformed or not among the known values, or latents do not fit the VAE.
@@ -93,10 +98,11 @@ def decode_query(query: Query, geometry: Geometry) -> DecodeQuery:
         raise bad_query("This server decodes images; it writes no videos.")
     height, width = (integer(query, name) for name in ("height", "width"))
     given = None if height is None or width is None else (height, width)
-    packed, positions = positions_of(latents.shape, given, geometry)
+    scaling = scaling_of(query)
+    packed, positions = positions_of(latents.shape, given, geometry, patch if scaling.own else 1)
     return DecodeQuery(
         latents,
-        scaling_of(query),
+        scaling,
         packed,
         positions,
         size_of(positions, None if packed else given, geometry),
@@ -107,18 +113,19 @@ def decode_query(query: Query, geometry: Geometry) -> DecodeQuery:
 
 
 def positions_of(
-    shape: tuple[int, ...], size: tuple[int, int] | None, geometry: Geometry
+    shape: tuple[int, ...], size: tuple[int, int] | None, geometry: Geometry, patch: int = 1
 ) -> tuple[bool, tuple[int, int]]:
     """Whether latents of a shape are packed, and their rows and columns when they are unpacked.
 
-    Latents with three axes are packed if their last axis and the number of tokens say so; otherwise they are those of
-    one image, as SD.Next sends for FLUX.1 and Chroma.
+    With a patch, latents (b, z * patch^2, h / patch, w / patch) are those of a diffusion model, as of FLUX.2. Latents
+    with three axes are packed if their last axis and the number of tokens say so; otherwise they are those of one
+    image, as SD.Next sends for FLUX.1 and Chroma.
 
     Raises:
         Refusal: they do not fit the VAE, or the size of the image.
     """
-    channels = geometry.latent_channels
-    if len(shape) == SINGLE and size is not None:
+    channels = geometry.latent_channels * patch**2
+    if len(shape) == SINGLE and size is not None and patch == 1:
         rows, columns = (extent // (factor * PACK) for extent, factor in zip(size, geometry.factors, strict=True))
         if shape[2] == channels * PACK**2 and shape[1] == rows * columns > 0:
             return True, (rows * PACK, columns * PACK)
@@ -129,7 +136,7 @@ def positions_of(
             f"Latents of shape {list(shape)} do not fit this VAE. Expected (b, {channels}, h, w) or ({channels}, h, w)"
             f"{packed}."
         )
-    return False, (axes[1], axes[2])
+    return False, (axes[1] * patch, axes[2] * patch)
 
 
 def size_of(positions: tuple[int, int], given: tuple[int, int] | None, geometry: Geometry) -> tuple[int, int]:

@@ -50,7 +50,7 @@ async def decode(service: Service, request: Request) -> Response:
     """Decode latents to an image or to a tensor."""
     vae = service.offer.find(vae_name(request))
     geometry, limits = vae.geometry, service.options.limits
-    query = decode_query(request.query_params, geometry)
+    query = decode_query(request.query_params, geometry, vae.patch)
     as_image = query.output_type != PT and TENSOR not in request.headers.get("accept", "")
     items = 1 if len(query.latents.shape) < BATCHED and not query.packed else query.latents.shape[0]
     check_items(items, limits.batch, as_image)
@@ -80,6 +80,7 @@ async def encode(service: Service, request: Request) -> Response:
     else:
         pixels = await tensor_pixels(service, request, vae.geometry, form, length)
     size = (pixels.shape[2], pixels.shape[3])
+    check_patches(vae, scaling, vae.geometry.latent_size(size))
     latents = await service.run(request, Encoding(vae, size), pixels, len(pixels))
     service.count(vae, "encode", len(pixels))
     dtype = form.dtype if form is not None and form.dtype in FLOATS else "float32"
@@ -228,6 +229,21 @@ def known_normalization(vae: OfferedVAE) -> LatentNormalization:
             "",
         )
     return vae.normalization
+
+
+def check_patches(vae: OfferedVAE, scaling: Scaling, positions: tuple[int, ...]) -> None:
+    """Check that latents can be rearranged to those of a diffusion model, where that is asked for.
+
+    Raises:
+        Refusal: their rows or columns are no multiple of the patch.
+    """
+    if scaling.own and any(extent % vae.patch for extent in positions):
+        raise Refusal(
+            UNUSABLE,
+            "wrong_size",
+            f"The latents have {list(positions)} positions; with do_scaling, those of this VAE are multiples of "
+            f"{vae.patch}.",
+        )
 
 
 def check_items(items: int, most: int, as_image: bool) -> None:

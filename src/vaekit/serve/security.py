@@ -4,15 +4,18 @@ import base64
 import binascii
 import hmac
 import ipaddress
+import logging
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vaekit.serve.metrics import Metrics
 from vaekit.serve.refusals import BAD, FORBIDDEN, UNAUTHORIZED, Refusal
 from vaekit.serve.request_body import discard
 from vaekit.serve.settings import ServeOptions
 
+log = logging.getLogger("vaekit.serve")
 PUBLIC = frozenset({"/health", "/ready"})
 """Paths that need no token. Monitors ask for them."""
 HEADERS = {
@@ -40,10 +43,11 @@ class Guard:
     Args:
         app: what is guarded.
         options: names, origins and the token.
+        metrics: counts refusals.
     """
 
-    def __init__(self, app: ASGIApp, options: ServeOptions) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, options: ServeOptions, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
         self._hosts = options.allowed_hosts
         self._origins = frozenset(options.origins)
         self._token = None if options.token is None else options.token.encode()
@@ -66,6 +70,8 @@ class Guard:
         try:
             self._check(scope, headers, allowed)
         except Refusal as refusal:
+            self._metrics.refused.labels(refusal.code).inc()
+            log.info("%s: %d", refusal.code, refusal.status)
             await discard("expect" in headers, receive)
             await refusal.response()(scope, receive, send_safely)
             return

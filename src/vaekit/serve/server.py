@@ -41,7 +41,7 @@ class Server(uvicorn.Server):
         if self.service.draining:
             self.should_exit = self.force_exit = True
             return
-        log.info("%s: %d requests in progress are finished", signal.Signals(sig).name, self.service.in_progress)
+        log.info("%s: finishing %d requests", signal.Signals(sig).name, self.service.in_progress)
         self.service.draining = True
         self._deadline = time.monotonic() + self.service.options.limits.drain_seconds
 
