@@ -12,10 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from running_server import running_server
 
+from vaekit.errors import CannotRead
+from vaekit.serve.server import serve
 from vaekit.serve.settings import Limits, ServeOptions
 from vaekit.serve.work import Alone
 
@@ -92,18 +96,11 @@ def test_a_signal_finishes_what_runs_and_refuses_what_comes(vae_file: Path) -> N
     assert "shape=" not in log and "Traceback" not in log
 
 
-def test_wrong_settings_are_user_errors() -> None:
-    command = [sys.executable, "-m", "vaekit", "serve", "--host", "0.0.0.0", "--port", "0"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert result.returncode == 1 and "--token" in result.stderr and "Traceback" not in result.stderr
-
-
 def test_a_port_that_is_taken(vae_file: Path) -> None:
     options = ServeOptions(vaes=(str(vae_file),))
-    with running_server(options) as server:
-        command = [sys.executable, "-m", "vaekit", "serve", "--vae", str(vae_file), "--port", str(server.port)]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert result.returncode == 1 and str(server.port) in result.stderr and "Traceback" not in result.stderr
+    with running_server(options) as server, pytest.raises(CannotRead) as refused:
+        serve(replace(options, port=server.port), lambda _: None)
+    assert str(server.port) in refused.value.found
 
 
 def test_work_of_a_client_that_left_is_cancelled(vae_file: Path) -> None:

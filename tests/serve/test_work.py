@@ -113,6 +113,20 @@ def test_latents_of_flux2_are_rearranged_where_the_server_scales(
     assert odd.status_code == 422 and odd.json()["error"] == "wrong_size"
 
 
+def test_two_devices_share_the_work(vae_file: Path) -> None:
+    service = Service(ServeOptions(vaes=(str(vae_file),), devices=("cpu", "cpu")))
+    opened = threading.Event()
+    try:
+        first, second = service.workers
+        running = first.submit(Alone(lambda _: opened.wait(20)), None)
+        waiting = first.submit(Alone(lambda _: "first"), None)
+        assert service._least_busy() is second
+        opened.set()
+        assert running.result(20) and waiting.result(20) == "first"
+    finally:
+        service.close()
+
+
 def test_gray_images(vector_file: Path, make_client: Callable[[ServeOptions], TestClient], photo: bytes) -> None:
     client = make_client(ServeOptions(vaes=(str(vector_file),)))
     wrong = client.post("/encode", content=photo)

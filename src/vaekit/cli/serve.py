@@ -115,6 +115,7 @@ def serve(
         dtype=dtype,
         limits=limits,
     )
+    wanted.check()
     show_log()
 
     def started(port: int) -> None:

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from vaekit.errors import VaekitError, of_system
 from vaekit.runtime.memory import out_of_memory
-from vaekit.serve.refusals import BUSY, CLIENT_GONE, WRONG_TYPE, ClientGone, Refusal, busy, json_response, refusal_of
+from vaekit.serve.refusals import CLIENT_GONE, WRONG_TYPE, ClientGone, Refusal, busy, refusal_of
 from vaekit.serve.request_body import discard
 from vaekit.serve.service import Service
 
@@ -140,8 +140,3 @@ async def send_in_parts(response: Response, send: Send) -> None:
         part = bytes(body[start : start + PART])
         await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
-
-
-def status_response(ok: bool, text: str) -> Response:
-    """The answer of a health check."""
-    return json_response({"status": text}, 200 if ok else BUSY)

@@ -7,7 +7,8 @@ from vaekit.serve.endpoint import Endpoint, Handler, Parameter
 from vaekit.serve.image_bytes import MEDIA_TYPES
 from vaekit.serve.own_api import HTML, JSON, PNG, WEBP
 from vaekit.serve.remote_query import FORMATS, OUTPUT_TYPES
-from vaekit.serve.remote_vae import BODIES, TENSOR
+from vaekit.serve.remote_tensors import TENSOR
+from vaekit.serve.remote_vae import BODIES
 from vaekit.serve.tensor_bytes import DTYPES
 from vaekit.serve.tensor_bytes import FLOATS as FLOAT_NAMES
 

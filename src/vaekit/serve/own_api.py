@@ -22,7 +22,8 @@ from vaekit.serve.offer import OfferedVAE
 from vaekit.serve.public_text import public, without_paths
 from vaekit.serve.refusals import BAD, UNUSABLE, Refusal, bad_query, json_response
 from vaekit.serve.remote_query import boolean
-from vaekit.serve.remote_vae import COMPRESSED_PIXEL, READING, identity, vae_name
+from vaekit.serve.remote_tensors import identity
+from vaekit.serve.remote_vae import COMPRESSED_PIXEL, READING, vae_name
 from vaekit.serve.request_body import body_length, check_length, read_body
 from vaekit.serve.service import Service
 from vaekit.serve.work import Alone

@@ -24,6 +24,7 @@ from vaekit.tasks.options import EngineOptions
 
 log = logging.getLogger("vaekit.serve")
 Result = TypeVar("Result")
+READY = "ready"
 CONVERTERS = 2
 """Threads that read and write images and tensors, while the devices run networks."""
 SHARE_OF_REQUESTS = 4
@@ -71,10 +72,14 @@ class Service:
         self._loaded.add_done_callback(log_failure)
 
     @property
-    def ready(self) -> bool:
-        """Whether requests are accepted, and the first one need not wait until a VAE is loaded."""
-        loaded = self._loaded is not None and self._loaded.done()
-        return not self.draining and loaded and self._loaded is not None and self._loaded.exception() is None
+    def state(self) -> str:
+        """`READY` if requests are accepted and the default VAE is loaded; else why not: "stopping", "loading" or
+        "failed"."""
+        if self.draining:
+            return "stopping"
+        if self._loaded is None or not self._loaded.done():
+            return "loading"
+        return "failed" if self._loaded.cancelled() or self._loaded.exception() is not None else READY
 
     def close(self) -> None:
         """Stop the workers. What runs is finished."""

@@ -3,19 +3,21 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from vaekit.serve.endpoint import status_response
-from vaekit.serve.service import Service
+from vaekit.serve.refusals import BUSY, json_response
+from vaekit.serve.service import READY, Service
+
+OK = 200
 
 
 async def health(_service: Service, _request: Request) -> Response:
     """Whether the process answers."""
-    return status_response(True, "ok")
+    return json_response({"status": "ok"})
 
 
 async def ready(service: Service, _request: Request) -> Response:
-    """Whether requests are accepted: the default VAE is loaded, and the server is not stopping."""
-    text = "stopping" if service.draining else "ready" if service.ready else "loading"
-    return status_response(service.ready, text)
+    """Whether requests are accepted; see `Service.state`."""
+    state = service.state
+    return json_response({"status": state}, OK if state == READY else BUSY)
 
 
 async def metrics(service: Service, _request: Request) -> Response:
