@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from vaekit.runtime.memory import trim_heap
 from vaekit.serve.engines import Engines
 from vaekit.serve.metrics import Metrics
 from vaekit.serve.refusals import busy
@@ -21,6 +22,8 @@ from vaekit.serve.work import Group
 log = logging.getLogger("vaekit.serve")
 LONGEST_WAIT = 60
 """Seconds that a client is asked to wait at most."""
+TRIM_SECONDS = 10
+"""Between two returns of unused memory to the system."""
 WEIGHT_OF_LAST = 0.2
 """Of the last batch in the running mean of seconds per job."""
 
@@ -112,6 +115,7 @@ class DeviceWorker:
 
     def _work(self) -> None:
         torch.set_num_threads(self._threads)
+        trimmed = time.monotonic()
         while (first := self._first()) is not None:
             try:
                 most = first.group.most(self.engines)
@@ -123,6 +127,9 @@ class DeviceWorker:
             self._run(batch)
             seconds = (time.monotonic() - started) / len(batch)
             self._seconds += WEIGHT_OF_LAST * (seconds - self._seconds)
+            if started - trimmed > TRIM_SECONDS:  # images of many sizes leave gaps in the heap
+                trim_heap()
+                trimmed = started
 
     def _first(self) -> Job | None:
         """The next job, marked as running; None when the worker is closed."""
