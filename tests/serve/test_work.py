@@ -1,6 +1,7 @@
 """Batches through real VAEs."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -66,20 +67,23 @@ def test_a_half_that_is_missing_is_told_to_the_client(
 def test_requests_that_wait_run_in_one_batch(vector_file: Path) -> None:
     service = Service(ServeOptions(vaes=(str(vector_file),)))
     engine = Engine(vaekit.load(vector_file))
-    opened = threading.Event()
+    opened, running = threading.Event(), threading.Event()
     inputs = [torch.full((1, engine.geometry.latent_channels, 1, 1), value) for value in (0.5, -1.0, 2.0)]
     query = {"shape": list(inputs[0].shape), "dtype": "float32", "output_type": "pt"}
     with TestClient(make_app(service), base_url="http://127.0.0.1") as client, ThreadPoolExecutor(3) as pool:
         (worker,) = service.workers
-        worker.submit(Alone(lambda _: opened.wait(20)), None)
+        worker.submit(Alone(lambda _: (running.set(), opened.wait(20))), None)
+        assert running.wait(20)
 
         def ask(z: torch.Tensor) -> bytes:
             headers = {"Content-Type": "tensor/binary"}
             return client.post("/decode", params=query, content=z.numpy().tobytes(), headers=headers).content
 
         answers = [pool.submit(ask, z) for z in inputs]
-        while worker.waiting < 3 and not any(answer.done() for answer in answers):
-            pass
+        deadline = time.monotonic() + 20
+        while worker.waiting < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         opened.set()
         for z, answer in zip(inputs, answers, strict=True):
             pixels = np.frombuffer(answer.result(20), np.float32).reshape(1, 1, 32, 32)
