@@ -74,6 +74,14 @@ def test_forecast_prints_what_was_told_and_what_was_taken() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
+def test_serve_load_prints_the_rate_of_the_loop_and_of_the_clients() -> None:
+    printed = run("serve_load.py", "--side", "64", "--clients", "4", "--seconds", "1", "--local-seconds", "0.5")
+    rates = re.findall(r"^(?:serial loop|  4 clients) +(\S+) images/s", printed, flags=re.MULTILINE)
+    assert len(rates) == 2 and min(map(float, rates)) > 0
+    assert re.search(r"^statuses +\{200: \d+\}$", printed, flags=re.MULTILINE)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
 def test_whole_checkpoints_prints_a_row_for_each_job(tmp_path: Path) -> None:
     small = ["--gigabytes", "0.01", "--widths", "32,64"]
     printed = run("whole_checkpoints.py", *small, "--jobs", "extract,bake", "--folder", tmp_path)

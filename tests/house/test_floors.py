@@ -36,7 +36,7 @@ FLOORS = [
     {"comparison"},
     {"report"},
     {"tasks"},
-    {"cluster"},
+    {"cluster", "serve"},
     {"cli", "estimators"},
     {"__init__", "__main__"},
 ]

@@ -11,7 +11,7 @@ from vaekit.cli import app
 
 DOCS = Path(__file__).parents[2] / "docs"
 IMAGES = ["reconstruct", "encode", "decode", "compare", "doctor", "evaluate"]
-VERBS = [*IMAGES, "inspect", "list", "get", "convert", "extract", "bake"]
+VERBS = [*IMAGES, "inspect", "list", "get", "convert", "extract", "bake", "serve"]
 
 
 def writer() -> ModuleType:

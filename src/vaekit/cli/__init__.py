@@ -39,6 +39,7 @@ from vaekit.cli.reconstruct import reconstruct
 from vaekit.cli.sample import sample
 from vaekit.cli.score import score
 from vaekit.cli.search import search
+from vaekit.cli.serve import serve
 from vaekit.cli.train import WithRecipes, train
 from vaekit.cli.traverse import traverse
 from vaekit.errors import VaekitError, of_system
@@ -56,7 +57,7 @@ app = typer.Typer(
 VERBS = (
     *(reconstruct, encode, decode, sample, generate, interpolate, traverse, direction, edit, optimise, cache),
     *(index, search, score, explain, compress, decompress, compare, doctor, evaluate, train, finetune, push, get),
-    *(inspect, diff, convert, extract, bake),
+    *(inspect, diff, convert, extract, bake, serve),
 )
 for verb in VERBS:
     app.command(no_args_is_help=True, cls=WithRecipes if verb is train else None)(verb)

@@ -151,7 +151,8 @@ def latent_grid(vae: VAE, x: Tensor) -> LatentGrid:
     Raises:
         BadPlan: it has latents that cannot be coded.
     """
-    if isinstance(vae.to_posterior, CodesHead):
+    head: object = vae.to_posterior
+    if isinstance(head, CodesHead):
         return NO_CELLS
     posterior = gaussian(vae, x)
     if flow := _flow(vae):

@@ -76,13 +76,15 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class FoundFile:
     """A file or folder that has not been inspected yet."""
 
     name: str
     path: Path
     place: str
+    """The models folder or other location."""
     files: tuple[Path, ...]
+    """Its files; cached results are valid until one of them changes."""
 
 
 @system_errors()
@@ -99,13 +101,13 @@ def list_vaes(models: Sequence[Path] | None = None, progress: Progress = no_prog
     names = names_of(entries)
     with ExitStack() as files:
         local = [
-            *(_Candidate(entry.name, path, PACKAGE, (path,)) for entry, path in _packaged(files)),
-            *(_Candidate(names[entry.path], entry.path, str(entry.home), entry.files) for entry in entries),
+            *(FoundFile(entry.name, path, PACKAGE, (path,)) for entry, path in _packaged(files)),
+            *(FoundFile(names[entry.path], entry.path, str(entry.home), entry.files) for entry in entries),
         ]
         facts_of = inspect_all(local, progress)
         present = {facts.get("catalog_entry") for facts in facts_of.values()}
         cached = [
-            _Candidate(entry.name, path, HUB_CACHE, (path,))
+            FoundFile(entry.name, path, HUB_CACHE, (path,))
             for entry in catalog_entries()
             if entry.name not in present and (path := cached_by_the_hub(entry.files[0])) is not None
         ]
@@ -125,7 +127,7 @@ def list_vaes(models: Sequence[Path] | None = None, progress: Progress = no_prog
     )
 
 
-def inspect_all(candidates: Sequence[_Candidate], progress: Progress) -> dict[Path, Facts]:
+def inspect_all(candidates: Sequence[FoundFile], progress: Progress) -> dict[Path, Facts]:
     """The content of each file, by path; files that vanished meanwhile are omitted."""
     keys = {one.path: key for one in candidates if (key := _key(one))}
     known = recall(list(keys.values()))
@@ -165,7 +167,7 @@ def _packaged(files: ExitStack) -> list[tuple[CatalogEntry, Path]]:
     return [(entry, files.enter_context(locate_vae(entry.name))) for entry in catalog_entries() if entry.packaged]
 
 
-def _listed(candidates: Sequence[_Candidate], facts_of: Mapping[Path, Facts]) -> list[ListedVAE]:
+def _listed(candidates: Sequence[FoundFile], facts_of: Mapping[Path, Facts]) -> list[ListedVAE]:
     """The files that are VAEs, with their duplicates."""
     usable = [one for one in candidates if "fingerprint" in facts_of.get(one.path, {})]
     alike: dict[object, list[str]] = defaultdict(list)
@@ -193,7 +195,7 @@ def _listed(candidates: Sequence[_Candidate], facts_of: Mapping[Path, Facts]) ->
     return listed
 
 
-def _key(candidate: _Candidate) -> str:
+def _key(candidate: FoundFile) -> str:
     """The cache key of a file; empty if it does not exist any more."""
     try:
         return " ".join(stamp(file, f"{QUESTION} {digest()}") for file in candidate.files)

@@ -282,6 +282,23 @@ class Engine:
             )
         )
 
+    @one_at_a_time
+    def items_at_once(self, half: str, size: tuple[int, ...]) -> int:
+        """The number of items of a size that run in one batch: as many as the plan and the memory allow on a GPU, and
+        one where items are streamed or run one by one.
+
+        Args:
+            half: "encode" or "decode".
+            size: of the items along their axes.
+
+        Raises:
+            HalfMissing: the VAE does not have this half.
+        """
+        runner = self._encoder if half == "encode" else self._decoder
+        if runner is None:
+            raise half_missing("encoder", "decoder") if half == "encode" else half_missing("decoder", "encoder")
+        return runner.items_at_once(self._at_once(self.geometry.latent_size(size)), self._fixed(half, size))
+
     @property
     def notes(self) -> tuple[str, ...]:
         """Deviations from the plan so far, as sentences."""

@@ -83,9 +83,13 @@ class Runner:
         number of different shapes low."""
         if not self.traced.is_traceable:
             return items.split(self._batch_size)
-        at_once = max(1, self.items_whole(plane(size), fixed))
+        at_once = self.items_at_once(size, fixed)
         full = len(items) - len(items) % at_once
         return [*(items[:full].split(at_once) if full else ()), *(items[full:].split(1) if full < len(items) else ())]
+
+    def items_at_once(self, size: tuple[int, ...], fixed: int) -> int:
+        """The size of the batches in which items run; 1 if they are streamed, or run one by one, as on a CPU."""
+        return max(1, self.items_whole(plane(size), fixed)) if self.traced.is_traceable else self._batch_size
 
     def items_whole(self, size: tuple[int, int], fixed: int) -> int:
         """The batch size of whole runs for items of this size; 0 if they are streamed."""

@@ -20,6 +20,9 @@ from vaekit.runtime.streaming.planning import BASE, LEAST_PRODUCTS, products
 from vaekit.runtime.traced_network import TracedNetwork
 from vaekit.runtime.upsampling import with_enlarged_convs
 
+CACHED_SIZES = 10_000
+"""For which a number is kept."""
+
 
 class WholeRunner:
     """Runs a traced network as a whole.
@@ -84,12 +87,14 @@ class WholeRunner:
     def _is_small(self, size: tuple[int, int]) -> bool:
         """Whether streaming would not be faster; cached for each size, since this takes as long as a small image."""
         if size not in self._small:
+            forget_many(self._small)
             self._small[size] = products(self.traced.stages(size)) < LEAST_PRODUCTS
         return self._small[size]
 
     def _peak_of_one(self, size: tuple[int, int]) -> int:
         """The predicted peak memory of the network for one item in bytes; cached for each size."""
         if size not in self._each:
+            forget_many(self._each)
             self._each[size] = whole_peak(self.traced.trace, size, self.device)
         return self._each[size]
 
@@ -123,6 +128,12 @@ class AttentionInParts(TorchFunctionMode):
         if attends and attends_in_parts(args[0].shape, args[1].shape):
             args = (*(each.contiguous() for each in args[:3]), *args[3:])
         return func(*args, **(kwargs or {}))
+
+
+def forget_many(cached: dict[tuple[int, int], Any]) -> None:
+    """Forget the results for all sizes if there are many: a server may be asked for any size."""
+    if len(cached) >= CACHED_SIZES:
+        cached.clear()
 
 
 def compiles(device: torch.device) -> bool:

@@ -120,9 +120,33 @@ def compare(
         about = SoundComparisonOptions(options.images, options.shown, options.command)
         report = compare_sound_files(opened, about, out, engine, selection, progress)
         return ComparisonResult(report, out, json_beside(out))
+    candidates, sources = candidates_and_images(options, model, engine, selection, vaes)
+    return compare_candidates(options, candidates, sources, out, model, engine, selection, progress)
+
+
+def compare_candidates(
+    options: CompareOptions,
+    candidates: Sequence[Candidate],
+    sources: Sequence[ImageSource],
+    out: Path,
+    model: ModelOptions,
+    engine: EngineOptions,
+    selection: SelectionOptions,
+    progress: Progress = no_progress,
+    cards: bool = True,
+) -> ComparisonResult:
+    """Compare candidates that are opened already.
+
+    Args:
+        candidates, sources: see `vaekit.comparison.compare.compare`.
+        options, out, model, engine, selection, progress: see `compare`.
+        cards: whether VAEs are measured on the built-in test cards, too.
+
+    Raises:
+        NotFound, NothingEvaluated, CannotWrite: see `compare`.
+    """
     plan = engine.plan()
     perceptual, not_measured = lpips_models(options.lpips, options.lpips_vgg)
-    candidates, sources = candidates_and_images(options, model, engine, selection, vaes)
     fits = fits_for(candidates, options.vaes, len(sources), selection.seed) if options.fit_correction else []
     if options.correct:
         candidates = with_corrected(candidates, options.vaes, model.models)
@@ -139,7 +163,7 @@ def compare(
         "versions": library_versions(),
         "command": options.command,
     }
-    compared = run_comparison(sources, candidates, perceptual, protocol, options.shown, progress)
+    compared = run_comparison(sources, candidates, perceptual, protocol, options.shown, progress, cards)
     report = compared.report
     if options.latent:
         perception = image_perception(MeasureOptions(features=options.features, lpips=options.lpips), plan.torch_device)

@@ -210,11 +210,35 @@ def refuse_non_files(path: Path) -> None:
         raise BadItem(f"{path} is empty: it has 0 bytes.", "Expected an image.", "Copy or download the file again.")
 
 
-def opened(file: io.BufferedReader | io.BytesIO) -> Image.Image:
+def read_image_bytes(
+    content: io.BytesIO, name: str, formats: Sequence[str] = FORMATS, check: Callable[[int, int], None] = accept
+) -> LoadedImage:
+    """Read an image in memory; see `read_image`.
+
+    Args:
+        content: the bytes of its file.
+        name: for messages.
+        formats: Pillow's names of the accepted ones, among `FORMATS`.
+        check: see `read_image`.
+
+    Raises:
+        BadItem: it is not an image of these formats, damaged, or larger than `LARGEST_IMAGE` pixels or the free memory.
+    """
+    path = Path(name)
+    try:
+        with opened(content, formats) as image:
+            return _image(image, path, check)
+    except VaekitError:
+        raise
+    except Exception as error:  # see `read_image`
+        raise unreadable(path, error, formats) from error
+
+
+def opened(file: io.BufferedReader | io.BytesIO, formats: Sequence[str] = FORMATS) -> Image.Image:
     """Open an image in a file or in bytes: its header is read, pixels are not. Exceptions of Pillow propagate."""
     Image.init()
     with without_warnings():
-        return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
+        return Image.open(file, formats=[name for name in formats if name in Image.OPEN])
 
 
 def _image(image: Image.Image, path: Path, check: Callable[[int, int], None]) -> LoadedImage:
@@ -291,8 +315,8 @@ def _too_large(path: Path, size: str) -> BadItem:
     )
 
 
-def unreadable(path: Path, error: Exception) -> BadItem:
-    """The error for the user, for an exception of Pillow or the system."""
+def unreadable(path: Path, error: Exception, formats: Sequence[str] = FORMATS) -> BadItem:
+    """The error for the user, for an exception of Pillow or the system; `formats` are the accepted ones."""
     if isinstance(error, Image.DecompressionBombError):
         return _too_large(path, f"more than {LARGEST_IMAGE:,} pixels")
     if isinstance(error, TooManyScans):
@@ -302,7 +326,7 @@ def unreadable(path: Path, error: Exception) -> BadItem:
             "Save it again with another program.",
         )
     if isinstance(error, UnidentifiedImageError):
-        known = f"Files of these formats can be read: {', '.join(FORMATS)}."
+        known = f"Files of these formats can be read: {', '.join(formats)}."
         remedy = "Open it in another program, save it as PNG or JPEG, and use that file."
         return BadItem(f"{path} is not an image of a known format, or its beginning is damaged.", known, remedy)
     # "Invalid argument" means a damaged file that makes Pillow seek before the start.

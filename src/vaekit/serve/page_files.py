@@ -1,0 +1,30 @@
+"""The static files of the page: a fixed set, read once. No name in a request is joined to a path."""
+
+from collections.abc import Iterator
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".json": "application/json",
+}
+
+
+def read_page() -> dict[str, tuple[bytes, str]]:
+    """The content and the media type of each file, by its path below the folder of the page."""
+    return dict(files_below(files("vaekit.serve") / "page", ""))
+
+
+def files_below(folder: Traversable, prefix: str) -> Iterator[tuple[str, tuple[bytes, str]]]:
+    """The files in and below a folder that have a known type."""
+    for entry in folder.iterdir():
+        ending = "." + entry.name.rpartition(".")[2]
+        if entry.is_dir():
+            yield from files_below(entry, f"{prefix}{entry.name}/")
+        elif ending in MEDIA_TYPES:
+            yield prefix + entry.name, (entry.read_bytes(), MEDIA_TYPES[ending])
