@@ -28,14 +28,12 @@ BETWEEN = "\0"
 
 
 @dataclass(frozen=True)
-class LosslessLines:
-    """One line for each item."""
+class LosslessTokens:
+    """Items that are sequences of tokens."""
 
     length: int
     """The maximum number of tokens, with the end."""
     vocabulary: int
-    text_of: Callable[[Record], str]
-    """The line of a record. May raise BadItem."""
 
     def coding(self, vae: VAE, grid: LatentGrid) -> Coding:
         shape = vae.geometry.latent_shape
@@ -51,6 +49,14 @@ class LosslessLines:
     def values(self, x: Tensor) -> int:
         """Tokens with ends."""
         return int(before_padding(x).sum())
+
+
+@dataclass(frozen=True)
+class LosslessLines(LosslessTokens):
+    """One line for each item."""
+
+    text_of: Callable[[Record], str]
+    """The line of a record. May raise BadItem."""
 
     def remainder(self, record: Record, item: str | None) -> bytes:
         """What follows the item in its line, such as the name of a molecule; or the texts of tokens that the VAE does

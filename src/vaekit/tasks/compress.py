@@ -12,7 +12,7 @@ from vaekit.codec.latents import NO_CELLS, latent_grid
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.errors import NoTrainingData
 from vaekit.tasks.batch import Progress, no_progress
-from vaekit.tasks.lossless_groups import Taken, doubled, groups_of, lossless_items, open_whole
+from vaekit.tasks.lossless_groups import Taken, doubled, groups_of, items_within, lossless_items, open_whole
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.verify_compressed import verify_file
 
@@ -20,8 +20,8 @@ BATCHES, MOST_TOGETHER = 128, 32
 """Of a group, unless it has fewer items: the bits of the latents of one batch are lost. A batch has at most this many
 items."""
 NO_CHAIN = Chain(b"", 0.0)
-SEEN = 256
-"""Items whose posteriors determine the grid of latents."""
+SEEN, SEEN_VALUES = 256, 2**20
+"""The maximum number of items whose posteriors determine the grid of latents, and of their values."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,8 @@ def compress(
     first = next(groups)
     if not first.entries:
         raise NoTrainingData(f"No item of {data} can be read.", "", next(iter(first.missing.values()), ""))
-    grid = latent_grid(vae, first.x[:SEEN]) if len(first.x) else NO_CELLS
+    seen = items_within(SEEN, SEEN_VALUES, model.schema.example())
+    grid = latent_grid(vae, first.x[:seen]) if len(first.x) else NO_CELLS
     coding, count = lossless.coding(vae, grid), Count()
     with atomic_file(out) as temporary:
         with temporary.open("wb") as file:

@@ -17,8 +17,8 @@ from vaekit.errors import BadPlan, VaekitError
 from vaekit.tasks.model import OpenModel
 from vaekit.vae import VAE
 
-GROUP = 4096
-"""Items that are coded together."""
+GROUP, GROUP_VALUES = 4096, 2**25
+"""The maximum number of items that are coded together, and of their values, unless there is one item."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +42,21 @@ def open_whole(model: OpenModel, data: Path, log: SkipLog) -> Dataset:
 
 
 def groups_of(model: OpenModel, lossless: LosslessItems, dataset: Dataset) -> Iterator[Taken]:
-    """All items, `GROUP` at a time."""
-    for start in range(0, len(dataset), GROUP):
-        yield _take(model, lossless, dataset, range(start, min(start + GROUP, len(dataset))))
+    """All items, `GROUP` at a time, or fewer if they are large."""
+    count = items_within(GROUP, GROUP_VALUES, model.schema.example())
+    for start in range(0, len(dataset), count):
+        yield _take(model, lossless, dataset, range(start, min(start + count, len(dataset))))
+
+
+def items_within(most: int, values: int, example: Tensor) -> int:
+    """The number of items, at least one, with at most this number of values together.
+
+    Args:
+        most: items.
+        values: of all of them.
+        example: an item (1, ...).
+    """
+    return max(1, min(most, values // example.numel()))
 
 
 def lossless_items(model: OpenModel) -> LosslessItems:

@@ -19,6 +19,7 @@ from vaekit.domains.measuring import MeasureOptions
 from vaekit.domains.music.drawings import roll, sheet
 from vaekit.domains.music.excerpts import Excerpt
 from vaekit.domains.music.fit import fit, schema_of, training_data
+from vaekit.domains.music.lossless import LosslessExcerpts
 from vaekit.domains.music.measures import excerpt_errors, teacher_forced
 from vaekit.domains.music.properties import EQUAL_STEPS, PROPERTIES
 from vaekit.domains.music.sample_quality import MusicComparison
@@ -69,6 +70,10 @@ class Music(InMemoryDomain):
     def text(self, item: Excerpt) -> str:
         """Meter and steps."""
         return item.text
+
+    def lossless(self, schema: Schema) -> LosslessExcerpts:
+        assert isinstance(schema, MusicSchema)
+        return LosslessExcerpts(schema.length, schema.table.size, schema.tempo)
 
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
         assert isinstance(schema, MusicSchema)
