@@ -30,6 +30,7 @@ from vaekit.families.kl.net import KLConfig
 from vaekit.families.tiny.net import TinyConfig
 from vaekit.families.vq.net import VQConfig
 from vaekit.geometry import Geometry
+from vaekit.nets.hyperprior import HyperpriorOf
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data
@@ -169,7 +170,7 @@ def test_every_family_has_its_prior(family_examples: dict[str, object]) -> None:
         vae = vae_of(name, config)
         if vae.encoder is None:
             continue
-        kinds = {"vq": UniformCodes, "joint": NormalAndUniform}
+        kinds = {"vq": UniformCodes, "joint": NormalAndUniform, "hyperprior": HyperpriorOf}
         points = {"tiny", "approx", "dcae", "rae"}
         prior = vae.prior
         assert prior is None if name in points else isinstance(prior, kinds.get(name, StandardNormal)), name
