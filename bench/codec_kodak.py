@@ -77,7 +77,7 @@ def own_curve(codec: Codec, images: Sequence[Path], qualities: Sequence[float]) 
     with tempfile.TemporaryDirectory() as folder:
         for quality in qualities:
             results = [
-                compress_images(codec, path, Path(folder) / "x.vk", Rate(float(quality)), verify=True)[0]
+                compress_images(codec, path, Path(folder) / "x.vk", Rate(float(quality)), verify=True).results[0]
                 for path in images
             ]
             points.append((quality, bits_per_pixel(results), mean_psnr(results)))
