@@ -110,6 +110,7 @@ def rows(draw: random.Random) -> Case:
         "color": lambda: draw.choice(("red", "green", "blue", "")),
         "links": lambda: str(int(draw.lognormvariate(3, 2))),
         "day": lambda: f"2024-0{draw.randrange(1, 9)}-{draw.randrange(10, 28)}",
+        "year": lambda: "2024",
     }
     records = [Row(f"{i}", {name: cell() for name, cell in columns.items()}) for i in range(30)]
     schema = fit_rows(records, {}, STUDENT)

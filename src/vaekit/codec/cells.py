@@ -52,6 +52,8 @@ def decisions(cells: Cells, values: Integers, rounding: Rounding, place: Place) 
         place: the first place for roundings; steps count from its own.
     """
     made: list[Decision] = []
+    # Checked here because a file with such a value could be written, but not read.
+    assert ((values >= 0) & (values < cells.counts)).all(), "a value is in none of the cells"
 
     def record(middle: Integers, which: Integers, upper: Probabilities) -> Bits:
         bits = values[which] >= middle

@@ -44,11 +44,14 @@ class CodedColumn:
     width: int
     """Its values: the number of categories of a one-hot column, otherwise 1."""
     cells: int
+    """The number of its cells. A column with one category has one, and its value is 1."""
     edges: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None
     """Numbers of cells, which may be halves -> values, of a column of numbers; None for categories."""
 
     def numbers_of(self, values: NDArray[np.float64]) -> Integers:
         """The cells of values (b, width), not missing ones, by the nearest one."""
+        if self.cells == 1:
+            return np.zeros(len(values), np.int64)
         if self.edges is None:
             return values.argmax(axis=1) if self.width > 1 else (values[:, 0] > 0.5).astype(np.int64)
         low, high = np.zeros(len(values), np.int64), np.full(len(values), self.cells - 1)
@@ -62,7 +65,8 @@ class CodedColumn:
         """The inverse, (b, width)."""
         if self.edges is not None:
             return self.edges(cells.astype(np.float64))[:, None]
-        return np.eye(self.width)[cells] if self.width > 1 else cells[:, None].astype(np.float64)
+        one_hot = self.width > 1 or self.cells == 1
+        return np.eye(self.width)[cells] if one_hot else cells[:, None].astype(np.float64)
 
 
 @dataclass(frozen=True)
