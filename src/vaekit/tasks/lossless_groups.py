@@ -68,7 +68,9 @@ def lossless_items(model: OpenModel) -> LosslessItems:
     found = model.domain.lossless(model.schema)
     if found is None:
         raise BadPlan(
-            f"There is no lossless compression of {model.domain.items}.", "", "Compress them with a general program."
+            f"There is no lossless compression of {model.domain.items}.",
+            "VAEs of them give items no probabilities of their own.",
+            "Use a program for their format, such as FLAC for sounds.",
         )
     return found
 
