@@ -279,16 +279,37 @@ def test_a_pipeline_moves_it_and_counts_its_levels(sd_vae: VAE, sd_parts: dict[s
 
 
 @torch.no_grad()
-def test_slicing_changes_nothing_and_tiling_says_that_it_is_off(sd_vae: VAE) -> None:
+def test_slicing_changes_nothing(sd_vae: VAE) -> None:
     vae, x = vaekit.as_diffusers(sd_vae), torch.rand(3, 3, 16, 16)
     whole = vae.encode(x).latent_dist.mean
     vae.enable_slicing()
     torch.testing.assert_close(vae.encode(x).latent_dist.mean, whole)
     torch.testing.assert_close(vae.decode(whole).sample, vae.vae.decode(whole))
     vae.disable_slicing()
-    with pytest.warns(UserWarning, match="tiling"):
-        vae.enable_tiling(tile_sample_min_width=64)
-    vae.disable_tiling()
+    assert not vae.use_slicing
+
+
+@torch.no_grad()
+def test_tiling_changes_nothing(sd_vae: VAE, sd_parts: dict[str, Any], folder: Path) -> None:
+    """Where diffusers cuts images into tiles, which changes them."""
+    ours, own = vaekit.as_diffusers(sd_vae), theirs(sd_vae, folder)
+    x = torch.rand(1, 3, 96, 64, generator=seed()) * 2 - 1
+    latents = ours.encode(x).latent_dist.mean
+    images = ours.decode(latents).sample
+    ours.enable_tiling(tile_sample_min_height=32, tile_sample_min_width=32, tile_overlap_factor=0.25)
+    assert ours.use_tiling
+    torch.testing.assert_close(ours.encode(x).latent_dist.mean, latents, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.decode(latents).sample, images, rtol=1e-4, atol=1e-4)
+    own.enable_tiling()
+    own.tile_sample_min_size, own.tile_latent_min_size = 32, 4
+    assert (own.decode(latents).sample - images).abs().max() > 0.01
+    ours.disable_tiling()
+    torch.testing.assert_close(ours.decode(latents).sample, images)
+    ours.use_tiling = True  # as some pipelines set it
+    ours.to(torch.bfloat16)
+    assert ours.decode(latents.bfloat16()).sample.dtype == torch.bfloat16
+    pipeline = diffusers.StableDiffusionPipeline(vae=ours.float(), **sd_parts)
+    pipeline.vae.enable_tiling()
 
 
 def test_offloading_is_asked_for_the_weights(sd_vae: VAE) -> None:

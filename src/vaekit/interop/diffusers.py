@@ -5,7 +5,6 @@ from there: pipelines require methods and attributes, but no class.
 """
 
 import copy
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from vaekit.errors import BadItem
 from vaekit.families.normalization import COUNT, EPSILON, MEAN, VARIANCE, statistics_of
 from vaekit.interop.diffusers_settings import chosen_normalization, settings_for
 from vaekit.interop.records import Record
+from vaekit.interop.tiling import TILE, TileEngines
 from vaekit.nets.vector_quantizer import VectorQuantizer
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
@@ -61,7 +61,8 @@ class DiffusersVAE(nn.Module):
         self.vae = vae
         self.normalization = normalization
         self.config = Record(**settings)
-        self._slicing = False
+        self.use_slicing = self.use_tiling = False
+        self._tiles = TileEngines(vae, (TILE, TILE))
         statistics = statistics_of(normalization, int(settings["latent_channels"]))
         if statistics:
             self.bn = batch_norm(statistics, settings.get("batch_norm_eps", EPSILON))
@@ -136,36 +137,50 @@ class DiffusersVAE(nn.Module):
 
     def _encoded(self, x: Tensor) -> Posterior:
         """The posterior of images."""
-        return self.vae.encode(x)
+        return self._tiles.to_encode(x.shape[2:]).encode(x) if self.use_tiling else self.vae.encode(x)
 
     def _decoded(self, raw: Tensor) -> Tensor:
         """The images of raw latents."""
-        return self.vae.decode(raw).to(self.dtype)
+        images = self._tiles.to_decode(raw.shape[2:]).decode(raw) if self.use_tiling else self.vae.decode(raw)
+        return images.to(self.dtype)
 
     def _batches(self, values: Tensor) -> tuple[Tensor, ...]:
         """Images or latents in the weights' dtype, in one batch or one by one."""
         still = without_time(values).to(self.dtype)
-        return still.split(1) if self._slicing else (still,)
+        return still.split(1) if self.use_slicing else (still,)
 
     def _decodable(self, raw: Tensor) -> Tensor:
         self.vae.check_latents(raw)
         quantizer = self.vae.to_posterior
         return quantizer(raw).mean if isinstance(quantizer, VectorQuantizer) else raw
 
-    def enable_tiling(self, *_: Any, **__: Any) -> None:
-        """Warn that tiling is not supported: its result would differ from that for the whole image."""
-        warnings.warn("this VAE processes whole images; tiling is not enabled", stacklevel=2)
+    def enable_tiling(
+        self, tile_sample_min_height: int | None = None, tile_sample_min_width: int | None = None, **_: Any
+    ) -> None:
+        """Limit the memory for networks to about what they take for a tile, or to the least that is sufficient.
+
+        Images are not cut into tiles, whose seams are visible: they are streamed through the networks, with the same
+        result as without a limit. Gradients are not computed.
+
+        Args:
+            tile_sample_min_height: of the tile in pixels; 512 by default.
+            tile_sample_min_width: the same.
+            **_: strides and overlaps of tiles, which have no meaning here.
+        """
+        self.use_tiling = True
+        self._tiles = TileEngines(self.vae, (tile_sample_min_height or TILE, tile_sample_min_width or TILE))
 
     def disable_tiling(self) -> None:
-        """Do nothing: tiling is never enabled."""
+        """Run networks without a limit of memory."""
+        self.use_tiling = False
 
     def enable_slicing(self) -> None:
         """Process the images of a batch one by one: less memory, same result."""
-        self._slicing = True
+        self.use_slicing = True
 
     def disable_slicing(self) -> None:
         """Process the images of a batch together."""
-        self._slicing = False
+        self.use_slicing = False
 
     def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:
         """Write a diffusers folder, which diffusers opens without vaekit.
