@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vaekit.estimators.transformer import VAETransformer
     from vaekit.identification.inspect import Inspection
     from vaekit.interop.diffusers import as_diffusers
+    from vaekit.interop.patch import patch, unpatch
     from vaekit.library.inspect import inspect
     from vaekit.normalization import LatentNormalization
     from vaekit.runtime.engine import Engine
@@ -46,7 +47,9 @@ __all__ = [
     "extract",
     "inspect",
     "load",
+    "patch",
     "save",
+    "unpatch",
 ]
 
 _MODULES = {
@@ -63,7 +66,9 @@ _MODULES = {
     "extract": "vaekit.checkpoints.extract",
     "inspect": "vaekit.library.inspect",
     "load": "vaekit.checkpoints.load",
+    "patch": "vaekit.interop.patch",
     "save": "vaekit.checkpoints.save",
+    "unpatch": "vaekit.interop.patch",
 }
 
 

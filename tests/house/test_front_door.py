@@ -22,7 +22,9 @@ def test_the_front_door_is_small() -> None:
         "as_diffusers",
         "inspect",
         "load",
+        "patch",
         "save",
+        "unpatch",
     }
     assert dir(vaekit) == sorted(vaekit.__all__)
 
