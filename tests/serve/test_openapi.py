@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from vaekit.serve import own_api, remote_query, remote_vae
+from vaekit.serve import image_tasks, interpolation, offered_vaes, remote_query, remote_vae
 from vaekit.serve.app import make_app
 from vaekit.serve.documents import DOCUMENTS
 from vaekit.serve.endpoints import ENDPOINTS
@@ -63,7 +63,9 @@ def test_every_post_takes_the_described_types_only(client: TestClient, described
 
 def test_parameters_are_those_that_the_code_reads() -> None:
     """The names in the source of the parsers, and those in the table."""
-    texts = [inspect.getsource(module) for module in (remote_query, remote_vae, own_api)]
+    texts = [
+        inspect.getsource(module) for module in (remote_query, remote_vae, image_tasks, interpolation, offered_vaes)
+    ]
     read = set(re.findall(r'(?:query_params|query)(?:\.getlist|\.get)?[(,]\s*"(\w+)"', " ".join(texts)))
     read |= set(re.findall(r'for name in \("(\w+)", "(\w+)"\)', " ".join(texts))[0])
     read |= set(re.findall(r'for name in \("(\w+)", "(\w+)"\)', " ".join(texts))[1])

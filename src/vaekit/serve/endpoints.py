@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from vaekit.serve import a1111, own_api, remote_vae, status
+from vaekit.serve import a1111, image_tasks, interpolation, offered_vaes, remote_vae, status
 from vaekit.serve.endpoint import Endpoint, Handler, Parameter
 from vaekit.serve.image_bytes import MEDIA_TYPES
-from vaekit.serve.own_api import HTML, JSON, PNG, WEBP
+from vaekit.serve.image_requests import HTML, JSON, PNG, WEBP
 from vaekit.serve.remote_query import FORMATS, OUTPUT_TYPES
 from vaekit.serve.remote_tensors import TENSOR
 from vaekit.serve.remote_vae import BODIES
@@ -71,12 +71,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *remote("/encode", remote_vae.encode, ENCODES, ENCODE, (TENSOR,)),
     *remote("/vaes/{vae}/decode", remote_vae.decode, DECODES, DECODE, IMAGES),
     *remote("/vaes/{vae}/encode", remote_vae.encode, ENCODES, ENCODE, (TENSOR,)),
-    Endpoint("GET", "/api/vaes", own_api.list_vaes, "List the offered VAEs.", (JSON,)),
-    Endpoint("GET", "/api/vaes/{vae}", own_api.inspect, "What is known about a VAE.", (JSON,), (VAE,)),
+    Endpoint("GET", "/api/vaes", offered_vaes.list_vaes, "List the offered VAEs.", (JSON,)),
+    Endpoint("GET", "/api/vaes/{vae}", offered_vaes.inspect, "What is known about a VAE.", (JSON,), (VAE,)),
     Endpoint(
         "POST",
         "/api/vaes/{vae}/reconstruct",
-        own_api.reconstruct,
+        image_tasks.reconstruct,
         "Encode and decode an image: PSNR, SSIM and color shift with the result, or the result as PNG.",
         (JSON, PNG),
         (VAE,),
@@ -86,7 +86,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST",
         "/api/vaes/{vae}/interpolate",
-        own_api.interpolate,
+        interpolation.interpolate,
         'Interpolate between images: {"images": [base64, ...], "steps": 7, "path": "linear"}.',
         (JSON, PNG, WEBP),
         (VAE,),
@@ -96,14 +96,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST",
         "/api/compare",
-        own_api.compare,
+        image_tasks.compare,
         "Compare VAEs on an image: the report of `vaekit compare` as JSON or HTML.",
         (JSON, HTML),
         COMPARE,
         MEDIA_TYPES,
         works=True,
     ),
-    Endpoint("GET", "/v1/models", own_api.list_models, "The offered VAEs as OpenAI's API lists models.", (JSON,)),
+    Endpoint("GET", "/v1/models", offered_vaes.list_models, "The offered VAEs as OpenAI's API lists models.", (JSON,)),
     Endpoint("GET", "/sdapi/v1/sd-vae", a1111.list_vaes, "The offered VAEs as A1111 lists them.", (JSON,)),
     Endpoint(
         "POST",
