@@ -2,10 +2,20 @@
 
 from collections.abc import Sequence
 
-from vaekit.serve import a1111, image_tasks, interpolation, offered_vaes, remote_vae, status
+from vaekit.serve import (
+    a1111,
+    cards,
+    converted_files,
+    header_inspection,
+    image_tasks,
+    interpolation,
+    offered_vaes,
+    remote_vae,
+    status,
+)
 from vaekit.serve.endpoint import Endpoint, Handler, Parameter
 from vaekit.serve.image_bytes import MEDIA_TYPES
-from vaekit.serve.image_requests import HTML, JSON, PNG, WEBP
+from vaekit.serve.image_requests import FILE, HTML, JSON, PNG, WEBP
 from vaekit.serve.remote_query import FORMATS, OUTPUT_TYPES
 from vaekit.serve.remote_tensors import TENSOR
 from vaekit.serve.remote_vae import BODIES
@@ -48,6 +58,18 @@ COMPARE = (
     Parameter("vae", "The name of an offered VAE; repeated for several.", NAMES),
     Parameter("cards", "Also measure the VAEs on the built-in test cards, which takes longer.", BOOLEAN),
 )
+CONVERT = (
+    Parameter(
+        "layout",
+        "The names of its tensors, as in `vaekit convert`; diffusers and tiny are ZIP archives.",
+        {"type": "string", "enum": list(converted_files.LAYOUTS), "default": "native"},
+    ),
+    Parameter(
+        "dtype", "Of the weights; as they are by default.", {"type": "string", "enum": list(converted_files.DTYPES)}
+    ),
+)
+FILE_SIZE = Parameter("size", "Of the whole file in bytes.", {"type": "integer", "minimum": 8}, True)
+CARD = Parameter("card", "The name of a test card.", required=True, in_path=True)
 IMAGES = (PNG, "image/jpeg", TENSOR)
 
 
@@ -103,6 +125,35 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         MEDIA_TYPES,
         works=True,
     ),
+    Endpoint(
+        "POST",
+        "/api/vaes/{vae}/latents",
+        image_tasks.latents,
+        "Encode an image to the file that `vaekit encode` writes.",
+        (FILE,),
+        (VAE,),
+        MEDIA_TYPES,
+        works=True,
+    ),
+    Endpoint(
+        "GET",
+        "/api/vaes/{vae}/file",
+        converted_files.converted,
+        "The VAE as a file: safetensors, or a ZIP archive for a layout of several files.",
+        (converted_files.SAFETENSORS, converted_files.ZIP),
+        (VAE, *CONVERT),
+    ),
+    Endpoint(
+        "POST",
+        "/api/inspect",
+        header_inspection.inspect,
+        "What the header of a safetensors file tells about the VAE in it: its first 8 bytes and the JSON.",
+        (JSON,),
+        (FILE_SIZE,),
+        (FILE,),
+    ),
+    Endpoint("GET", "/api/cards", cards.list_cards, "List the built-in test cards.", (JSON,)),
+    Endpoint("GET", "/api/cards/{card}", cards.card_image, "A test card.", (PNG,), (CARD,)),
     Endpoint("GET", "/v1/models", offered_vaes.list_models, "The offered VAEs as OpenAI's API lists models.", (JSON,)),
     Endpoint("GET", "/sdapi/v1/sd-vae", a1111.list_vaes, "The offered VAEs as A1111 lists them.", (JSON,)),
     Endpoint(

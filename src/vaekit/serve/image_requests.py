@@ -15,6 +15,7 @@ from vaekit.serve.request_body import body_length, check_length, read_body
 from vaekit.serve.service import Service
 
 JSON, HTML, PNG, WEBP = "application/json", "text/html", "image/png", "image/webp"
+FILE = "application/octet-stream"
 BYTES_PER_PIXEL = 64
 """For reading an image, running a task on it, measuring and writing results."""
 

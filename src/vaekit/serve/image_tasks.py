@@ -1,4 +1,4 @@
-"""Tasks on one image of a client: reconstruct it, compare VAEs on it; as on the command line."""
+"""Tasks on one image of a client: reconstruct it, encode it, compare VAEs on it; as on the command line."""
 
 import json
 from pathlib import Path
@@ -8,11 +8,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from vaekit.checkpoints.latent_files import SUFFIX
 from vaekit.comparison.candidates import VAECandidate
 from vaekit.comparison.image_sources import images_in
 from vaekit.json import plain
 from vaekit.serve.engines import Engines
-from vaekit.serve.image_requests import HTML, PNG, accepts, data_url, image_body, unusable, written
+from vaekit.serve.image_requests import FILE, HTML, PNG, accepts, data_url, image_body, unusable, written
 from vaekit.serve.public_text import public
 from vaekit.serve.refusals import bad_query, json_response
 from vaekit.serve.remote_query import boolean
@@ -21,6 +22,7 @@ from vaekit.serve.remote_vae import vae_name
 from vaekit.serve.service import Service
 from vaekit.serve.work import Alone
 from vaekit.tasks.compare import CompareOptions, compare_candidates
+from vaekit.tasks.encode import encode as encode_files
 from vaekit.tasks.options import ModelOptions, SelectionOptions
 from vaekit.tasks.reconstruct import reconstruct as reconstruct_files
 
@@ -79,3 +81,22 @@ async def compare(service: Service, request: Request) -> Response:
         headers = {"Content-Disposition": 'attachment; filename="report.html"'}
         return Response(page, headers=headers, media_type=HTML)
     return json_response(report)
+
+
+async def latents(service: Service, request: Request) -> Response:
+    """Encode an image to the file that `vaekit encode` writes: the posterior, and whose it is."""
+    vae = service.offer.find(vae_name(request))
+    content = await image_body(service, request)
+
+    def work(engines: Engines) -> bytes:
+        model = engines.open(vae)
+        with TemporaryDirectory(prefix="vaekit-") as folder:
+            batch = encode_files(model, [written(Path(folder), "image", content)], Path(folder) / "out")
+            if batch.failures:
+                raise unusable(batch.failures[0].error, Path(folder))
+            return batch.results[0].output.read_bytes()
+
+    file = await service.run(request, Alone(work), None)
+    service.count(vae, "encode", 1)
+    headers = {**identity(vae), "Content-Disposition": f'attachment; filename="{vae.name}{SUFFIX}"'}
+    return Response(file, headers=headers, media_type=FILE)

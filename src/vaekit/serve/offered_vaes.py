@@ -1,5 +1,6 @@
 """The offered VAEs: a list of them, and what is known about each."""
 
+from collections import defaultdict
 from typing import Any
 
 from starlette.requests import Request
@@ -21,10 +22,21 @@ SHOWN = (
 
 
 async def list_vaes(service: Service, _request: Request) -> Response:
-    """The offered VAEs."""
-    default = service.offer.default
-    vaes = [{**summary(vae), "default": vae is default} for vae in service.offer]
-    return json_response({"vaes": vaes})
+    """The offered VAEs, and what else is in the models folders."""
+    offer = service.offer
+    alike: dict[str, list[str]] = defaultdict(list)
+    for vae in offer:
+        alike[vae.fingerprint or vae.name].append(vae.name)
+    vaes = [
+        {
+            **summary(vae),
+            "default": vae is offer.default,
+            "duplicates": [name for name in alike[vae.fingerprint or vae.name] if name != vae.name],
+        }
+        for vae in offer
+    ]
+    unusable = [{"name": one.name, "reason": public(one.reason, one.path)} for one in offer.unusable]
+    return json_response({"vaes": vaes, "unusable": unusable})
 
 
 async def list_models(service: Service, _request: Request) -> Response:
@@ -41,4 +53,4 @@ async def inspect(service: Service, request: Request) -> Response:
 def summary(vae: OfferedVAE) -> dict[str, Any]:
     """The facts about a VAE that are sent."""
     facts = {name: vae.facts[name] for name in SHOWN}
-    return {"name": vae.name, **public(plain(facts), vae.path)}
+    return {"name": vae.name, "bytes": vae.bytes, **public(plain(facts), vae.path)}
