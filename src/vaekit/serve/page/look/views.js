@@ -65,7 +65,7 @@ export function lensView(shown) {
   const { width, height } = shown[0].image;
   const made = lensesIn(place, {
     nameOf: (lens) => shown.find((each) => each.key === lens.dataset.key).name,
-    start: (frame) => ({ zoom: clamp(Math.floor(frame / 96), 1, 4), ...mostDetailed(shown[0].image) }),
+    start: (frame) => ({ zoom: clamp(Math.floor(frame / 96), 2, 4), ...mostDetailed(shown[0].image) }),
     zoomed: (text) => { zoom.textContent = text; },
   });
   const section = element("section", { className: "crops" },
