@@ -9,7 +9,15 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from vaekit.serve import own_api, remote_query, remote_vae
+from vaekit.serve import (
+    converted_files,
+    header_inspection,
+    image_tasks,
+    interpolation,
+    offered_vaes,
+    remote_query,
+    remote_vae,
+)
 from vaekit.serve.app import make_app
 from vaekit.serve.documents import DOCUMENTS
 from vaekit.serve.endpoints import ENDPOINTS
@@ -17,7 +25,7 @@ from vaekit.serve.security import Guard
 from vaekit.serve.service import Service
 from vaekit.serve.settings import ServeOptions
 
-EXAMPLES = {"vae": "small"}
+EXAMPLES = {"vae": "small", "card": "text"}
 
 
 @pytest.fixture
@@ -63,11 +71,27 @@ def test_every_post_takes_the_described_types_only(client: TestClient, described
 
 def test_parameters_are_those_that_the_code_reads() -> None:
     """The names in the source of the parsers, and those in the table."""
-    texts = [inspect.getsource(module) for module in (remote_query, remote_vae, own_api)]
+    texts = [
+        inspect.getsource(module)
+        for module in (
+            remote_query,
+            remote_vae,
+            image_tasks,
+            interpolation,
+            offered_vaes,
+            converted_files,
+            header_inspection,
+        )
+    ]
     read = set(re.findall(r'(?:query_params|query)(?:\.getlist|\.get)?[(,]\s*"(\w+)"', " ".join(texts)))
     read |= set(re.findall(r'for name in \("(\w+)", "(\w+)"\)', " ".join(texts))[0])
     read |= set(re.findall(r'for name in \("(\w+)", "(\w+)"\)', " ".join(texts))[1])
-    stated = {parameter.name for endpoint in (*ENDPOINTS, *DOCUMENTS) for parameter in endpoint.parameters}
+    stated = {
+        parameter.name
+        for endpoint in (*ENDPOINTS, *DOCUMENTS)
+        for parameter in endpoint.parameters
+        if not parameter.in_path
+    }
     assert stated == read
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.errors import printable
+from vaekit.errors import BadCheckpoint, printable, shorten
 from vaekit.formats.tensor_file import (
     MappedFile,
     Span,
@@ -128,11 +128,50 @@ def read_header(path: Path) -> Header:
         if length > LARGEST_HEADER:
             raise damaged(path, f"its header of {length:,} bytes is too large")
         text = file.read(length)
+    return header_in(text, size, path)
+
+
+def header_in(text: bytes, size: int, path: Path) -> Header:
+    """Check the header of a safetensors file.
+
+    Args:
+        text: the JSON.
+        size: of the file in bytes.
+        path: for messages.
+
+    Raises:
+        BadCheckpoint: it is damaged or hostile.
+    """
     try:
-        return parse_json_header(text, 8 + length, size)
+        return parse_json_header(text, 8 + len(text), size)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = printable(f"{type(error).__name__}: {error}", 200)
         raise damaged(path, f"its header is invalid ({reason})") from error
+
+
+def described_tensors(text: bytes, size: int, path: Path) -> TensorFile:
+    """The tensors that a header describes, for a file of which nothing else is here. They cannot be read.
+
+    Args:
+        text: the JSON.
+        size: of the whole file in bytes.
+        path: for messages.
+
+    Raises:
+        BadCheckpoint: it is damaged or hostile.
+    """
+    header = header_in(text, size, path)
+
+    def read(names: Iterable[str]) -> dict[str, Tensor]:
+        raise BadCheckpoint(
+            f"The values of {shorten(names)} decide what {path} is, and only its header is here.",
+            "Expected the whole file.",
+            "Run `vaekit inspect` where it is.",
+        )
+
+    return TensorFile(
+        path, "safetensors", header.metadata, {name: one.spec for name, one in header.entries.items()}, read
+    )
 
 
 def parse_json_header(text: bytes, start: int, size: int) -> Header:

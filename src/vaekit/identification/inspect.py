@@ -23,7 +23,13 @@ from vaekit.identification.key_signatures import UnsupportedFamily, match_unsupp
 from vaekit.identification.locate import locate
 from vaekit.identification.match import WeightMatch, match_weights
 from vaekit.identification.non_finite import BROKEN_WEIGHTS, NonFiniteTensor, non_finite_text
-from vaekit.identification.resolve import cached_hashes, resolved_by, with_probed_normalization, with_probed_padding
+from vaekit.identification.resolve import (
+    Hashes,
+    cached_hashes,
+    resolved_by,
+    with_probed_normalization,
+    with_probed_padding,
+)
 from vaekit.identification.vocoders import gather_with_vocoder
 from vaekit.identification.weight_dtypes import common_dtype
 from vaekit.identification.weight_sets import Selection
@@ -115,19 +121,30 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True, weights
             identified = identify_parts(path, tuple(locate(file, weights) for file in files), settings)
     except NotRunnable as refusal:
         return not_run(path, files, settings, refusal)
-    specs = stored_specs(identified)
     hashes = cached_hashes(identified) if hash else None
     match = match_weights(hashes.weights, hashes.sha256) if hashes else WeightMatch()
     identified = resolved_by(identified, match)
     if measure:
         network = Network()
         identified = with_probed_padding(with_probed_normalization(identified, network), network)
+    return inspection_of(identified, hashes, match)
+
+
+def inspection_of(identified: Identified, hashes: Hashes | None, match: WeightMatch) -> Inspection:
+    """The record of an identified VAE.
+
+    Args:
+        identified: the VAE.
+        hashes: of its weights; None if they were not read.
+        match: the known VAE that they are.
+    """
+    specs = stored_specs(identified)
     config, geometry = identified.config, identified.config.geometry
     twins = identified.twins if match.entry is None else ()
     users = (model for space in identified.latent_spaces for model in space.also)
     domain, schema = items_of(identified.parts[0].file.metadata, geometry.axes)
     return Inspection(
-        path=str(path),
+        path=str(identified.path),
         family=identified.family.name,
         candidate_models=tuple(space.name for space in identified.latent_spaces),
         layout=identified.layout,

@@ -10,8 +10,9 @@ from torch import Tensor
 from vaekit.domains.sample_quality import Histogram, SampleQuality
 from vaekit.evaluation.evaluate import Evaluation
 from vaekit.report.embedding import Embedded, levels_of, photograph
-from vaekit.report.page import template_text, write_static_page
+from vaekit.report.page import write_static_page
 from vaekit.report.players import PlayedItem, players
+from vaekit.report.scripts import text_of
 
 WIDTH, HEIGHT = 400, 100
 """The box of a histogram, in SVG units."""
@@ -101,7 +102,7 @@ def write_evaluation_page(report: EvaluationReport, path: Path) -> None:
         "evaluation",
         path,
         ("players",) if played else (),
-        template_text("players.js") if played else "",
+        text_of("players.js") if played else "",
         report=report,
         protocol=report.evaluation.protocol,
         results=report.evaluation.results,

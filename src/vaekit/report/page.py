@@ -5,7 +5,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from vaekit.report.embedding import QUALITY, SMALL
 from vaekit.report.players import PlayedItem, players
 from vaekit.report.plots import spectrum_plot
 from vaekit.report.ranking import candidates, comparisons, ranking
+from vaekit.report.scripts import script, text_of
 from vaekit.report.shown_image import SCALES, examine, image_view, values_of
 from vaekit.report.tables import measures_table
 from vaekit.version import __version__
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 VERSION = 2
 """The version of the keys of the JSON file. Version 1 had `sets` instead of `candidates`, and no version."""
+STYLES = ("theme", "verdict", "images", "page")
+"""Style sheets of every page."""
 ENDINGS = (".html", ".htm")
 NOT_IN_HTML = re.compile(f"(?![\t\n\r]){CONTROL.pattern}")
 """Control characters, which HTML does not allow, overrides of the direction of text, which would reach beyond a name,
@@ -90,8 +92,8 @@ def compose(
         images.append(image_view(report, examined))
     values = {"version": VERSION, **plain(report), "shown": plain(shown_values)}
     near, far = comparisons(report)
-    script, embedded = template_text("page.js"), players(played)
-    listening = template_text("players.js") if embedded else ""
+    main, embedded = script("page.js"), players(played)
+    listening = text_of("players.js") if embedded else ""
     page = (
         environment()
         .get_template("page.html.j2")
@@ -109,9 +111,9 @@ def compose(
             lossy_beyond=SMALL,
             quality=QUALITY,
             version=__version__,
-            style=template_text("page.css") + (template_text("players.css") if embedded else ""),
-            script=script,
-            script_hash=hash_of(script),
+            style=style(*STYLES, *(("players",) if embedded else ())),
+            script=main,
+            script_hash=hash_of(main),
             played=embedded,
             listening=listening,
             listening_hash=hash_of(listening),
@@ -168,13 +170,14 @@ def write_static_page(name: str, path: Path, styles: Sequence[str] = (), script:
     Raises:
         CannotWrite: for example, the disk is full.
     """
-    style = "".join(template_text(f"{each}.css") for each in ("page", name, *styles))
     template = environment().get_template(f"{name}.html.j2")
-    page = template.render(version=__version__, style=style, script=script, script_hash=hash_of(script), **values)
+    page = template.render(
+        version=__version__, style=style(*STYLES, name, *styles), script=script, script_hash=hash_of(script), **values
+    )
     with atomic_file(path) as part:
         part.write_text(page, encoding="utf-8", newline="\n")
 
 
-def template_text(name: str) -> str:
-    """The text of a file beside the templates."""
-    return files("vaekit.report").joinpath("templates", name).read_text("utf-8")
+def style(*names: str) -> str:
+    """The text of style sheets, in this order."""
+    return "".join(text_of(f"{name}.css") for name in names)

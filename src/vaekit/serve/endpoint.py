@@ -12,13 +12,12 @@ from starlette.types import Receive, Scope, Send
 
 from vaekit.errors import VaekitError, of_system
 from vaekit.runtime.memory import out_of_memory
+from vaekit.serve.file_response import parts_of
 from vaekit.serve.refusals import CLIENT_GONE, WRONG_TYPE, ClientGone, Refusal, busy, refusal_of
 from vaekit.serve.request_body import discard
 from vaekit.serve.service import Service
 
 log = logging.getLogger("vaekit.serve")
-PART = 2**18
-"""Bytes of a result that are sent at once."""
 BROWSER = ("origin", "sec-fetch-site", "sec-fetch-mode")
 """Headers that only browsers send."""
 FAILED = 500
@@ -134,9 +133,7 @@ def unexpected(failure: Exception, route: str) -> Refusal:
 
 async def send_in_parts(response: Response, send: Send) -> None:
     """Send a response, waiting for the client after each part, so that memory is counted until most of it is sent."""
-    body = memoryview(bytes(response.body))
     await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
-    for start in range(0, len(body), PART):
-        part = bytes(body[start : start + PART])
+    for part in parts_of(response):
         await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": b""})

@@ -2,10 +2,21 @@
 
 from collections.abc import Sequence
 
-from vaekit.serve import a1111, own_api, remote_vae, status
+from vaekit.checkpoints.save import LAYOUT_NAMES
+from vaekit.serve import (
+    a1111,
+    cards,
+    converted_files,
+    header_inspection,
+    image_tasks,
+    interpolation,
+    offered_vaes,
+    remote_vae,
+    status,
+)
 from vaekit.serve.endpoint import Endpoint, Handler, Parameter
 from vaekit.serve.image_bytes import MEDIA_TYPES
-from vaekit.serve.own_api import HTML, JSON, PNG, WEBP
+from vaekit.serve.image_requests import FILE, HTML, JSON, PNG, WEBP
 from vaekit.serve.remote_query import FORMATS, OUTPUT_TYPES
 from vaekit.serve.remote_tensors import TENSOR
 from vaekit.serve.remote_vae import BODIES
@@ -48,6 +59,18 @@ COMPARE = (
     Parameter("vae", "The name of an offered VAE; repeated for several.", NAMES),
     Parameter("cards", "Also measure the VAEs on the built-in test cards, which takes longer.", BOOLEAN),
 )
+CONVERT = (
+    Parameter(
+        "layout",
+        "The names of its tensors, as in `vaekit convert`; diffusers and tiny are ZIP archives.",
+        {"type": "string", "enum": list(LAYOUT_NAMES), "default": "native"},
+    ),
+    Parameter(
+        "dtype", "Of the weights; as they are by default.", {"type": "string", "enum": list(converted_files.DTYPES)}
+    ),
+)
+FILE_SIZE = Parameter("size", "Of the whole file in bytes.", {"type": "integer", "minimum": 8}, True)
+CARD = Parameter("card", "The name of a test card.", required=True, in_path=True)
 IMAGES = (PNG, "image/jpeg", TENSOR)
 
 
@@ -71,12 +94,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *remote("/encode", remote_vae.encode, ENCODES, ENCODE, (TENSOR,)),
     *remote("/vaes/{vae}/decode", remote_vae.decode, DECODES, DECODE, IMAGES),
     *remote("/vaes/{vae}/encode", remote_vae.encode, ENCODES, ENCODE, (TENSOR,)),
-    Endpoint("GET", "/api/vaes", own_api.list_vaes, "List the offered VAEs.", (JSON,)),
-    Endpoint("GET", "/api/vaes/{vae}", own_api.inspect, "What is known about a VAE.", (JSON,), (VAE,)),
+    Endpoint("GET", "/api/vaes", offered_vaes.list_vaes, "List the offered VAEs.", (JSON,)),
+    Endpoint("GET", "/api/vaes/{vae}", offered_vaes.inspect, "What is known about a VAE.", (JSON,), (VAE,)),
     Endpoint(
         "POST",
         "/api/vaes/{vae}/reconstruct",
-        own_api.reconstruct,
+        image_tasks.reconstruct,
         "Encode and decode an image: PSNR, SSIM and color shift with the result, or the result as PNG.",
         (JSON, PNG),
         (VAE,),
@@ -86,7 +109,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST",
         "/api/vaes/{vae}/interpolate",
-        own_api.interpolate,
+        interpolation.interpolate,
         'Interpolate between images: {"images": [base64, ...], "steps": 7, "path": "linear"}.',
         (JSON, PNG, WEBP),
         (VAE,),
@@ -96,14 +119,43 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST",
         "/api/compare",
-        own_api.compare,
+        image_tasks.compare,
         "Compare VAEs on an image: the report of `vaekit compare` as JSON or HTML.",
         (JSON, HTML),
         COMPARE,
         MEDIA_TYPES,
         works=True,
     ),
-    Endpoint("GET", "/v1/models", own_api.list_models, "The offered VAEs as OpenAI's API lists models.", (JSON,)),
+    Endpoint(
+        "POST",
+        "/api/vaes/{vae}/latents",
+        image_tasks.latents,
+        "Encode an image to the file that `vaekit encode` writes.",
+        (FILE,),
+        (VAE,),
+        MEDIA_TYPES,
+        works=True,
+    ),
+    Endpoint(
+        "GET",
+        "/api/vaes/{vae}/file",
+        converted_files.converted,
+        "The VAE as a file: safetensors, or a ZIP archive for a layout of several files.",
+        (converted_files.SAFETENSORS, converted_files.ZIP),
+        (VAE, *CONVERT),
+    ),
+    Endpoint(
+        "POST",
+        "/api/inspect",
+        header_inspection.inspect,
+        "What the header of a safetensors file tells about the VAE in it: its first 8 bytes and the JSON.",
+        (JSON,),
+        (FILE_SIZE,),
+        (FILE,),
+    ),
+    Endpoint("GET", "/api/cards", cards.list_cards, "List the built-in test cards.", (JSON,)),
+    Endpoint("GET", "/api/cards/{card}", cards.card_image, "A test card.", (PNG,), (CARD,)),
+    Endpoint("GET", "/v1/models", offered_vaes.list_models, "The offered VAEs as OpenAI's API lists models.", (JSON,)),
     Endpoint("GET", "/sdapi/v1/sd-vae", a1111.list_vaes, "The offered VAEs as A1111 lists them.", (JSON,)),
     Endpoint(
         "POST",

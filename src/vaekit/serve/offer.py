@@ -35,6 +35,8 @@ class OfferedVAE:
     path: Path
     facts: Mapping[str, Any]
     """Its inspection, see `vaekit.library.listing.inspect_file`."""
+    bytes: int = 0
+    """The size of its files."""
 
     @property
     def geometry(self) -> Geometry:
@@ -62,6 +64,17 @@ class OfferedVAE:
         return self.facts["fingerprint"] or ""
 
 
+@dataclass(frozen=True)
+class UnusableVAE:
+    """A weights file in a models folder that is not offered."""
+
+    name: str
+    """The file's, without its extension."""
+    path: Path
+    reason: str
+    """A sentence."""
+
+
 class Offer:
     """The offered VAEs by name: those that were given, then those in the models folders.
 
@@ -81,6 +94,8 @@ class Offer:
             name = free_name(name_of(vae), self._given)
             self._given[name] = offered(name, ModelOptions(vae, self._models).absolute())
         self._vaes = dict(self._given)
+        self.unusable: tuple[UnusableVAE, ...] = ()
+        """What is in the models folders beside the offered VAEs."""
         self._refreshing = threading.Lock()
         self.refresh()
         if not self._vaes:
@@ -117,24 +132,23 @@ class Offer:
             taken = {vae.path for vae in self._given.values()}
             entries = [entry for entry in scan_all(self._models or ())[0] if entry.path not in taken]
             found = [FoundFile(entry.stem, entry.path, str(entry.home), entry.files) for entry in entries]
-            inspected = inspect_all(found, no_progress)
-            for file in found:
-                vae = self._vae_in(file, inspected.get(file.path), vaes, before.get(file.path))
-                if vae is not None:
+            unusable_files = []
+            for path, facts in inspect_all(found, no_progress).items():
+                file = next(each for each in found if each.path == path)
+                problem = unusable(facts)
+                if problem is None:
+                    vae = self._vae_in(file, facts, vaes, before.get(path))
                     vaes[vae.name] = vae
-            self._vaes = vaes
+                else:
+                    unusable_files.append(UnusableVAE(file.name, path, problem))
+            self._vaes, self.unusable = vaes, tuple(unusable_files)
 
-    def _vae_in(
-        self, file: FoundFile, facts: Facts | None, taken: Mapping[str, Any], before: OfferedVAE | None
-    ) -> OfferedVAE | None:
-        """The VAE in a file of a models folder; None if there is none that can be served."""
-        if facts is None or unusable(facts) is not None:
-            return None
+    def _vae_in(self, file: FoundFile, facts: Facts, taken: Mapping[str, Any], before: OfferedVAE | None) -> OfferedVAE:
+        """The VAE in a file of a models folder."""
         if before is not None and before.facts == facts and before.name not in taken:
             return before
-        return OfferedVAE(
-            free_name(name_of(file.name), taken), ModelOptions(str(file.path), self._models), file.path, facts
-        )
+        name, source = free_name(name_of(file.name), taken), ModelOptions(str(file.path), self._models)
+        return OfferedVAE(name, source, file.path, facts, weights_size(file.files))
 
 
 def offered(name: str, source: ModelOptions) -> OfferedVAE:
@@ -149,7 +163,8 @@ def offered(name: str, source: ModelOptions) -> OfferedVAE:
         problem = unusable(facts)
         if problem is not None:
             raise BadItem(f"{source.vae} cannot be served. {problem}", "Expected a VAE of images.", "")
-        return OfferedVAE(name, source, path, facts)
+        files = tuple(path.iterdir()) if path.is_dir() else (path,)
+        return OfferedVAE(name, source, path, facts, weights_size(files))
 
 
 def unusable(facts: Mapping[str, Any]) -> str | None:
@@ -162,6 +177,11 @@ def unusable(facts: Mapping[str, Any]) -> str | None:
     if geometry.axes != IMAGE_AXES or geometry.channels not in CHANNELS:
         return f"Its items have the shape {geometry.batch_text}."
     return None
+
+
+def weights_size(files: Sequence[Path]) -> int:
+    """Bytes of the weights files among some files."""
+    return sum(file.stat().st_size for file in files if file.suffix.lower() in WEIGHTS_ENDINGS)
 
 
 def name_of(vae: str) -> str:

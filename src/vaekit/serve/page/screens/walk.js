@@ -1,0 +1,6 @@
+// The screen Walk.
+import { element } from "../shared/elements.js";
+
+export async function mount(root, vaes) {
+  root.append(element("h1", { textContent: "Walk" }), element("p", { textContent: `${vaes.length} VAEs are offered.` }));
+}
