@@ -13,7 +13,6 @@ from torch import Tensor, nn
 import vaekit
 from vaekit.checkpoints.save import save
 from vaekit.errors import BadItem, BadPlan, NotRunnable, TooLittleMemory
-from vaekit.interop.patch import PatchedVAE
 from vaekit.vae import VAE
 
 PROMPT = {"prompt_embeds": torch.linspace(-1, 1, 8 * 32).reshape(1, 8, 32)}
@@ -40,18 +39,16 @@ def test_images_are_those_of_before_within_the_memory(sd_vae: VAE, sd_parts: dic
     asked = {"prompt": "a cat", "height": 256, "width": 128}
     before = image_of(pipe, **asked)
     vaekit.patch(pipe, memory="64MiB")
-    assert isinstance(pipe.vae, PatchedVAE)
-    assert pipe.vae.engine.plan.budget == 2**26
+    assert pipe.vae is own
+    assert pipe.vae.decode.__self__.adapter().engine.plan.budget == 2**26
     patched = image_of(pipe, **asked)
     assert (patched - before).abs().max() < 1e-4
     vaekit.patch(pipe, memory="1MiB")
     with pytest.raises(TooLittleMemory):
         image_of(pipe, **asked)
     vaekit.unpatch(pipe)
-    assert pipe.vae is own
-    assert torch.equal(image_of(pipe, **asked), before)
+    assert "decode" not in vars(own) and torch.equal(image_of(pipe, **asked), before)
     vaekit.unpatch(pipe)
-    assert pipe.vae is own
 
 
 def test_images_to_images_and_what_a_pipeline_saves(
@@ -62,9 +59,21 @@ def test_images_to_images_and_what_a_pipeline_saves(
     before = image_of(pipe, **asked)
     vaekit.patch(pipe)
     assert (image_of(pipe, **asked) - before).abs().max() < 1e-4
-    pipe.to(torch.float32)
-    pipe.vae.save_pretrained(tmp_path / "saved")
-    assert diffusers.AutoencoderKL.from_pretrained(tmp_path / "saved").config.scaling_factor == 0.18215
+    pipe.save_pretrained(tmp_path / "saved")
+    saved: Any = diffusers.AutoencoderKL
+    assert saved.from_pretrained(tmp_path / "saved" / "vae").config.scaling_factor == 0.18215
+    pipe.vae.to(torch.bfloat16)
+    assert pipe.vae.encode(photograph.bfloat16()).latent_dist.mode().dtype == torch.bfloat16
+
+
+def test_offloading_is_asked_for_the_weights(sd_vae: VAE, tmp_path: Path) -> None:
+    """As by `pipe.enable_model_cpu_offload()`."""
+    own, woken = theirs(sd_vae, tmp_path / "vae"), list[nn.Module]()
+    pipe = type("Pipe", (SimpleNamespace,), {"__call__": call})(vae=own)
+    vaekit.patch(pipe)
+    own._hf_hook = SimpleNamespace(pre_forward=woken.append)
+    pipe.vae.decode(torch.zeros(1, 4, 2, 2))
+    assert woken == [own]
 
 
 def test_flux(flux_vae: VAE, flux_parts: dict[str, Any], tmp_path: Path) -> None:

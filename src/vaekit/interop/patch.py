@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from vaekit.checkpoints.load import load
 from vaekit.errors import BadItem, BadPlan, UnknownVAE
@@ -17,21 +17,45 @@ from vaekit.vae import VAE
 
 FRAMES = "num_frames"
 """The argument of pipelines that generate videos."""
+METHODS = ("encode", "decode")
 
 
-class PatchedVAE(EngineVAE):
-    """The VAE of a pipeline, run by an engine, with the one that it stands for."""
+class EngineMethods:
+    """`encode` and `decode` of a VAE of diffusers, run by an engine where its weights are, in their dtype.
 
-    def __init__(self, engine: Engine, original: nn.Module) -> None:
-        weights = next(original.parameters())
-        super().__init__(engine, weights.dtype)
-        # Within a tuple, it is no part of this module.
-        self._original = (original, weights.device)
+    Args:
+        original: the VAE of diffusers.
+        vae: the same weights.
+        memory: the limit for an image, see `Plan`.
+    """
 
-    def restored(self) -> nn.Module:
-        """The original VAE, on the device where it was."""
-        original, device = self._original
-        return original.to(device)
+    def __init__(self, original: nn.Module, vae: VAE, memory: int | str | None) -> None:
+        self.original, self.vae, self.memory = original, vae, memory
+        self._adapter: tuple[Plan, EngineVAE] | None = None
+        self.adapter()  # raises if it cannot be run
+
+    def encode(self, x: Tensor, return_dict: bool = True) -> Any:
+        """See `DiffusersVAE.encode`."""
+        return self.adapter().encode(x, return_dict)
+
+    def decode(self, z: Tensor, return_dict: bool = True, generator: object = None, **_: Any) -> Any:
+        """See `DiffusersVAE.decode`."""
+        return self.adapter().decode(z, return_dict)
+
+    def adapter(self) -> EngineVAE:
+        """An engine on the device of the weights, behind diffusers' interface."""
+        self._load_weights()
+        plan = plan_of(self.original, self.memory)
+        if self._adapter is None or self._adapter[0] != plan:
+            weights = next(self.original.parameters())
+            self._adapter = (plan, EngineVAE(Engine(self.vae, plan), weights.dtype))
+        return self._adapter[1]
+
+    def _load_weights(self) -> None:
+        """Let accelerate unload other models, as its hook does before the methods of diffusers."""
+        hook = getattr(self.original, "_hf_hook", None)
+        if hook is not None:
+            hook.pre_forward(self.original)
 
 
 def patch(pipe: Any, memory: int | str | None = None) -> None:
@@ -40,9 +64,9 @@ def patch(pipe: Any, memory: int | str | None = None) -> None:
         pipe = StableDiffusionXLPipeline.from_pretrained(...).to("cuda")
         vaekit.patch(pipe, memory="2GiB")
 
-    Images of any size are encoded and decoded within the memory, without tiles. The engine stays on the device where
-    the VAE is: patch a pipeline after `pipe.to(...)`, and before `pipe.enable_model_cpu_offload()`. The original VAE is
-    kept in the memory of the CPU for `unpatch`. A pipeline that is patched again gets the new limit.
+    Images of any size are encoded and decoded within the memory, without tiles. `pipe.vae` stays diffusers' own: only
+    its methods `encode` and `decode` are replaced, so that it is moved, cast, offloaded and saved as before. Its
+    weights are kept a second time for the engine. A pipeline that is patched again gets the new limit.
 
     Args:
         pipe: the pipeline, with a VAE `pipe.vae` of diffusers.
@@ -51,22 +75,25 @@ def patch(pipe: Any, memory: int | str | None = None) -> None:
 
     Raises:
         BadItem: the pipeline has no such VAE, or its weights are not loaded.
-        BadPlan: it generates videos, or the limit is not valid.
+        BadPlan: it generates videos, or the limit or the dtype of the weights is not valid.
         UnknownVAE, NotRunnable, WrongTensors: vaekit does not know this kind of VAE.
         UnknownNormalization: its latents have no known normalization.
     """
     if FRAMES in inspect.signature(pipe.__call__).parameters:
         raise BadPlan(f"{type(pipe).__name__} generates videos.", "Expected a pipeline that generates images.", "")
-    vae: Any = getattr(pipe, "vae", None)
-    original, known = (vae.restored(), vae.vae) if isinstance(vae, PatchedVAE) else (vae, loaded(vae))
-    pipe.vae = PatchedVAE(Engine(known, plan_of(original, memory)), original)
-    original.to("cpu")
+    original: Any = getattr(pipe, "vae", None)
+    before = vars(original).get(METHODS[0]) if original is not None else None
+    known = getattr(before, "__self__", None)
+    methods = EngineMethods(original, known.vae if isinstance(known, EngineMethods) else loaded(original), memory)
+    for name in METHODS:
+        setattr(original, name, getattr(methods, name))
 
 
 def unpatch(pipe: Any) -> None:
-    """Give a pipeline the VAE back that it had before `patch`. Others are left as they are."""
-    if isinstance(pipe.vae, PatchedVAE):
-        pipe.vae = pipe.vae.restored()
+    """Give the VAE of a pipeline its own methods back. Others are left as they are."""
+    for name in METHODS:
+        if isinstance(getattr(vars(pipe.vae).get(name), "__self__", None), EngineMethods):
+            delattr(pipe.vae, name)
 
 
 def loaded(original: Any) -> VAE:
