@@ -92,8 +92,8 @@ def required_layout(name: str, family: Family, config: Config) -> Layout:
     return layout
 
 
-def writes(name: str, family: Family, config: Config) -> bool:
-    """Whether a family has a layout of this name, or one for each half."""
+def writes(name: str, family: Family, config: Config | None = None) -> bool:
+    """Whether a family has a layout of this name, or one for each half; with a config, one that fits it."""
     names = (name, *(f"{name}-{half}" for half in HALVES))
     return any(layout_of(each, family.name, config) for each in names)
 

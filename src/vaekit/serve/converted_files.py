@@ -8,6 +8,7 @@ from zipfile import ZipFile, ZipInfo
 from starlette.requests import Request
 from starlette.responses import Response
 
+from vaekit.checkpoints.save import LAYOUT_NAMES
 from vaekit.errors import printable
 from vaekit.serve.file_response import FileResponse
 from vaekit.serve.offer import OfferedVAE
@@ -17,7 +18,6 @@ from vaekit.serve.remote_vae import vae_name
 from vaekit.serve.service import Service
 from vaekit.tasks.convert import convert
 
-LAYOUTS = ("native", "diffusers", "ldm", "original", "tiny")
 FOLDERS = ("diffusers", "tiny")
 """Layouts of several files, which are sent as a ZIP archive."""
 DTYPES = {"fp32": 4, "bf16": 2, "fp16": 2}
@@ -38,7 +38,7 @@ async def converted(service: Service, request: Request) -> Response:
     if request.headers.get("sec-fetch-site", "none") not in OWN_PAGES:
         raise Refusal(FORBIDDEN, "foreign_origin", "Links of other pages do not start conversions.")
     vae = service.offer.find(vae_name(request))
-    layout = choice(request.query_params.get("layout", "native"), "layout", LAYOUTS)
+    layout = choice(request.query_params.get("layout", "native"), "layout", LAYOUT_NAMES)
     dtype = request.query_params.get("dtype")
     if dtype is not None:
         choice(dtype, "dtype", tuple(DTYPES))

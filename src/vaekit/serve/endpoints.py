@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from vaekit.checkpoints.save import LAYOUT_NAMES
 from vaekit.serve import (
     a1111,
     cards,
@@ -62,7 +63,7 @@ CONVERT = (
     Parameter(
         "layout",
         "The names of its tensors, as in `vaekit convert`; diffusers and tiny are ZIP archives.",
-        {"type": "string", "enum": list(converted_files.LAYOUTS), "default": "native"},
+        {"type": "string", "enum": list(LAYOUT_NAMES), "default": "native"},
     ),
     Parameter(
         "dtype", "Of the weights; as they are by default.", {"type": "string", "enum": list(converted_files.DTYPES)}

@@ -1,6 +1,7 @@
 """Inspect a file that stays with the client: it sends only the header. No weights are uploaded."""
 
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from vaekit.identification.from_header import inspect_header
 from vaekit.json import plain
 from vaekit.serve.offered_vaes import SHOWN
 from vaekit.serve.public_text import public, without_paths
-from vaekit.serve.refusals import UNUSABLE, Refusal, bad_query, json_response
+from vaekit.serve.refusals import UNUSABLE, Refusal, bad_query, busy, json_response
 from vaekit.serve.request_body import body_length, check_length, read_body
 from vaekit.serve.service import Service
 
@@ -25,6 +26,8 @@ PARSED = 64
 """Bytes in memory per byte of a header, with all objects that are made from it."""
 OF_VALUES = ("fingerprint", "sha256", "catalog_entry", "recognized", "fp16")
 """Facts that need the values of the weights."""
+_inspecting = threading.Lock()
+"""One at a time: a header of many names takes seconds of a thread that others need for images."""
 THIS_FILE = Path("this file")
 """In messages; nothing is opened."""
 
@@ -36,7 +39,12 @@ async def inspect(service: Service, request: Request) -> Response:
     check_length(length, LARGEST)
     service.reserve(request, length * PARSED)
     content = await read_body(request, length, service.options.limits)
-    return json_response(await service.convert(inspected, bytes(content), size))
+    if not _inspecting.acquire(blocking=False):
+        raise busy("Another file is being inspected.", 2)
+    try:
+        return json_response(await service.convert(inspected, bytes(content), size))
+    finally:
+        _inspecting.release()
 
 
 def file_size(text: str) -> int:

@@ -6,6 +6,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from vaekit.checkpoints.save import LAYOUT_NAMES, writes
+from vaekit.families import family_of
 from vaekit.json import plain
 from vaekit.serve.offer import OfferedVAE
 from vaekit.serve.public_text import public
@@ -53,4 +55,6 @@ async def inspect(service: Service, request: Request) -> Response:
 def summary(vae: OfferedVAE) -> dict[str, Any]:
     """The facts about a VAE that are sent."""
     facts = {name: vae.facts[name] for name in SHOWN}
-    return {"name": vae.name, "bytes": vae.bytes, **public(plain(facts), vae.path)}
+    family = family_of(vae.facts["family"])
+    layouts = [name for name in LAYOUT_NAMES if writes(name, family)]
+    return {"name": vae.name, "bytes": vae.bytes, "layouts": layouts, **public(plain(facts), vae.path)}

@@ -65,6 +65,22 @@ export function postJSON(path, value, { accept = JSON_TYPE, signal } = {}) {
   return postBytes(path, JSON.stringify(value), { type: JSON_TYPE, accept, signal });
 }
 
+// A file with its name, { blob, name }; `progress(done, whole)` is called with numbers of bytes.
+export async function getFile(path, { signal, progress }) {
+  const answer = await request(path, { signal });
+  const whole = Number(answer.headers.get("content-length"));
+  const parts = [];
+  let done = 0;
+  for (const reader = answer.body.getReader(); ;) {
+    const { value, done: ended } = await reader.read();
+    if (ended) break;
+    parts.push(value);
+    progress(done += value.length, whole);
+  }
+  const name = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition"))[1];
+  return { blob: new Blob(parts), name };
+}
+
 // Raw float32 values of an answer with `shape` and `dtype` in its headers.
 export async function tensorOf(answer) {
   const shape = JSON.parse(answer.headers.get("shape"));

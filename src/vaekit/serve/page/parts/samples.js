@@ -1,4 +1,4 @@
-// Images to begin with, drawn by the browser. Each is [title, function that returns a promise of a Blob].
+// Images to begin with, drawn by the browser or by the server. Each is [title, function that returns a promise of a Blob].
 import { element } from "../shared/elements.js";
 import { pngOf } from "./read_image.js";
 
@@ -69,7 +69,14 @@ async function landscape(light, seed) {
   return pngOf(canvas);
 }
 
+// A test card of the server.
+async function card(name) {
+  return (await fetch(`/api/cards/${name}`)).blob();
+}
+
 export const SAMPLES = [
   ["Morning", () => landscape("morning", 7)],
   ["Evening", () => landscape("evening", 21)],
+  ["Text", () => card("text")],
+  ["Colors", () => card("color-checker")],
 ];

@@ -4,11 +4,18 @@ import { getJSON, postJSON } from "./api.js";
 
 // The list of GET /api/vaes. It stays the same array: `refreshVAEs` changes it and sends "vaes" to the document.
 const known = [];
+let unusable = [];
 
 export async function loadVAEs() {
-  const { vaes } = await getJSON("/api/vaes");
-  known.splice(0, known.length, ...vaes);
+  const answer = await getJSON("/api/vaes");
+  known.splice(0, known.length, ...answer.vaes);
+  unusable = answer.unusable;
   return known;
+}
+
+// Other weights files in its models folders: { name, reason }.
+export function unusableFiles() {
+  return unusable;
 }
 
 // Let the server look into its models folders again.
