@@ -1,11 +1,11 @@
-"""Examples for the page Learn of `vaekit serve`: one decoder, trained with a pixel loss, a perceptual and an adversarial one.
+"""Examples for the page Learn of `vaekit serve`: one decoder after a pixel loss, a perceptual and an adversarial one.
 
     python bench/learn_losses.py DATA --lpips FILE --out FOLDER [--page FOLDER] [--samples N]
 
 DATA is a folder with `photos`, `captioned` and `kodak`. The encoder is that of the built-in VAE; of its 16 latent
-channels, the 4 principal components of the training data are kept, so that the decoder has to guess details. The decoder
-learns from 64x64 crops of the first two folders with the squared error. From that checkpoint it goes on with L1 + LPIPS, and
-from there with a discriminator. Between the checkpoints, weights are blended linearly, as for ESRGAN (Wang et al. 2018,
+channels, the 4 principal components of the training data are kept, so that the decoder has to guess details. The
+decoder learns from 64x64 crops of the first two folders with the squared error. From that checkpoint it goes on with
+L1 + LPIPS, and from there with a discriminator. Between the checkpoints, weights are blended linearly, as for ESRGAN (Wang et al. 2018,
 arXiv 1809.00219, section 3.4). Three crops of Kodak, decoded at every stop, are written as one WebP file a crop, the
 original first, with PSNR and LPIPS of all held-out crops in `losses.json`. The same command resumes after a checkpoint.
 """
@@ -13,15 +13,16 @@ original first, with PSNR and LPIPS of all held-out crops in `losses.json`. The 
 import argparse
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
-from adversarial import Curve, prepared
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import vaekit
+from adversarial import Curve, prepared
 from vaekit.distributions import Laplace, Point
 from vaekit.domains.images.write import to_bytes
 from vaekit.families.kl.net import KLConfig
@@ -39,7 +40,7 @@ from vaekit.vae import VAE
 
 KEPT = 4
 """Channels of the latents."""
-BATCH, RATE, DECAY = 8, 5e-4, 0.99
+BATCH, RATE, DECAY = 4, 5e-4, 0.99
 SHOWN = (("kodim01.png", 330, 150), ("kodim05.png", 250, 190), ("kodim15.png", 250, 120))
 """Image, left and top of each crop."""
 SIDE = 128
@@ -130,7 +131,9 @@ def learn(
     path = options.out / f"{stage.name}.safetensors"
     if not path.exists():
         samples = round(options.samples * stage.share) // BATCH * BATCH
-        schedule = Schedule(samples, BATCH, RATE, 10 * BATCH, 0.1, averages=(DECAY,), betas=(0.5, 0.9), gradient_clip=1.0)
+        schedule = Schedule(
+            samples, BATCH, RATE, 10 * BATCH, 0.1, averages=(DECAY,), betas=(0.5, 0.9), gradient_clip=1.0
+        )
         state = initial_train_state(vae, schedule)
         adversary = None
         if stage.adversarial:
@@ -142,7 +145,14 @@ def learn(
         terms = {name: TERMS[name](network=lpips) if name == "lpips" else TERMS[name]() for name in stage.weights}
         weights = {name: Weight.constant(weight) for name, weight in stage.weights.items()}
         curve = Curve(stage.name, options.out, held_out, lpips, max(BATCH, samples // LOOKS // BATCH * BATCH))
-        train(state, stream, Objective(terms, weights, per_dimension=True), schedule, adversary=adversary, after=curve.after)
+        train(
+            state,
+            stream,
+            Objective(terms, weights, per_dimension=True),
+            schedule,
+            adversary=adversary,
+            after=curve.after,
+        )
         averaged = state.result.decoder
         assert averaged is not None
         save_file({name: each.contiguous() for name, each in averaged.state_dict().items()}, path)
@@ -161,13 +171,15 @@ def write(
     crops = torch.cat([crop(options.data / "kodak" / name, left, top) for name, left, top in SHOWN])
     rows = [crops]
     stops = []
-    for first, second in zip(checkpoints, checkpoints[1:], strict=False):
+    for first, second in pairwise(checkpoints):
         for number in range(BETWEEN + (second is checkpoints[-1])):
             share = number / BETWEEN
             vae.decoder.load_state_dict({name: torch.lerp(first[name], second[name], share) for name in first})
             y = torch.cat([vae.reconstruct(x) for x in held_out.split(32)]).clamp(-1, 1)
             distances = torch.cat([lpips(x, z) for x, z in zip(held_out.split(32), y.split(32), strict=True)])
-            stops.append({"psnr": round(psnr(held_out, y).mean().item(), 2), "lpips": round(distances.mean().item(), 4)})
+            stops.append(
+                {"psnr": round(psnr(held_out, y).mean().item(), 2), "lpips": round(distances.mean().item(), 4)}
+            )
             rows.append(vae.reconstruct(crops).clamp(-1, 1))
             print(stops[-1], flush=True)
     folder = options.page or options.out
@@ -193,7 +205,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lpips", type=Path, required=True, help="AlexNet and LPIPS weights, safetensors")
     parser.add_argument("--out", type=Path, required=True, help="a folder for the checkpoints")
     parser.add_argument("--page", type=Path, help="a folder for the examples; that of the checkpoints by default")
-    parser.add_argument("--samples", type=int, default=3200, help="of the first stage")
+    parser.add_argument("--samples", type=int, default=1200, help="of the first stage")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
