@@ -1,35 +1,25 @@
 """The page as a reader meets it: opened from disk in headless Chromium."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import chromium
 from example_report import HOSTILE, report, shown
 
 from vaekit.report.page import write_report
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-sync"),
-)
 nightly = pytest.mark.nightly
 NAMES = ("first", HOSTILE, "a-very-long-name-" * 8, "日本語", "fifth", "sixth")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs Chromium on the PATH")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=chromium, args=list(FLAGS))
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,16 +2,23 @@
 
 import base64
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 from starlette.testclient import TestClient
 
 import vaekit
 from vaekit.serve.settings import ServeOptions
+from vaekit.tasks.decode import decode
+from vaekit.tasks.encode import encode
+from vaekit.tasks.model import open_model
+from vaekit.tasks.options import EngineOptions, ModelOptions
 
 MakeClient = Callable[[ServeOptions], TestClient]
 PNG = {"Content-Type": "image/png"}
@@ -40,6 +47,36 @@ def test_inspect(client: TestClient, vae_file: Path, no_paths: Callable[[str], N
     assert facts["normalization"]["scale"] == [0.5]
     assert (facts["family"], facts["latent_channels"], facts["factor"]) == ("kl", 4, 4)
     assert client.get("/api/vaes/other").status_code == 404
+
+
+def test_duplicates_and_unusable_files(
+    make_client: MakeClient, vae_file: Path, tmp_path: Path, no_paths: Callable[[str], None]
+) -> None:
+    shutil.copy(vae_file, tmp_path / "copy.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"no weights")
+    answer = make_client(ServeOptions((str(vae_file),), (tmp_path,))).get("/api/vaes")
+    no_paths(answer.text)
+    assert [(vae["name"], vae["duplicates"]) for vae in answer.json()["vaes"]] == [
+        ("small", ["copy"]),
+        ("copy", ["small"]),
+    ]
+    assert {vae["bytes"] for vae in answer.json()["vaes"]} == {vae_file.stat().st_size}
+    [unusable] = answer.json()["unusable"]
+    assert unusable["name"] == "broken" and str(tmp_path) not in unusable["reason"]
+    assert unusable["reason"].startswith("This file")
+
+
+def test_latent_files_are_those_of_encode(client: TestClient, photo: bytes, vae_file: Path, tmp_path: Path) -> None:
+    answer = client.post("/api/vaes/small/latents", content=photo, headers=PNG)
+    assert answer.status_code == 200, answer.text
+    path = tmp_path / "image.latent.safetensors"
+    path.write_bytes(answer.content)
+    (tmp_path / "photo.png").write_bytes(photo)
+    model = open_model(ModelOptions(str(vae_file)), EngineOptions())
+    [own] = encode(model, [tmp_path / "photo.png"], tmp_path / "own").results
+    mine, served = load_file(own.output), load_file(path)
+    assert mine.keys() == served.keys() and all(torch.equal(mine[name], served[name]) for name in mine)
+    assert decode(model, [path], tmp_path / "decoded").failures == []
 
 
 def test_a1111(client: TestClient, no_paths: Callable[[str], None]) -> None:

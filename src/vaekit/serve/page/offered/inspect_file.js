@@ -19,7 +19,7 @@ async function headerOf(file) {
   const length = start.byteLength === LENGTH ? Number(start.getBigUint64(0, true)) : Infinity;
   if (LENGTH + length > file.size) throw new UsageError(`${file.name} is damaged, incomplete or no safetensors file.`);
   if (LENGTH + length > LARGEST) throw new UsageError(`The header of ${file.name} has ${fileSize(length)}, more than is sent. Run this where the file is: vaekit inspect ${file.name}`);
-  return file.slice(0, LENGTH + length);
+  return file.slice(0, LENGTH + length).arrayBuffer();
 }
 
 export function fileInspector() {
@@ -32,7 +32,7 @@ export function fileInspector() {
     const found = await busy.run(`Inspecting ${file.name}\u2026`, async (signal) => {
       const header = await headerOf(file);
       const answer = await postBytes(`/api/inspect?size=${file.size}`, header, { type: "application/octet-stream", signal });
-      return { vae: await answer.json(), sent: header.size };
+      return { vae: await answer.json(), sent: header.byteLength };
     });
     if (!found) return;
     const { vae, sent } = found;

@@ -4,12 +4,13 @@ const MINUS = "\u2212";
 export function fixed(value, digits) {
   if (value === null || Number.isNaN(value)) return "\u2013";
   if (!Number.isFinite(value)) return value > 0 ? "\u221e" : `${MINUS}\u221e`;
-  return value.toFixed(digits).replace("-", MINUS);
+  const text = value.toFixed(digits);
+  return (Number(text) ? text : text.replace("-", "")).replace("-", MINUS); // no "-0.0"
 }
 
 export function signedFixed(value, digits) {
-  const text = fixed(value, digits);
-  return value > 0 && Number(value.toFixed(digits)) ? `+${text}` : text;
+  if (!Number(value.toFixed(digits))) return `\u00b1${fixed(value, digits)}`;
+  return value > 0 ? `+${fixed(value, digits)}` : fixed(value, digits);
 }
 
 export function percent(share) {

@@ -59,8 +59,8 @@ export async function mount(root, vaes) {
         try {
           done.push(await reconstruction(vae, position, original, signal, (text) => say(count + text)));
         } catch (error) {
-          if (signal.aborted || error.name !== "ApiError") throw error;
-          failures.push(element("p", { className: "warning" }, named(badge(position), vae.name), `: ${error.message}`));
+          if (!error.status) throw error; // Cancelled, unreachable or a fault of this page: the others would fail, too.
+          failures.push(element("p", { className: "warning", role: "alert" }, named(badge(position), vae.name), `: ${error.message}`));
         }
       }
       return done;
