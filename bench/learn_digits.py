@@ -2,11 +2,11 @@
 
     python bench/learn_digits.py DATA --out FOLDER [--page FOLDER] [--samples N]
 
-DATA holds MNIST as idx files. Both have the nets of the recipe mnist-mlp with narrower layers, the same likelihood and the
-same schedule; the autoencoder has a posterior that is a point, and no KL. They are trained by `vaekit train` on gray digits.
-Written are `digits.bin` and `digits.json`, which says what is where in it: the decoders, with rows of 8-bit weights and a
-float32 scale for each row, and the latents (modes of the posteriors) and labels of the first test digits. The largest
-difference that 8 bits make to a decoded digit is printed. The same command resumes the training.
+DATA holds MNIST as idx files. Both have the nets of the recipe mnist-mlp with narrower layers, the same likelihood and
+the same schedule; the autoencoder has a posterior that is a point, and no KL. They are trained by `vaekit train` on
+gray digits. Written are `digits.bin` and `digits.json`, which says what is where in it: the decoders, with rows of
+8-bit weights and a float32 scale for each row, and the latents (modes of the posteriors) and labels of the first test
+digits. The largest difference that 8 bits make to a decoded digit is printed. The same command resumes the training.
 """
 
 import argparse

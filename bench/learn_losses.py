@@ -5,9 +5,10 @@
 DATA is a folder with `photos`, `captioned` and `kodak`. The encoder is that of the built-in VAE; of its 16 latent
 channels, the 4 principal components of the training data are kept, so that the decoder has to guess details. The
 decoder learns from 64x64 crops of the first two folders with the squared error. From that checkpoint it goes on with
-L1 + LPIPS, and from there with a discriminator. Between the checkpoints, weights are blended linearly, as for ESRGAN (Wang et al. 2018,
-arXiv 1809.00219, section 3.4). Three crops of Kodak, decoded at every stop, are written as one WebP file a crop, the
-original first, with PSNR and LPIPS of all held-out crops in `losses.json`. The same command resumes after a checkpoint.
+L1 + LPIPS, and from there with a discriminator. Between the checkpoints, weights are blended linearly, as for ESRGAN
+(Wang et al. 2018, arXiv 1809.00219, section 3.4). Three crops of Kodak, decoded at every stop, are written as one WebP
+file a crop, the original first, with PSNR and LPIPS of held-out crops in `losses.json`. The same command resumes after
+a checkpoint.
 """
 
 import argparse

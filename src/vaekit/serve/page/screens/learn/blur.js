@@ -25,7 +25,7 @@ function guessing() {
       : ["Mean squared error to what it might have been: ", element("b", { textContent: `${Math.round(blurred)} for the blurred average` }),
         `, ${Math.round(sharp)} for a sharp image that took one of them. So a network that is trained to have small errors of pixels learns to blur whatever it is not sure of.`]));
   }
-  const slider = range("How unsure the strokes\u2019 place is", { min: 0, max: 6, step: 0.5, value: 2, format: (pixels) => `\u00b1 ${pixels} pixels` }, show);
+  const slider = range("How unsure the place of each stroke is", { min: 0, max: 6, step: 0.5, value: 2, format: (pixels) => `\u00b1 ${pixels} pixels` }, show);
   const figure = (canvas, title) => {
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", title);
