@@ -12,7 +12,7 @@ export async function judged(reconstructions, png, signal) {
   const order = candidates.map(({ name }) => reconstructions.find(({ vae }) => vae.name === name).position);
   const [ranking, measures] = ["ranking", "measures"].map((id) => document.adoptNode(partOf(text, "section", id)));
   for (const part of [ranking, measures]) asHere(part, order);
-  ranking.classList.toggle("alone", reconstructions.length === 1);
+  for (const part of [ranking, measures]) part.classList.toggle("alone", reconstructions.length === 1);
   one("h2", ranking).textContent = reconstructions.length === 1 ? "Verdict" : "Verdict, best first";
   return { ranking, measures, page };
 }

@@ -28,7 +28,7 @@ export function headline(vae) {
 function normalizationText({ normalization, normalization_source }) {
   if (!normalization) return `unknown: ${normalization_source}`;
   const { shift, scale } = normalization;
-  const numbers = scale.length > 1 || shift.length > 1 ? "scale and shift per channel" : `scale ${scale[0]}${shift[0] ? `, shift ${shift[0]}` : ""}`;
+  const numbers = scale.length > 1 || shift.length > 1 ? "scale and shift per channel" : `scale ${scale[0]}${shift[0] ? `, shift ${shift[0]}`.replace("-", "\u2212") : ""}`;
   return `${numbers} (from ${normalization_source})`;
 }
 
