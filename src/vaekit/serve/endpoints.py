@@ -13,6 +13,7 @@ from vaekit.serve import (
     offered_vaes,
     remote_vae,
     status,
+    walk,
 )
 from vaekit.serve.endpoint import Endpoint, Handler, Parameter
 from vaekit.serve.image_bytes import MEDIA_TYPES
@@ -114,6 +115,25 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         (JSON, PNG, WEBP),
         (VAE,),
         (JSON,),
+        works=True,
+    ),
+    Endpoint(
+        "POST",
+        "/api/vaes/{vae}/walk",
+        walk.walk,
+        f"The items at points of the latent space of a VAE of any domain: {walk.EXPECTED}.",
+        (JSON,),
+        (VAE,),
+        (JSON,),
+        works=True,
+    ),
+    Endpoint(
+        "GET",
+        "/api/vaes/{vae}/directions",
+        walk.directions,
+        "Directions of exposure, contrast and warmth in a latent space, learned from test images.",
+        (JSON,),
+        (VAE,),
         works=True,
     ),
     Endpoint(

@@ -1,4 +1,7 @@
-"""The VAEs that the operator offers. Clients choose among their names; a path or another name reaches nothing."""
+"""The VAEs that the operator offers. Clients choose among their names; a path or another name reaches nothing.
+
+Those of images are for everything; those of other data are only for walks through their latent spaces.
+"""
 
 import re
 import threading
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vaekit.domains.find import ALL
 from vaekit.errors import BadItem, NotFound
 from vaekit.formats.paths import WEIGHTS_ENDINGS
 from vaekit.geometry import Geometry
@@ -15,7 +19,7 @@ from vaekit.library.folders import scan_all
 from vaekit.library.listing import Facts, FoundFile, inspect_all, inspect_file
 from vaekit.library.names import locate_vae
 from vaekit.normalization import LatentNormalization
-from vaekit.serve.refusals import NOT_FOUND, Refusal
+from vaekit.serve.refusals import NOT_FOUND, UNUSABLE, Refusal
 from vaekit.tasks.options import ModelOptions
 
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
@@ -23,11 +27,12 @@ CHANNELS = (1, 3, 4)
 """Of images that have a file format."""
 IMAGE_AXES = 2
 DEFAULT_VAE = "builtin"
+DOMAINS = frozenset(domain.name for domain in ALL)
 
 
 @dataclass(frozen=True, eq=False)
 class OfferedVAE:
-    """A VAE of images that clients may use; equal only to itself."""
+    """A VAE that clients may use; equal only to itself."""
 
     name: str
     """For URLs: ASCII letters, digits, dots, hyphens and underscores."""
@@ -44,6 +49,11 @@ class OfferedVAE:
         geometry = Geometry.from_json(self.facts["geometry"])
         assert geometry is not None
         return geometry
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether its items are images that have a file format."""
+        return takes_images(self.geometry)
 
     @property
     def normalization(self) -> LatentNormalization | None:
@@ -100,19 +110,40 @@ class Offer:
         self.refresh()
         if not self._vaes:
             raise NotFound(
-                "The models folders hold no VAE of images that can be run.", "", "`vaekit list` shows what is in them."
+                "The models folders hold no VAE that can be served.", "", "`vaekit list` shows what is in them."
             )
 
     def __iter__(self) -> Iterator[OfferedVAE]:
-        return iter(self._vaes.values())
+        """Those of images."""
+        return (vae for vae in self._vaes.values() if vae.takes_images)
+
+    @property
+    def others(self) -> tuple[OfferedVAE, ...]:
+        """Those of other data."""
+        return tuple(vae for vae in self._vaes.values() if not vae.takes_images)
 
     @property
     def default(self) -> OfferedVAE:
-        """The first one."""
-        return next(iter(self))
+        """The first one of images; the first one if there is none of images."""
+        return next(iter(self), next(iter(self._vaes.values())))
 
     def find(self, name: str | None) -> OfferedVAE:
-        """The VAE of a name; the default without one.
+        """The VAE of images of a name; the default without one.
+
+        Raises:
+            Refusal: there is none.
+        """
+        vae = self.find_any(name)
+        if not vae.takes_images:
+            raise Refusal(
+                UNUSABLE,
+                "wrong_domain",
+                f"This VAE is of {vae.facts['domain']}, and not of images; POST /api/vaes/NAME/walk takes it.",
+            )
+        return vae
+
+    def find_any(self, name: str | None) -> OfferedVAE:
+        """The VAE of a name, of any data; the default without one.
 
         Raises:
             Refusal: there is none.
@@ -162,7 +193,7 @@ def offered(name: str, source: ModelOptions) -> OfferedVAE:
         facts = inspect_file(path)
         problem = unusable(facts)
         if problem is not None:
-            raise BadItem(f"{source.vae} cannot be served. {problem}", "Expected a VAE of images.", "")
+            raise BadItem(f"{source.vae} cannot be served. {problem}", "Expected a VAE of a known domain.", "")
         files = tuple(path.iterdir()) if path.is_dir() else (path,)
         return OfferedVAE(name, source, path, facts, weights_size(files))
 
@@ -174,9 +205,14 @@ def unusable(facts: Mapping[str, Any]) -> str | None:
     geometry = Geometry.from_json(facts["geometry"])
     if not facts["runnable"] or geometry is None:
         return " ".join(facts["problems"]) or "It is recognized, but cannot be run."
-    if geometry.axes != IMAGE_AXES or geometry.channels not in CHANNELS:
+    if not takes_images(geometry) and (geometry.axes >= IMAGE_AXES or facts["domain"] not in DOMAINS):
         return f"Its items have the shape {geometry.batch_text}."
     return None
+
+
+def takes_images(geometry: Geometry) -> bool:
+    """Whether items are images that have a file format."""
+    return geometry.axes == IMAGE_AXES and geometry.channels in CHANNELS
 
 
 def weights_size(files: Sequence[Path]) -> int:

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from vaekit.checkpoints.save import LAYOUT_NAMES, writes
+from vaekit.domains.find import domain_named
 from vaekit.families import family_of
 from vaekit.json import plain
 from vaekit.serve.offer import OfferedVAE
@@ -24,7 +25,7 @@ SHOWN = (
 
 
 async def list_vaes(service: Service, _request: Request) -> Response:
-    """The offered VAEs, and what else is in the models folders."""
+    """The offered VAEs of images and of other data, and what else is in the models folders."""
     offer = service.offer
     alike: dict[str, list[str]] = defaultdict(list)
     for vae in offer:
@@ -38,7 +39,8 @@ async def list_vaes(service: Service, _request: Request) -> Response:
         for vae in offer
     ]
     unusable = [{"name": one.name, "reason": public(one.reason, one.path)} for one in offer.unusable]
-    return json_response({"vaes": vaes, "unusable": unusable})
+    others = [{**summary(vae), "texts": domain_named(vae.facts["domain"]).is_text} for vae in offer.others]
+    return json_response({"vaes": vaes, "others": others, "unusable": unusable})
 
 
 async def list_models(service: Service, _request: Request) -> Response:
@@ -49,7 +51,7 @@ async def list_models(service: Service, _request: Request) -> Response:
 
 async def inspect(service: Service, request: Request) -> Response:
     """What is known about one VAE."""
-    return json_response(summary(service.offer.find(vae_name(request))))
+    return json_response(summary(service.offer.find_any(vae_name(request))))
 
 
 def summary(vae: OfferedVAE) -> dict[str, Any]:

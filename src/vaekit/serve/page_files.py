@@ -14,6 +14,7 @@ MEDIA_TYPES = {
     ".png": "image/png",
     ".webp": "image/webp",
     ".json": "application/json",
+    ".bin": "application/octet-stream",
 }
 
 

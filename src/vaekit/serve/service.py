@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from starlette.requests import Request
@@ -20,6 +21,7 @@ from vaekit.serve.refusals import ClientGone
 from vaekit.serve.settings import ServeOptions
 from vaekit.serve.work import Alone, Group
 from vaekit.serve.worker import DeviceWorker
+from vaekit.tasks.alterations import AlteredDirection
 from vaekit.tasks.options import EngineOptions
 
 log = logging.getLogger("vaekit.serve")
@@ -57,6 +59,8 @@ class Service:
         self.offer = Offer(options.vaes, options.models)
         self.ledger, self.metrics = Ledger(requests), Metrics()
         self.page = read_page()
+        self.directions: WeakKeyDictionary[OfferedVAE, list[AlteredDirection]] = WeakKeyDictionary()
+        """Those that were computed for clients, by VAE."""
         self.draining = False
         self.in_progress = 0
         limits = options.limits

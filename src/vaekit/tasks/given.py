@@ -51,9 +51,19 @@ def given_files(model: OpenModel, arguments: Sequence[str], out: Path, folder: s
         count += 1
         name = domain.items if count == 1 else f"{domain.items}-{count}"
         paths.append(out / folder / f"{name}{domain.ending}")
-        domain.write([readable(name) for name in names], paths[-1], model.schema)
-        check_count(model, paths[-1], names)
+        write_texts(model, names, paths[-1])
     return paths
+
+
+def write_texts(model: OpenModel, texts: Sequence[str], path: Path) -> None:
+    """Write texts, each of them one item, to a file that verbs read like any other.
+
+    Raises:
+        BadItem: a text is not one item.
+        CannotWrite: the texts cannot be written.
+    """
+    model.domain.write([readable(text) for text in texts], path, model.schema)
+    check_count(model, path, texts)
 
 
 def check_count(model: OpenModel, path: Path, texts: Sequence[str]) -> None:
