@@ -184,3 +184,19 @@ def test_it_fits_and_is_readable(open_page: Any) -> None:
         wait(one.page)
         assert one.page.evaluate(CONTRAST) == []
         assert one.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_server_without_vaes_of_images(browser: Any, models: Path) -> None:
+    """Look and Learn say so; Walk works."""
+    with running_server(ServeOptions((str(models / "sentences.safetensors"),))) as alone:
+        page, said = browser.new_page(), []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(f"{alone.url}/#walk")
+        page.wait_for_selector(".item-strip .item-text")
+        page.goto(f"{alone.url}/#look")
+        page.wait_for_selector(".screen.look .lead a")
+        page.goto(f"{alone.url}/#learn")
+        page.wait_for_selector(".lesson-body .note")
+        page.close()
+    assert said == []
