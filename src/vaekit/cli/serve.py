@@ -23,9 +23,7 @@ def serve(
     ] = None,
     models: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--models", metavar="DIR", help="Models folder: all its VAEs of images are offered; may be repeated."
-        ),
+        typer.Option("--models", metavar="DIR", help="Models folder: all its VAEs are offered; may be repeated."),
     ] = None,
     memory: Annotated[
         str | None,

@@ -17,6 +17,11 @@ import { badge, named } from "../parts/vaes.js";
 const MOST = 6; // VAEs at once: as many as there are colors.
 
 export async function mount(root, vaes) {
+  if (!vaes.length) {
+    root.append(element("h1", { textContent: "Look" }),
+      element("p", { className: "lead" }, "This server offers no VAE of images. ", element("a", { href: "#walk", textContent: "Walk" }), " through the latent spaces of those that it offers."));
+    return;
+  }
   const state = { image: null, chosen: [vaes.find((vae) => vae.default).name], shown: [], maps: null };
   const busy = new Busy();
   const results = element("div", { className: "results" });

@@ -14,7 +14,7 @@ const OF_MAPS = ["between", "axis", "edit"];
 const OF_VECTORS = ["items", "between", "axis"]; // Latents of one position have no light that all positions share.
 
 export async function mount(root, vaes) {
-  const [{ others }] = await Promise.all([getJSON("/api/vaes"), stylesheet("/page/walk.css")]);
+  let [{ others }] = await Promise.all([getJSON("/api/vaes"), stylesheet("/page/walk.css")]);
   const parts = { between: between(), axis: alongAxis(), edit: edit(), items: items() };
   const state = { vae: null, mode: "between", longest: 256 };
   const place = element("div", {});
@@ -50,7 +50,12 @@ export async function mount(root, vaes) {
 
   const sizes = choices("Longer side", SIZES.map((size) => [size, `${size}`]), state.longest, (longest) => { state.longest = longest; show(); });
   pick.addEventListener("change", choose);
-  document.addEventListener("vaes", list);
+  document.addEventListener("vaes", async () => {
+    ({ others } = await getJSON("/api/vaes"));
+    const before = state.vae.name;
+    list();
+    if (pick.value !== before) choose();
+  });
   list();
   root.append(
     element("h1", { textContent: "Walk" }),
