@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from page_contrast import CONTRAST
+from page_idle import LEVELS
 from page_idle import wait_until_idle as wait
 from torch.nn import functional as F
 
@@ -22,12 +23,6 @@ TITLES = (
     "Where diffusion happens",
 )
 ASSETS = files("vaekit.serve") / "page" / "learn"
-LEVELS = """
-(selector) => {
-  const canvas = document.querySelector(selector);
-  return [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data];
-}
-"""
 
 
 def opened(open_page: Any, number: int = 1, **options: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from page_contrast import CONTRAST
+from page_idle import LEVELS
 from page_idle import wait_until_idle as wait
 from PIL import Image
 from running_server import RunningServer, running_server
@@ -20,12 +21,7 @@ from vaekit.nets.likelihoods import BernoulliPart
 from vaekit.nets.mlp import MLPConfig
 from vaekit.serve.settings import ServeOptions
 
-LIVE = """
-() => {
-  const canvas = document.querySelector(".stage canvas");
-  return [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data];
-}
-"""
+LIVE, PIXELS = ".stage canvas", ".walk-pair figure:nth-child(2) canvas"
 
 
 @pytest.fixture(scope="session")
@@ -66,14 +62,14 @@ def test_a_walk_between_two_images(open_page: Any) -> None:
     for key in ("Home", "End"):
         one.page.keyboard.press(key)
         wait(one.page)
-        seen.append(one.page.evaluate(LIVE))
+        seen.append(one.page.evaluate(LEVELS, LIVE))
     assert seen[0] != seen[1]
     assert position.get_attribute("aria-valuetext") == "100 % of the way"
     one.page.keyboard.press("ArrowLeft")
     assert position.get_attribute("aria-valuetext") == "99 % of the way"
     one.choose("pixels, to compare")
     wait(one.page)
-    assert one.page.evaluate(LIVE) != seen[1]
+    assert one.page.evaluate(LEVELS, LIVE) != seen[1]
     one.choose("spherical")
     wait(one.page)
 
@@ -116,10 +112,10 @@ def test_along_an_axis(open_page: Any) -> None:
     one = opened(open_page)
     one.choose("Along an axis")
     wait(one.page)
-    before = one.page.evaluate(LIVE)
+    before = one.page.evaluate(LEVELS, LIVE)
     slider(one, "Distance").fill("3")
     wait(one.page)
-    assert one.page.evaluate(LIVE) != before
+    assert one.page.evaluate(LEVELS, LIVE) != before
     assert slider(one, "Axis").get_attribute("max") == "3"
     assert "4 axes" in one.page.inner_text(".walk-verdict")
 
@@ -129,20 +125,19 @@ def test_edits_of_light(open_page: Any) -> None:
     one = opened(open_page)
     one.choose("Edit light and color")
     wait(one.page)
-    pixels = LIVE.replace(".stage canvas", ".walk-pair figure:nth-child(2) canvas")
-    before, latent_before = one.page.evaluate(pixels), one.page.evaluate(LIVE)
+    before, latent_before = one.page.evaluate(LEVELS, PIXELS), one.page.evaluate(LEVELS, LIVE)
     slider(one, "Exposure").fill("1")
     wait(one.page)
-    after = one.page.evaluate(pixels)
+    after = one.page.evaluate(LEVELS, PIXELS)
     value = np.array(before, np.float64) / 255
     light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).clip(0, 1) * 2
     wanted = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light.clip(0, 1) ** (1 / 2.4) - 0.055).clip(0, 1)
     colors = np.arange(len(before)) % 4 < 3
     assert np.abs(wanted - after)[colors].max() <= 1
-    assert one.page.evaluate(LIVE) != latent_before
+    assert one.page.evaluate(LEVELS, LIVE) != latent_before
     one.page.get_by_role("button", name="Set all to zero").click()
     wait(one.page)
-    assert one.page.evaluate(pixels) == before
+    assert one.page.evaluate(LEVELS, PIXELS) == before
     assert slider(one, "Exposure").get_attribute("aria-valuetext") == "0.00 stops"
 
 

@@ -29,7 +29,7 @@ export async function lesson(vaes) {
     ", far fewer numbers. The ", element("b", { textContent: "decoder" }), " makes an image of them again. Diffusion models such as Stable Diffusion never see pixels: they work on latents, and the VAE turns the result into an image.");
   if (!vae) return element("div", { className: "lesson-body" }, text, noVAE());
   const busy = new Busy();
-  const planes = element("div", { className: "planes" });
+  const planes = element("div", { className: "planes empty" });
   const latentPlanes = element("div", { className: "latent-planes" });
   latentPlanes.style.setProperty("--factor", vae.geometry.factors[1]);
   const [original, result] = ["The image", "The decoded image"].map((label) => {
@@ -44,6 +44,7 @@ export async function lesson(vaes) {
     const [, channels, height, width] = latents.shape;
     const [many, few] = [3 * canvas.width * canvas.height, latents.values.length];
     paint(original, canvas);
+    planes.classList.remove("empty");
     planes.replaceChildren(...COLORS.map((_, channel) => colorPlane(canvas, channel)));
     latentPlanes.replaceChildren(...channelCanvases(latents));
     before.textContent = `${canvas.width} \u00d7 ${canvas.height} pixels of 3 colors: ${count(many)} numbers`;
