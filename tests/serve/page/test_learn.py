@@ -154,7 +154,7 @@ def test_mistakes_show(open_page: Any) -> None:
 def test_the_average_has_about_half_of_the_error(open_page: Any) -> None:
     one = opened(open_page, 4)
     assert "no error" not in one.page.inner_text(".guessing")
-    numbers = "[...document.querySelector('.guessing').querySelectorAll('p')].at(-1).textContent.match(/\\\\d+/g)"
+    numbers = "[...document.querySelector('.guessing').querySelectorAll('p')].at(-1).textContent.match(/\\d+/g)"
     blurred, sharp = map(int, one.page.evaluate(numbers)[:2])
     assert sharp == pytest.approx(2 * blurred, rel=0.02)
     slider = one.page.get_by_role("slider", name="How unsure the place of each stroke is")

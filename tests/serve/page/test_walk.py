@@ -138,7 +138,7 @@ def test_edits_of_light(open_page: Any) -> None:
     one.page.get_by_role("button", name="Set all to zero").click()
     wait(one.page)
     assert one.page.evaluate(LEVELS, PIXELS) == before
-    assert slider(one, "Exposure").get_attribute("aria-valuetext") == "0.00 stops"
+    assert slider(one, "Exposure").get_attribute("aria-valuetext") == "±0.00 stops"
 
 
 def test_vectors_are_walked_from_random_points(open_page: Any) -> None:

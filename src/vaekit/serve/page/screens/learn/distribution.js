@@ -8,7 +8,7 @@ const STEPS = 9;
 const DRAWN = 9;
 const TITLES = { vae: "VAE", autoencoder: "Plain autoencoder" };
 const ABOUT = {
-  vae: (farthest) => `Every digit is a small cloud. Together they fill one round cloud around 0, with the size of a normal distribution: the farthest point is at ${farthest}. About everything in it decodes to a digit.`,
+  vae: (farthest) => `Every digit is a small cloud. Together they fill one round cloud around 0, with the size of a normal distribution: the farthest point is at ${farthest}. About everything in it decodes to a digit, or to a blend of two neighbors.`,
   autoencoder: (farthest) => `Every digit is a point, wherever it was easiest to tell it from others. They crowd into a star with arms as long as ${farthest}. Most of the plane belongs to no digit, and decodes to repetitions and blots.`,
 };
 
