@@ -42,7 +42,7 @@ from vaekit.vae import VAE
 KEPT = 4
 """Channels of the latents."""
 BATCH, RATE, DECAY = 4, 5e-4, 0.99
-SHOWN = (("kodim01.png", 330, 150), ("kodim05.png", 250, 190), ("kodim15.png", 401, 95))
+SHOWN = (("kodim01.png", 330, 150), ("kodim05.png", 250, 190), ("kodim15.png", 250, 120))
 """Image, left and top of each crop."""
 SIDE = 128
 """Of the shown crops, in pixels."""
@@ -69,7 +69,7 @@ class Stage:
 STAGES = (
     Stage("pixel", 1.0, {"mse": 1.0}),
     Stage("perceptual", 0.75, {"l1": 0.1, "lpips": 1.0}),
-    Stage("adversarial", 3.0, {"l1": 0.1, "lpips": 1.0}, adversarial=True),
+    Stage("adversarial", 1.0, {"l1": 0.1, "lpips": 1.0}, adversarial=True),
 )
 
 

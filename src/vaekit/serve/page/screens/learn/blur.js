@@ -6,7 +6,7 @@ import { average, meanSquaredError, strokes } from "../../learn/strokes.js";
 
 const VERSIONS = 12;
 const SHOWN = 3;
-const CROPS = [[1, "wall"], [2, "motorcycles"], [3, "eye"]];
+const CROPS = [[1, "wall"], [2, "motorcycles"], [3, "hair"]];
 const NAMES = { pixel: "pixel loss", perceptual: "perceptual", adversarial: "adversarial" };
 
 function guessing() {
