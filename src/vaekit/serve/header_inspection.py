@@ -51,7 +51,7 @@ def file_size(text: str) -> int:
     """Parse the size of the whole file.
 
     Raises:
-        Refusal: it is no number of bytes.
+        Refusal: it is not a size in bytes.
     """
     if not (text.isascii() and text.isdigit()) or len(text) > math.log10(MOST_NUMBERS):
         raise bad_query("The parameter size is the size of the whole file in bytes.")

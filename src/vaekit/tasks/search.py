@@ -327,14 +327,15 @@ def embedding_of(model: OpenModel, opened: Index, options: SearchOptions) -> Emb
 
 
 def ordered(matches: Sequence[Match], same: set[int], options: SearchOptions) -> list[Match]:
-    """The first k matches: those with the content of the query first, or left out; then by similarity."""
+    """The first k matches: those with the content of the query first, or left out; then by similarity. Equal content is
+    equally similar: vectors of it that were computed in different batches may differ by rounding."""
     kept = [match for match in matches if not (options.exclude_itself and match.row.id in same)]
-    kept.sort(
-        key=lambda match: (
-            *(match.row.id not in same, -match.similarity),
-            *(match.row.entry.key, match.row.entry.occurrence),
-        )
-    )
+
+    def place(match: Match) -> tuple[bool, float, str, int]:
+        equal, entry = match.row.id in same, match.row.entry
+        return not equal, 0.0 if equal else -match.similarity, entry.key, entry.occurrence
+
+    kept.sort(key=place)
     return kept[: options.k]
 
 
