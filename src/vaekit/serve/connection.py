@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import ClassVar
 
 import h11
@@ -92,15 +93,13 @@ class Connection(H11Protocol):
             (b"retry-after", b"1"),
             (b"connection", b"close"),
         ]
-        try:
+        with suppress(h11.LocalProtocolError):  # raised if an answer has started already, which is then cut off
             events = (
                 h11.Response(status_code=status, headers=headers, reason=REASONS[status]),
                 h11.Data(data=body),
                 h11.EndOfMessage(),
             )
             self.transport.write(b"".join(self.conn.send(event) or b"" for event in events))
-        except h11.LocalProtocolError:
-            pass  # an answer has started already
         self.transport.close()
 
 

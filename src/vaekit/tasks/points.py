@@ -36,7 +36,7 @@ class ShownItem:
     """The item at a point."""
 
     text: str | None
-    """On one line; None where items are no texts."""
+    """On one line; None where items are not texts."""
     is_valid: bool
     """Whether it is one of the domain: False for SMILES of no molecule."""
     image: Tensor | None
@@ -57,8 +57,8 @@ def latents_of(model: OpenModel, points: Sequence[Point]) -> Tensor:
     """The raw latents of points, (n, z, ...).
 
     Raises:
-        BadItem: a text is no item, items of this VAE are no texts, or latents have another number of values or are not
-            finite.
+        BadItem: a text is not an item, items of this VAE are not texts, or latents have another number of values or are
+            not finite.
         NoPrior: there are seeds, and no prior.
     """
     shape = latent_shape(model)
@@ -78,11 +78,11 @@ def encoded_texts(model: OpenModel, texts: Sequence[str]) -> Tensor:
     """The modes of the posteriors of items that are given as texts.
 
     Raises:
-        BadItem: one of them is no item, or items of this VAE are no texts.
+        BadItem: one of them is not an item, or items of this VAE are not texts.
     """
     if not model.domain.is_text:
         raise BadItem(
-            f"There is a text, and {model.domain.items} are no texts.",
+            f"The VAE is one of {model.domain.items}, which are not texts.",
             "Expected a seed or latents.",
             "Give one of those.",
         )
@@ -93,7 +93,7 @@ def encoded_texts(model: OpenModel, texts: Sequence[str]) -> Tensor:
         if loaded.skipped or len(loaded.x) != len(texts):
             reasons = "; ".join(loaded.skipped.values()) or "it cannot be read"
             raise BadItem(
-                f"A text is no {model.domain.item} that this VAE takes: {printable(reasons, 300)}.",
+                f"A text is not a {model.domain.item} that this VAE takes: {printable(reasons, 300)}.",
                 f"Expected {model.domain.items} like those that it was trained on.",
                 "",
             )

@@ -127,7 +127,7 @@ def test_room_is_made_where_free_memory_is_not_sufficient(nodes: tuple[Host, dic
     nodes[0].free = 1000
     vae = loaded(nodes)
     vae._free = lambda: 2**20
-    vae_decode(vae, {"samples": torch.zeros(1, 4, 64, 48)})
+    vae_decode(vae, {"samples": torch.zeros(1, 4, 24, 16)})
     assert nodes[0].asked[0] == 2**30 and 2**20 < nodes[0].asked[1] < 2**28
 
 

@@ -3,7 +3,7 @@ const BUSY = 503;
 const ATTEMPTS = 5;
 const JSON_TYPE = "application/json";
 
-// An answer that is no success. `message` is the server's, for people; `code` is its short name for programs.
+// An answer with a status other than success. `message` is the server's, for people; `code` is its short name for programs.
 export class ApiError extends Error {
   name = "ApiError";
 

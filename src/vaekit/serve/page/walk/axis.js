@@ -6,7 +6,7 @@ import { channelStatistics, covering, decodeLatents, encodeCanvas, paint, sizeFo
 import { signedFixed } from "../parts/numbers.js";
 import { ImageInput } from "../parts/picture_input.js";
 import { range } from "../parts/range.js";
-import { SAMPLES } from "../parts/samples.js";
+import { withSamples } from "./first_use.js";
 import { stage } from "./stage.js";
 
 const FARTHEST = 3; // Standard deviations.
@@ -53,14 +53,7 @@ export function alongAxis() {
     element("div", { className: "walk-live" }, view.element,
       element("div", { className: "walk-controls" }, axis.element, slider.element, about)),
     busy.element, input.element);
-  let started = false;
-  async function use(vae, longest) {
-    Object.assign(state, { vae, longest });
-    if (started) return encode();
-    started = true;
-    return input.take(await SAMPLES[0][1](), SAMPLES[0][0]);
-  }
-  return { element: root, use };
+  return { element: root, use: withSamples(state, [input], encode) };
 }
 
 function moved(latents, channel, amount) {

@@ -8,7 +8,7 @@ import { covering, decodeLatents, encodeCanvas, paint, sizeFor } from "../parts/
 import { ImageInput } from "../parts/picture_input.js";
 import { range } from "../parts/range.js";
 import { pngOf } from "../parts/read_image.js";
-import { SAMPLES } from "../parts/samples.js";
+import { withSamples } from "./first_use.js";
 import { PATHS, ghostIndex, ghostWords } from "./paths.js";
 import { stage } from "./stage.js";
 
@@ -141,13 +141,5 @@ export function between() {
         verdict, element("div", { className: "tools" }, make))),
     busy.element, made,
     element("div", { className: "walk-inputs" }, ...inputs.map((input) => input.element)));
-  let started = false;
-  async function use(vae, longest) {
-    Object.assign(state, { vae, longest });
-    if (started) return encode();
-    started = true;
-    for (const [i, input] of inputs.entries()) await input.take(await SAMPLES[i][1](), SAMPLES[i][0]);
-    return undefined;
-  }
-  return { element: root, use };
+  return { element: root, use: withSamples(state, inputs, encode) };
 }

@@ -7,7 +7,7 @@ import { channelStatistics, covering, decodeLatents, encodeCanvas, paint, sizeFo
 import { signedFixed } from "../parts/numbers.js";
 import { ImageInput } from "../parts/picture_input.js";
 import { range } from "../parts/range.js";
-import { SAMPLES } from "../parts/samples.js";
+import { withSamples } from "./first_use.js";
 import { stage } from "./stage.js";
 import { altered } from "./alterations.js";
 
@@ -90,12 +90,5 @@ export function edit() {
     controls,
     element("p", { className: "walk-verdict" }, "The directions were learned from test images whose light was changed by known amounts. Exposure and warmth shift all latents alike, and come close to the edit of pixels. Contrast stretches the differences between positions, and reaches only a part of the wanted change."),
     busy.element, input.element);
-  let started = false;
-  async function use(vae, longest) {
-    Object.assign(state, { vae, longest });
-    if (started) return encode();
-    started = true;
-    return input.take(await SAMPLES[0][1](), SAMPLES[0][0]);
-  }
-  return { element: root, use };
+  return { element: root, use: withSamples(state, [input], encode) };
 }
